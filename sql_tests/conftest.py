@@ -1,0 +1,113 @@
+"""One server a worker, one migrated template a regime, one clone a test.
+
+`SQL_TESTS_DATABASE_URL` names the superuser's URL of another server instead (for instance that of `supabase start`);
+databases are then made there, and its login roles must share the URL's password.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from uuid import uuid4
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from local_stack import platform, supabase_cli
+from local_stack.postgres import Postgres
+from sql_tests.play import SUPERUSER, Connection, Database, Shop, open_shop
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Database]:
+    """The server's own database, as superuser."""
+    if url := os.environ.get("SQL_TESTS_DATABASE_URL"):
+        parts = conninfo_to_dict(url)
+        yield Database("postgres", str(parts["host"]), int(str(parts["port"])), str(parts["password"]))
+        return
+    with Postgres() as postgres:
+        yield Database("postgres", postgres.host, postgres.port, postgres.password)
+
+
+@pytest.fixture(scope="session")
+def template(server: Database) -> Iterator[Callable[[platform.Regime], Database]]:
+    """Migrated templates by regime, each made when first asked for."""
+    templates: dict[platform.Regime, Database] = {}
+    janitors = ExitStack()
+
+    def of(regime: platform.Regime) -> Database:
+        if regime not in templates:
+            name = f"template_{regime}_{uuid4().hex[:8]}"
+            database = Database(name, server.host, server.port, server.password)
+            with server.connect() as connection:
+                connection.execute(f'create database "{name}"')
+            janitors.callback(janitor(server, name, as_template=True).drop)
+            platform.install(database.dsn(SUPERUSER), regime=regime, password=server.password)
+            with server.connect() as connection:
+                connection.execute(f'alter database "{name}" owner to postgres')
+            supabase_cli.db_push(database.url("postgres"))
+            with server.connect() as connection:
+                connection.execute(f'alter database "{name}" is_template true')
+            templates[regime] = database
+        return templates[regime]
+
+    with janitors:
+        yield of
+
+
+def janitor(server: Database, name: str, *, template: str | None = None, as_template: bool = False) -> DatabaseJanitor:
+    return DatabaseJanitor(
+        user=SUPERUSER,
+        host=server.host,
+        port=server.port,
+        dbname=name,
+        template_dbname=template,
+        as_template=as_template,
+        password=server.password,
+    )
+
+
+@pytest.fixture
+def regime() -> platform.Regime:
+    """The regime of default privileges; tests that must hold in both parametrise it."""
+    return "explicit"
+
+
+@pytest.fixture
+def db(
+    server: Database, template: Callable[[platform.Regime], Database], regime: platform.Regime
+) -> Iterator[Database]:
+    """A migrated database of the test's own."""
+    name = f"test_{uuid4().hex}"
+    with janitor(server, name, template=template(regime).name):
+        yield Database(name, server.host, server.port, server.password)
+
+
+@pytest.fixture
+def connections() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def superuser(db: Database, connections: ExitStack) -> Connection:
+    """The platform's superuser: sets the stage and reads everything; never acts."""
+    return connections.enter_context(db.connect())
+
+
+@pytest.fixture
+def owner(db: Database, connections: ExitStack) -> Connection:
+    """`postgres`, who owns what the migrations made and is no superuser."""
+    return connections.enter_context(db.connect("postgres"))
+
+
+@pytest.fixture
+def service(db: Database, connections: ExitStack) -> Connection:
+    """The shop's server and the relay: `service_role` through the Data API."""
+    return connections.enter_context(db.act_as("service_role"))
+
+
+@pytest.fixture
+def shop(superuser: Connection, service: Connection) -> Shop:
+    return open_shop(superuser, service)

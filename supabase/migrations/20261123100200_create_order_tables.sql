@@ -1,0 +1,164 @@
+-- Order groups, their child orders, and the items.
+--
+-- Touches: public.order_groups, public.orders, public.order_items, their policies and grants. Amounts are in major
+-- units, exact: `numeric` without a scale never rounds what a shop wrote, the checks refuse what no currency of Stripe
+-- can express.
+-- The payment columns of a group are written by public.reconcile_order_group_payment() alone.
+
+create table public.order_groups (
+    id uuid not null default gen_random_uuid(),
+    buyer_id uuid,
+    currency text not null,
+    total_amount numeric not null,
+    status text not null default 'pending',
+    created_at timestamptz not null default now(),
+    paid_at timestamptz,
+    stripe_webhook_event_id text,
+    stripe_webhook_event_created_at timestamptz,
+    stripe_webhook_received_at timestamptz,
+    stripe_payment_intent_id text,
+    stripe_checkout_session_id text,
+    stripe_session_metadata jsonb,
+    constraint order_groups_pkey primary key (id),
+    constraint order_groups_buyer_id_fkey foreign key (buyer_id) references auth.users (id) on delete set null,
+    constraint order_groups_currency_fkey foreign key (currency) references payments.currencies (code),
+    constraint order_groups_stripe_webhook_event_id_key unique (stripe_webhook_event_id),
+    constraint order_groups_currency_is_upper_case_check check (currency ~ '^[A-Z]{3}$'),
+    constraint order_groups_total_amount_is_money_check check (
+        total_amount >= 0 and total_amount < 1e15 and min_scale(total_amount) <= 3
+    ),
+    constraint order_groups_status_is_known_check check (
+        status in ('pending', 'paid', 'cancelled', 'refunded')
+    ),
+    constraint order_groups_paid_has_its_payment_check check (
+        status <> 'paid'
+        or (
+            paid_at is not null
+            and stripe_webhook_event_id is not null
+            and stripe_checkout_session_id is not null
+        )
+    ),
+    constraint order_groups_unpaid_has_no_payment_check check (
+        status in ('paid', 'refunded')
+        or (
+            paid_at is null
+            and stripe_webhook_event_id is null
+            and stripe_payment_intent_id is null
+            and stripe_checkout_session_id is null
+        )
+    )
+);
+create index order_groups_buyer_id_idx on public.order_groups (buyer_id);
+create index order_groups_currency_idx on public.order_groups (currency);
+comment on table public.order_groups is
+    'One checkout: one buyer pays once for one child order per seller. Frozen as soon as it is no longer pending.';
+comment on column public.order_groups.buyer_id is
+    'Null for a guest, or once the buyer''s account is deleted. Nobody but the buyer sees the group through the Data API.';
+comment on column public.order_groups.total_amount is 'Major units of `currency`; the sum of the child orders.';
+comment on column public.order_groups.paid_at is 'When the payment was recorded here; null until then, never changed after.';
+comment on column public.order_groups.stripe_webhook_event_id is 'The Stripe event that paid the group.';
+comment on column public.order_groups.stripe_webhook_event_created_at is 'When Stripe made that event, by Stripe''s clock.';
+comment on column public.order_groups.stripe_webhook_received_at is 'When that event reached the database.';
+comment on column public.order_groups.stripe_session_metadata is 'The metadata of the Checkout Session, as Stripe sent it.';
+
+create table public.orders (
+    id uuid not null default gen_random_uuid(),
+    order_group_id uuid not null,
+    seller_id uuid not null,
+    status text not null default 'pending',
+    total_amount numeric not null,
+    created_at timestamptz not null default now(),
+    paid_at timestamptz,
+    constraint orders_pkey primary key (id),
+    constraint orders_order_group_id_fkey
+    foreign key (order_group_id) references public.order_groups (id) on delete restrict,
+    constraint orders_seller_id_fkey foreign key (seller_id) references public.sellers (id) on delete restrict,
+    constraint orders_status_is_known_check check (
+        status in ('pending', 'paid', 'fulfilled', 'shipped', 'delivered', 'cancelled', 'refunded')
+    ),
+    constraint orders_total_amount_is_money_check check (
+        total_amount >= 0 and total_amount < 1e15 and min_scale(total_amount) <= 3
+    ),
+    constraint orders_paid_has_its_time_check check (
+        status not in ('paid', 'fulfilled', 'shipped', 'delivered') or paid_at is not null
+    )
+);
+create index orders_order_group_id_idx on public.orders (order_group_id);
+create index orders_seller_id_idx on public.orders (seller_id);
+comment on table public.orders is 'One seller''s part of an order group.';
+comment on column public.orders.status is
+    'pending until the group is paid or cancelled; then the seller moves it on: paid, fulfilled, shipped, delivered.';
+comment on column public.orders.total_amount is 'Major units of the group''s currency, shipping and discounts included.';
+
+create table public.order_items (
+    id uuid not null default gen_random_uuid(),
+    order_id uuid not null,
+    product_id uuid not null,
+    quantity integer not null,
+    unit_amount numeric not null,
+    constraint order_items_pkey primary key (id),
+    constraint order_items_order_id_fkey foreign key (order_id) references public.orders (id) on delete restrict,
+    constraint order_items_product_id_fkey foreign key (product_id) references public.products (id) on delete restrict,
+    constraint order_items_quantity_is_positive_check check (quantity > 0),
+    constraint order_items_unit_amount_is_money_check check (
+        unit_amount >= 0 and unit_amount < 1e15 and min_scale(unit_amount) <= 3
+    )
+);
+create index order_items_order_id_idx on public.order_items (order_id);
+create index order_items_product_id_idx on public.order_items (product_id);
+comment on table public.order_items is 'What was ordered. Each item of a paid order has exactly one order_commit in the ledger.';
+comment on column public.order_items.unit_amount is
+    'Major units of the group''s currency for one piece. Information: the payment is checked against the totals.';
+
+alter table public.order_groups enable row level security;
+alter table public.orders enable row level security;
+alter table public.order_items enable row level security;
+
+revoke all on table public.order_groups from public, anon, authenticated, service_role;
+revoke all on table public.orders from public, anon, authenticated, service_role;
+revoke all on table public.order_items from public, anon, authenticated, service_role;
+
+grant select on table public.order_groups to authenticated, service_role;
+grant select on table public.orders to authenticated, service_role;
+grant select on table public.order_items to authenticated, service_role;
+
+-- No payment column is among these: a leaked key cannot write a payment, only ask for one.
+grant insert (id, buyer_id, currency, total_amount, status) on table public.order_groups to service_role;
+grant insert (id, order_group_id, seller_id, total_amount, status) on table public.orders to service_role;
+grant insert (id, order_id, product_id, quantity, unit_amount) on table public.order_items to service_role;
+grant update (status) on table public.orders to service_role;
+
+create policy "Buyers can read their own order groups"
+on public.order_groups
+for select
+to authenticated
+using (buyer_id = (select auth.uid()));
+
+create policy "Buyers and the seller's members can read an order"
+on public.orders
+for select
+to authenticated
+using (
+    order_group_id = any(array(
+        select g.id
+        from public.order_groups as g
+        where g.buyer_id = (select auth.uid())
+    ))
+    or seller_id = any(array(
+        select m.seller_id
+        from public.seller_members as m
+        where m.user_id = (select auth.uid())
+    ))
+);
+
+-- The subquery is itself under the policy of public.orders: an item is visible exactly where its order is.
+create policy "Whoever can read an order can read its items"
+on public.order_items
+for select
+to authenticated
+using (
+    order_id = any(array(
+        select o.id
+        from public.orders as o
+    ))
+);

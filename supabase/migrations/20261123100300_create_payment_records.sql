@@ -1,0 +1,117 @@
+-- What Stripe told us, and what could not be applied.
+--
+-- Touches: payments.stripe_events (append-only), payments.exceptions. Both are private: neither has a policy that lets
+-- a row through, nor a grant.
+-- An event is in stripe_events once it was processed; the unique indexes are the last line against paying twice.
+
+create table payments.stripe_events (
+    id text not null,
+    type text not null,
+    created_at timestamptz,
+    received_at timestamptz not null,
+    processed_at timestamptz not null,
+    livemode boolean not null,
+    order_group_id uuid not null,
+    checkout_session_id text not null,
+    payment_intent_id text,
+    amount_minor bigint not null,
+    amount numeric not null,
+    currency text not null,
+    session_metadata jsonb not null,
+    source text not null,
+    outcome text not null,
+    constraint stripe_events_pkey primary key (id),
+    constraint stripe_events_order_group_id_fkey
+    foreign key (order_group_id) references public.order_groups (id) on delete restrict,
+    constraint stripe_events_source_is_known_check check (source in ('webhook', 'sweep', 'replay')),
+    constraint stripe_events_outcome_is_known_check check (outcome in ('applied', 'already_paid'))
+);
+create index stripe_events_order_group_id_idx on payments.stripe_events (order_group_id);
+create unique index stripe_events_applied_order_group_id_key
+on payments.stripe_events (order_group_id) where outcome = 'applied';
+create unique index stripe_events_applied_payment_intent_id_key
+on payments.stripe_events (payment_intent_id) where outcome = 'applied';
+create unique index stripe_events_applied_checkout_session_id_key
+on payments.stripe_events (checkout_session_id) where outcome = 'applied';
+comment on table payments.stripe_events is
+    'Every event that was processed, once. Append-only. A known id is a replay and changes nothing.';
+comment on column payments.stripe_events.created_at is 'When Stripe made the event, by Stripe''s clock; null where it did not say.';
+comment on column payments.stripe_events.received_at is 'Start of the transaction that processed it.';
+comment on column payments.stripe_events.processed_at is 'When the order group''s lock was held and the verdict fell.';
+comment on column payments.stripe_events.amount_minor is 'Minor units, as Stripe sent them.';
+comment on column payments.stripe_events.amount is 'Major units of `currency`.';
+comment on column payments.stripe_events.source is 'webhook: Stripe''s delivery; sweep: found by the sweep; replay: sent again by hand.';
+comment on column payments.stripe_events.outcome is
+    'applied: this event paid the group; already_paid: a twin of the event that did.';
+
+create table payments.exceptions (
+    id bigint not null generated always as identity,
+    stripe_event_id text not null,
+    order_group_id uuid,
+    checkout_session_id text,
+    payment_intent_id text,
+    reason text not null,
+    attempts integer not null default 1,
+    first_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz not null default now(),
+    details jsonb not null,
+    status text not null default 'open',
+    resolution text,
+    resolved_by text,
+    resolved_at timestamptz,
+    note text,
+    constraint exceptions_pkey primary key (id),
+    constraint exceptions_stripe_event_id_key unique (stripe_event_id),
+    constraint exceptions_reason_is_known_check check (
+        reason in (
+            'missing_reference',
+            'malformed_reference',
+            'conflicting_references',
+            'order_group_not_found',
+            'order_group_not_payable',
+            'order_group_empty',
+            'amount_missing',
+            'currency_unsupported',
+            'amount_normalization_mismatch',
+            'currency_mismatch',
+            'amount_mismatch',
+            'totals_inconsistent',
+            'duplicate_payment',
+            'payment_already_used',
+            'event_collision'
+        )
+    ),
+    constraint exceptions_attempts_is_positive_check check (attempts > 0),
+    constraint exceptions_status_is_known_check check (status in ('open', 'resolved')),
+    constraint exceptions_resolution_is_known_check check (
+        resolution in ('refunded', 'fixed_by_hand', 'dismissed', 'reconciled')
+    ),
+    constraint exceptions_resolved_says_how_and_by_whom_check check (
+        (status = 'resolved')
+        = (resolution is not null and resolved_by is not null and resolved_at is not null)
+    )
+);
+create index exceptions_order_group_id_idx on payments.exceptions (order_group_id);
+create index exceptions_open_first_seen_at_idx on payments.exceptions (first_seen_at) where status = 'open';
+comment on table payments.exceptions is
+    'Money that needs a person: one row for each event that was rejected or names no order group.';
+comment on column payments.exceptions.order_group_id is
+    'What the event named; no foreign key, because it may not exist. Null where the event names none.';
+comment on column payments.exceptions.attempts is 'How often Stripe, or the sweep, has brought this event.';
+comment on column payments.exceptions.details is
+    'What was expected and what came, amounts as text; `earlier` keeps former reasons of the same event.';
+comment on column payments.exceptions.resolution is
+    'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the event was applied after all.';
+
+alter table payments.stripe_events enable row level security;
+alter table payments.exceptions enable row level security;
+create policy "Nobody can read Stripe events" on payments.stripe_events for select to public using (false);
+create policy "Nobody can read exceptions" on payments.exceptions for select to public using (false);
+
+revoke all on table payments.stripe_events from public, anon, authenticated, service_role;
+revoke all on table payments.exceptions from public, anon, authenticated, service_role;
+revoke all on sequence payments.exceptions_id_seq from public, anon, authenticated, service_role;
+
+alter table public.order_groups
+add constraint order_groups_stripe_webhook_event_id_fkey
+foreign key (stripe_webhook_event_id) references payments.stripe_events (id);

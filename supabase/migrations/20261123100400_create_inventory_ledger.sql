@@ -1,0 +1,72 @@
+-- Stock as a ledger: what is on hand is the sum of what happened.
+--
+-- Touches: public.inventory_ledger, public.inventory_levels, policies and grants. Rows are written by functions alone
+-- and never changed; stock may become negative, because a payment that arrived is recorded whatever the shelf says.
+
+create table public.inventory_ledger (
+    id bigint not null generated always as identity,
+    product_id uuid not null,
+    order_item_id uuid,
+    entry_type text not null,
+    quantity_delta integer not null,
+    stripe_webhook_event_id text,
+    note text,
+    created_at timestamptz not null default now(),
+    constraint inventory_ledger_pkey primary key (id),
+    constraint inventory_ledger_product_id_fkey
+    foreign key (product_id) references public.products (id) on delete restrict,
+    constraint inventory_ledger_order_item_id_fkey
+    foreign key (order_item_id) references public.order_items (id) on delete restrict,
+    constraint inventory_ledger_entry_type_is_known_check check (
+        entry_type in ('order_commit', 'receipt', 'adjustment')
+    ),
+    constraint inventory_ledger_order_commit_takes_stock_check check (
+        entry_type <> 'order_commit'
+        or (quantity_delta < 0 and order_item_id is not null and stripe_webhook_event_id is not null)
+    ),
+    constraint inventory_ledger_receipt_adds_stock_check check (
+        entry_type <> 'receipt' or quantity_delta > 0
+    ),
+    constraint inventory_ledger_quantity_delta_is_not_zero_check check (quantity_delta <> 0),
+    constraint inventory_ledger_only_order_commit_has_an_item_check check (
+        entry_type = 'order_commit' or (order_item_id is null and stripe_webhook_event_id is null)
+    )
+);
+create unique index inventory_ledger_order_commit_order_item_id_key
+on public.inventory_ledger (order_item_id) where entry_type = 'order_commit';
+create index inventory_ledger_product_id_idx on public.inventory_ledger (product_id) include (quantity_delta);
+comment on table public.inventory_ledger is 'Every movement of stock, in the order it was recorded. Append-only.';
+comment on column public.inventory_ledger.entry_type is
+    'order_commit: sold, once per order item; receipt: goods came in; adjustment: counted, lost, broken.';
+comment on column public.inventory_ledger.quantity_delta is 'Pieces, positive when stock grows.';
+comment on column public.inventory_ledger.stripe_webhook_event_id is
+    'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
+
+alter table public.inventory_ledger enable row level security;
+revoke all on table public.inventory_ledger from public, anon, authenticated, service_role;
+revoke all on sequence public.inventory_ledger_id_seq from public, anon, authenticated, service_role;
+grant select on table public.inventory_ledger to authenticated, service_role;
+
+-- The subquery is under the policy of public.products: a ledger row is visible exactly where its product is.
+create policy "Whoever can read a product can read its stock movements"
+on public.inventory_ledger
+for select
+to authenticated
+using (
+    product_id = any(array(
+        select p.id
+        from public.products as p
+    ))
+);
+
+create view public.inventory_levels
+with (security_invoker = on) as
+select
+    p.id as product_id,
+    coalesce(sum(l.quantity_delta), 0)::bigint as on_hand
+from public.products as p
+left join public.inventory_ledger as l on p.id = l.product_id
+group by p.id;
+comment on view public.inventory_levels is 'Pieces on hand per product; zero where nothing ever moved.';
+revoke all on table public.inventory_levels from public, anon, authenticated, service_role;
+grant select on table public.inventory_levels to authenticated, service_role;

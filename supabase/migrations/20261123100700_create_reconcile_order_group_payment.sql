@@ -1,0 +1,519 @@
+-- The one function that turns a payment into a paid order group.
+--
+-- Touches: public.reconcile_order_group_payment() and its private parts in `payments`.
+-- A business rejection is returned and kept as an exception row; raising it would roll its evidence back. Only what
+-- makes a verdict impossible is raised: bad arguments (22023), lock time-out (55P03), deadlock (40P01) and the like.
+-- Its name, parameters and result are the contract with every relay ever deployed: they change by addition only.
+
+-- Words a verdict for the caller.
+-- Called by: the functions below. Returns: the object of the contract. Locks: nothing.
+create or replace function payments.verdict(
+    p_event payments.stripe_events,
+    p_outcome text,
+    p_reason text,
+    p_orders_paid integer default 0,
+    p_ledger_entries integer default 0
+)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'outcome', p_outcome,
+        'reason', p_reason,
+        'order_group_id', p_event.order_group_id,
+        'stripe_event_id', p_event.id,
+        'orders_paid', p_orders_paid,
+        'ledger_entries', p_ledger_entries
+    );
+$$;
+comment on function payments.verdict(payments.stripe_events, text, text, integer, integer) is
+    'The answer of reconcile_order_group_payment.';
+revoke execute on function payments.verdict(payments.stripe_events, text, text, integer, integer)
+from public, anon, authenticated, service_role;
+
+-- Describes a payment for a person: what an exception keeps as evidence.
+-- Called by: the functions below. Returns: an object, money as text. Locks: nothing.
+create or replace function payments.describe_event(p_event payments.stripe_events)
+returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'event_type', p_event.type,
+        'event_created_at', p_event.created_at,
+        'livemode', p_event.livemode,
+        'order_group_id', p_event.order_group_id,
+        'checkout_session_id', p_event.checkout_session_id,
+        'payment_intent_id', p_event.payment_intent_id,
+        'amount_minor', p_event.amount_minor::text,
+        'amount', p_event.amount::text,
+        'currency', p_event.currency,
+        'session_metadata', p_event.session_metadata,
+        'source', p_event.source
+    );
+$$;
+comment on function payments.describe_event(payments.stripe_events) is 'A payment as evidence for a person.';
+revoke execute on function payments.describe_event(payments.stripe_events)
+from public, anon, authenticated, service_role;
+
+-- Keeps the evidence of an event that cannot be applied, and says so.
+-- Called by: the functions below. Returns: the verdict; `resolved` where an operator has closed the case, which then
+-- stays untouched. Locks: the event's exception row.
+create or replace function payments.set_aside(
+    p_event payments.stripe_events,
+    p_outcome text,
+    p_reason text,
+    p_expected jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    -- A case that was closed because its event got applied may come back (as a collision); an operator's word is final.
+    insert into payments.exceptions as x (
+        stripe_event_id, order_group_id, checkout_session_id, payment_intent_id, reason, details
+    )
+    values (
+        p_event.id,
+        p_event.order_group_id,
+        p_event.checkout_session_id,
+        p_event.payment_intent_id,
+        p_reason,
+        jsonb_build_object('expected', p_expected, 'received', payments.describe_event(p_event))
+    )
+    on conflict (stripe_event_id) do update
+        set
+            attempts = x.attempts + 1,
+            last_seen_at = excluded.last_seen_at,
+            reason = excluded.reason,
+            details = case
+                when x.reason = excluded.reason then x.details
+                else excluded.details || jsonb_build_object(
+                    'earlier',
+                    coalesce(x.details -> 'earlier', '[]'::jsonb) || jsonb_build_object(
+                        'reason', x.reason,
+                        'until', x.last_seen_at,
+                        'expected', x.details -> 'expected',
+                        'received', x.details -> 'received'
+                    )
+                )
+            end,
+            status = 'open',
+            resolution = null,
+            resolved_by = null,
+            resolved_at = null
+        where x.status = 'open' or x.resolution = 'reconciled';
+
+    if not found then
+        return payments.verdict(p_event, 'resolved', null);
+    end if;
+    return payments.verdict(p_event, p_outcome, p_reason);
+end;
+$$;
+comment on function payments.set_aside(payments.stripe_events, text, text, jsonb) is
+    'Keeps the evidence of an event that cannot be applied: one exception a event, later attempts count it up.';
+revoke execute on function payments.set_aside(payments.stripe_events, text, text, jsonb)
+from public, anon, authenticated, service_role;
+
+-- Answers an event whose id was processed before.
+-- Called by: payments.reconcile(). Returns: `replayed`, or `event_collision` where the id came with another payload.
+-- Locks: nothing for a replay. What the relay derives (amount, metadata) or adds (source) is not the event's own payload:
+-- a newer relay may derive it otherwise, and the sweep adds another source, without the event being another one.
+create or replace function payments.answer_known_event(
+    p_known payments.stripe_events,
+    p_event payments.stripe_events
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    if (
+        p_known.type,
+        p_known.created_at,
+        p_known.livemode,
+        p_known.order_group_id,
+        p_known.checkout_session_id,
+        p_known.payment_intent_id,
+        p_known.amount_minor,
+        p_known.currency
+    ) is not distinct from (
+        p_event.type,
+        p_event.created_at,
+        p_event.livemode,
+        p_event.order_group_id,
+        p_event.checkout_session_id,
+        p_event.payment_intent_id,
+        p_event.amount_minor,
+        p_event.currency
+    ) then
+        return payments.verdict(p_event, 'replayed', null);
+    end if;
+    return payments.set_aside(p_event, 'rejected', 'event_collision', payments.describe_event(p_known));
+end;
+$$;
+comment on function payments.answer_known_event(payments.stripe_events, payments.stripe_events) is
+    'Replay or collision: an event id that was processed before.';
+revoke execute on function payments.answer_known_event(payments.stripe_events, payments.stripe_events)
+from public, anon, authenticated, service_role;
+
+-- Decides one payment. The order of the decisions is the contract's.
+-- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the order group, the event's exception,
+-- the child orders by id; the unique indexes of stripe_events make rivals for one payment wait for each other.
+create or replace function payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_known payments.stripe_events;
+    v_group public.order_groups;
+    v_currency payments.currencies;
+    v_exception payments.exceptions;
+    v_event payments.stripe_events := p_event;
+    v_orders integer;
+    v_orders_without_items integer;
+    v_orders_not_pending integer;
+    v_orders_total numeric;
+    v_items integer;
+    v_is_same_payment boolean;
+    v_reason text;
+    v_count integer;
+begin
+    -- 1. A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
+    select e.* into v_known
+    from payments.stripe_events as e
+    where e.id = p_event.id;
+    if found then
+        return payments.answer_known_event(v_known, p_event);
+    end if;
+
+    if p_unmatched_reason is not null then
+        return payments.set_aside(p_event, 'unmatched', p_unmatched_reason, null);
+    end if;
+
+    -- 2. Everything below is judged on the row as it is under the lock.
+    select g.* into v_group
+    from public.order_groups as g
+    where g.id = p_event.order_group_id
+    for update;
+
+    -- The rival that held the lock may have been this very event.
+    select e.* into v_known
+    from payments.stripe_events as e
+    where e.id = p_event.id;
+    if found then
+        return payments.answer_known_event(v_known, p_event);
+    end if;
+
+    -- Locked, so that an operator's resolution comes either before this verdict or after it.
+    select x.* into v_exception
+    from payments.exceptions as x
+    where x.stripe_event_id = p_event.id
+    for update;
+    if v_exception.status = 'resolved' then
+        return payments.verdict(p_event, 'resolved', null);
+    end if;
+
+    -- Money that an operator has sent back pays nothing, whichever of the payment's events comes now.
+    if exists (
+        select 1
+        from payments.exceptions as x
+        where
+            x.order_group_id = v_group.id
+            and x.status = 'resolved'
+            and x.resolution = 'refunded'
+            and (
+                x.checkout_session_id = p_event.checkout_session_id
+                or x.payment_intent_id = p_event.payment_intent_id
+            )
+    ) then
+        return payments.verdict(p_event, 'resolved', null);
+    end if;
+
+    select c.* into v_currency
+    from payments.currencies as c
+    where c.code = p_event.currency;
+
+    -- Children in one order (by id), after their group: the lock order of every writer.
+    select
+        count(*),
+        count(*) filter (where child.items = 0),
+        count(*) filter (where child.status <> 'pending'),
+        sum(child.total_amount),
+        sum(child.items)
+    into v_orders, v_orders_without_items, v_orders_not_pending, v_orders_total, v_items
+    from (
+        select
+            o.status,
+            o.total_amount,
+            (
+                select count(*)
+                from public.order_items as i
+                where i.order_id = o.id
+            ) as items
+        from public.orders as o
+        where o.order_group_id = v_group.id
+        order by o.id
+        for update of o
+    ) as child;
+
+    v_is_same_payment := v_group.stripe_checkout_session_id = p_event.checkout_session_id
+        or coalesce(v_group.stripe_payment_intent_id = p_event.payment_intent_id, false);
+
+    -- 3. Comparisons are in minor units, by multiplication: exact. `is distinct from`, because null must never match.
+    v_reason := case
+        when v_group.id is null
+            then 'order_group_not_found'
+        when v_group.status not in ('pending', 'paid')
+            or (v_group.status = 'pending' and v_orders_not_pending > 0)
+            then 'order_group_not_payable'
+        when v_orders = 0 or v_orders_without_items > 0
+            then 'order_group_empty'
+        when p_event.amount_minor is null or p_event.amount_minor < 0 or p_event.amount is null
+            then 'amount_missing'
+        when v_currency.code is null
+            then 'currency_unsupported'
+        when p_event.amount * v_currency.minor_per_major is distinct from p_event.amount_minor
+            or p_event.amount_minor % v_currency.minor_multiple <> 0
+            then 'amount_normalization_mismatch'
+        when v_group.currency is distinct from p_event.currency
+            then 'currency_mismatch'
+        when v_group.total_amount * v_currency.minor_per_major is distinct from p_event.amount_minor
+            then 'amount_mismatch'
+        when v_group.total_amount is distinct from v_orders_total
+            then 'totals_inconsistent'
+        when v_group.status = 'paid' and v_is_same_payment is not true
+            then 'duplicate_payment'
+        when payments.has_paid_another_group(p_event)
+            then 'payment_already_used'
+    end;
+
+    v_event.processed_at := clock_timestamp();
+    if v_reason is null then
+        -- 4. or 5.: the payment is good, and the group waits for it or has it.
+        v_event.outcome := case v_group.status when 'paid' then 'already_paid' else 'applied' end;
+        insert into payments.stripe_events
+        select (v_event).*
+        on conflict do nothing;
+
+        -- A rival took the id or the payment while we held another group's lock, and has committed since.
+        if not found then
+            select e.* into v_known
+            from payments.stripe_events as e
+            where e.id = p_event.id;
+            if found then
+                return payments.answer_known_event(v_known, p_event);
+            end if;
+            if not payments.has_paid_another_group(p_event) then
+                raise exception 'order group % is % but an event has paid it', v_group.id, v_group.status
+                    using errcode = 'data_corrupted';
+            end if;
+            v_reason := 'payment_already_used';
+        end if;
+    end if;
+
+    if v_reason is not null then
+        return payments.set_aside(
+            p_event,
+            'rejected',
+            v_reason,
+            case when v_group.id is not null then jsonb_build_object(
+                'order_group_status', v_group.status,
+                'currency', v_group.currency,
+                'total_amount', v_group.total_amount::text,
+                'orders', v_orders,
+                'orders_total', v_orders_total::text,
+                'items', v_items,
+                'paid_by_event_id', v_group.stripe_webhook_event_id,
+                'paid_by_payment_intent_id', v_group.stripe_payment_intent_id,
+                'paid_by_checkout_session_id', v_group.stripe_checkout_session_id
+            ) end
+        );
+    end if;
+
+    if v_exception.id is not null then
+        update payments.exceptions as x
+        set
+            status = 'resolved',
+            resolution = 'reconciled',
+            resolved_by = 'reconcile_order_group_payment',
+            resolved_at = v_event.processed_at
+        where x.id = v_exception.id;
+    end if;
+
+    if v_event.outcome = 'already_paid' then
+        return payments.verdict(p_event, 'already_paid', null);
+    end if;
+
+    update public.order_groups as g
+    set
+        status = 'paid',
+        paid_at = v_event.processed_at,
+        stripe_webhook_event_id = v_event.id,
+        stripe_webhook_event_created_at = v_event.created_at,
+        stripe_webhook_received_at = v_event.received_at,
+        stripe_payment_intent_id = v_event.payment_intent_id,
+        stripe_checkout_session_id = v_event.checkout_session_id,
+        stripe_session_metadata = v_event.session_metadata
+    where g.id = v_group.id;
+
+    update public.orders as o
+    set
+        status = 'paid',
+        paid_at = v_event.processed_at
+    where o.order_group_id = v_group.id;
+
+    insert into public.inventory_ledger (
+        product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id
+    )
+    select
+        i.product_id,
+        i.id,
+        'order_commit',
+        -i.quantity,
+        v_event.id
+    from public.orders as o
+    inner join public.order_items as i on o.id = i.order_id
+    where o.order_group_id = v_group.id
+    order by i.id;
+
+    get diagnostics v_count = row_count;
+    if v_count <> v_items then
+        raise exception 'order group % has % items but % were committed', v_group.id, v_items, v_count
+            using errcode = 'data_corrupted';
+    end if;
+    return payments.verdict(p_event, 'applied', null, v_orders, v_items);
+end;
+$$;
+comment on function payments.reconcile(payments.stripe_events, text) is
+    'The decisions of reconcile_order_group_payment, on the locked rows.';
+revoke execute on function payments.reconcile(payments.stripe_events, text)
+from public, anon, authenticated, service_role;
+
+-- Tells whether this payment intent or session has paid a group other than the one it names.
+-- Called by: payments.reconcile(). Returns: true or false. Locks: nothing.
+create or replace function payments.has_paid_another_group(p_event payments.stripe_events)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select exists (
+        select 1
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and e.payment_intent_id = p_event.payment_intent_id
+            and e.order_group_id <> p_event.order_group_id
+    )
+    or exists (
+        select 1
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and e.checkout_session_id = p_event.checkout_session_id
+            and e.order_group_id <> p_event.order_group_id
+    );
+$$;
+comment on function payments.has_paid_another_group(payments.stripe_events) is
+    'Whether this payment intent or session has paid another group.';
+revoke execute on function payments.has_paid_another_group(payments.stripe_events)
+from public, anon, authenticated, service_role;
+
+-- Reconciles one payment of Stripe with one order group, exactly once.
+-- Called by: the relay and the sweep, through the Data API. Returns: the verdict, an object. Locks: see
+-- payments.reconcile(); waits 3 s at most for a lock, well inside the Data API's 8 s and the relay's 9 s.
+-- `default_transaction_isolation` is a setting that PostgREST applies to the transaction it opens for the call: with it, a
+-- project whose default is stricter still gets the row that was locked instead of a serialization failure.
+create or replace function public.reconcile_order_group_payment(
+    p_order_group_id uuid,
+    p_stripe_event_id text,
+    p_stripe_event_type text,
+    p_stripe_event_created timestamptz,
+    p_livemode boolean,
+    p_checkout_session_id text,
+    p_payment_intent_id text,
+    p_amount_minor bigint,
+    p_amount numeric,
+    p_currency text,
+    p_session_metadata jsonb default '{}',
+    p_source text default 'webhook',
+    p_unmatched_reason text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set lock_timeout = '3s'
+set default_transaction_isolation = 'read committed'
+as $$
+declare
+    v_event payments.stripe_events;
+begin
+    v_event.id := nullif(btrim(p_stripe_event_id), '');
+    v_event.type := nullif(btrim(p_stripe_event_type), '');
+    v_event.created_at := p_stripe_event_created;
+    v_event.received_at := now();
+    v_event.livemode := p_livemode;
+    v_event.order_group_id := p_order_group_id;
+    v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');
+    v_event.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
+    v_event.amount_minor := p_amount_minor;
+    v_event.amount := p_amount;
+    v_event.currency := nullif(upper(btrim(p_currency)), '');
+    v_event.session_metadata := coalesce(p_session_metadata, '{}'::jsonb);
+    v_event.source := p_source;
+
+    if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then
+        raise exception 'event id, event type, livemode and checkout session id are required'
+            using errcode = 'invalid_parameter_value';
+    elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
+        raise exception 'p_source must be webhook, sweep or replay, not %', p_source
+            using errcode = 'invalid_parameter_value';
+    elsif (p_order_group_id is null) <> (p_unmatched_reason is not null) then
+        raise exception 'either an order group or the reason why there is none is required'
+            using errcode = 'invalid_parameter_value';
+    elsif p_unmatched_reason not in ('missing_reference', 'malformed_reference', 'conflicting_references') then
+        raise exception 'p_unmatched_reason % is not known', p_unmatched_reason
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    if current_setting('transaction_isolation') = 'read committed' then
+        return payments.reconcile(v_event, p_unmatched_reason);
+    end if;
+
+    -- Under a stricter isolation a rival's commit shows as 40001, which PostgREST would answer by running the
+    -- transaction again for ever. 55P03 tells the caller the same: nothing happened, try again.
+    begin
+        return payments.reconcile(v_event, p_unmatched_reason);
+    exception
+        when serialization_failure then
+            raise exception 'order group % was changed by a rival', p_order_group_id
+                using errcode = 'lock_not_available';
+    end;
+end;
+$$;
+comment on function public.reconcile_order_group_payment(
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+) is 'Reconciles one payment of Stripe with one order group, exactly once. Amounts in minor and in major units; returns the verdict.';
+revoke execute on function public.reconcile_order_group_payment(
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+) from public, anon, authenticated;
+grant execute on function public.reconcile_order_group_payment(
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+) to service_role;

@@ -1,0 +1,124 @@
+-- What operators do with money that needs a person.
+--
+-- Touches: public.list_payment_exceptions(), public.resolve_payment_exception(). `payments` is not in the Data API; these
+-- two are its door.
+
+-- Lists exceptions, oldest first.
+-- Called by: operators, as service_role. Returns: rows; raises 22023 for an unknown status. Locks: nothing.
+create or replace function public.list_payment_exceptions(p_status text default 'open')
+returns table (
+    id bigint,
+    stripe_event_id text,
+    order_group_id uuid,
+    checkout_session_id text,
+    payment_intent_id text,
+    reason text,
+    attempts integer,
+    first_seen_at timestamptz,
+    last_seen_at timestamptz,
+    details jsonb,
+    status text,
+    resolution text,
+    resolved_by text,
+    resolved_at timestamptz,
+    note text
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    if p_status is null or p_status not in ('open', 'resolved', 'all') then
+        raise exception 'p_status must be open, resolved or all, not %', p_status
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return query
+    select
+        x.id,
+        x.stripe_event_id,
+        x.order_group_id,
+        x.checkout_session_id,
+        x.payment_intent_id,
+        x.reason,
+        x.attempts,
+        x.first_seen_at,
+        x.last_seen_at,
+        x.details,
+        x.status,
+        x.resolution,
+        x.resolved_by,
+        x.resolved_at,
+        x.note
+    from payments.exceptions as x
+    where p_status = 'all' or x.status = p_status
+    order by x.first_seen_at, x.id;
+end;
+$$;
+comment on function public.list_payment_exceptions(text) is
+    'Payment exceptions, oldest first: open, resolved or all.';
+revoke execute on function public.list_payment_exceptions(text) from public, anon, authenticated;
+grant execute on function public.list_payment_exceptions(text) to service_role;
+
+-- Closes an exception with an operator's word; Stripe's further attempts are then answered `resolved`.
+-- Called by: operators, as service_role. Returns: the closed row as an object; raises 22023 for bad arguments, P0002
+-- for an unknown exception, 55000 for one that is closed already. Locks: the order group, then the exception, so that a
+-- payment of the same event is judged either before or after, never across.
+create or replace function public.resolve_payment_exception(
+    p_exception_id bigint,
+    p_resolution text,
+    p_resolved_by text,
+    p_note text default null
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set lock_timeout = '3s'
+as $$
+declare
+    v_exception payments.exceptions;
+begin
+    if p_resolution is null or p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed') then
+        raise exception 'p_resolution must be refunded, fixed_by_hand or dismissed, not %', p_resolution
+            using errcode = 'invalid_parameter_value';
+    elsif btrim(coalesce(p_resolved_by, '')) = '' then
+        raise exception 'p_resolved_by must say who resolves'
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    perform payments.lock_order_group(x.order_group_id)
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+
+    select x.* into v_exception
+    from payments.exceptions as x
+    where x.id = p_exception_id
+    for update;
+
+    if v_exception.id is null then
+        raise exception 'there is no payment exception %', p_exception_id
+            using errcode = 'no_data_found';
+    elsif v_exception.status <> 'open' then
+        raise exception 'payment exception % was closed as % by % at %',
+            v_exception.id, v_exception.resolution, v_exception.resolved_by, v_exception.resolved_at
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+
+    update payments.exceptions as x
+    set
+        status = 'resolved',
+        resolution = p_resolution,
+        resolved_by = btrim(p_resolved_by),
+        resolved_at = clock_timestamp(),
+        note = nullif(btrim(p_note), '')
+    where x.id = v_exception.id
+    returning x.* into v_exception;
+    return to_jsonb(v_exception);
+end;
+$$;
+comment on function public.resolve_payment_exception(bigint, text, text, text) is
+    'Closes a payment exception: refunded, fixed_by_hand or dismissed, by whom and why.';
+revoke execute on function public.resolve_payment_exception(bigint, text, text, text) from public, anon, authenticated;
+grant execute on function public.resolve_payment_exception(bigint, text, text, text) to service_role;

@@ -1,0 +1,58 @@
+-- How a checkout that nobody paid is given up.
+--
+-- Touches: public.cancel_order_group(). A payment that arrives later is kept as an exception and never revives the group.
+
+-- Cancels a pending order group with its orders.
+-- Called by: the shop, as service_role. Returns: an object with `outcome` (cancelled, already_cancelled, rejected),
+-- `reason` (order_group_not_found, order_group_not_pending), `order_group_id`, `orders_cancelled`. Losing the race against
+-- a payment is an expected result, so it is returned. Locks: the order group, then its orders by id.
+create or replace function public.cancel_order_group(p_order_group_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set lock_timeout = '3s'
+as $$
+declare
+    v_status text := payments.lock_order_group(p_order_group_id);
+    v_orders_cancelled integer := 0;
+    v_outcome text := 'rejected';
+    v_reason text;
+begin
+    case
+        when v_status is null then
+            v_reason := 'order_group_not_found';
+        when v_status = 'cancelled' then
+            v_outcome := 'already_cancelled';
+        when v_status <> 'pending' then
+            v_reason := 'order_group_not_pending';
+        else
+            v_outcome := 'cancelled';
+            perform o.id
+            from public.orders as o
+            where o.order_group_id = p_order_group_id
+            order by o.id
+            for update;
+
+            update public.order_groups as g
+            set status = 'cancelled'
+            where g.id = p_order_group_id;
+
+            update public.orders as o
+            set status = 'cancelled'
+            where o.order_group_id = p_order_group_id;
+            get diagnostics v_orders_cancelled = row_count;
+    end case;
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', v_reason,
+        'order_group_id', p_order_group_id,
+        'orders_cancelled', v_orders_cancelled
+    );
+end;
+$$;
+comment on function public.cancel_order_group(uuid) is
+    'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
+revoke execute on function public.cancel_order_group(uuid) from public, anon, authenticated;
+grant execute on function public.cancel_order_group(uuid) to service_role;

@@ -1,0 +1,183 @@
+-- The story of an order group, for whoever asks why it is, or is not, paid.
+--
+-- Touches: public.explain_order_group().
+
+-- Tells an order group's state and timeline, each entry with the rule that decided.
+-- Called by: operators, as service_role. Returns: an object with `order_group` (null where there is none), `orders`,
+-- `timeline` (oldest first) and `verdict`, a sentence. Money as text. Locks: nothing.
+create or replace function public.explain_order_group(p_order_group_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+    v_group public.order_groups;
+    v_orders jsonb;
+    v_timeline jsonb;
+    v_open integer;
+begin
+    select g.* into v_group
+    from public.order_groups as g
+    where g.id = p_order_group_id;
+
+    select coalesce(jsonb_agg(
+        jsonb_build_object(
+            'id', o.id,
+            'seller_id', o.seller_id,
+            'status', o.status,
+            'total_amount', o.total_amount::text,
+            'paid_at', o.paid_at,
+            'items', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'id', i.id,
+                        'product_id', i.product_id,
+                        'quantity', i.quantity,
+                        'unit_amount', i.unit_amount::text
+                    )
+                    order by i.id
+                ), '[]'::jsonb)
+                from public.order_items as i
+                where i.order_id = o.id
+            )
+        )
+        order by o.id
+    ), '[]'::jsonb)
+    into v_orders
+    from public.orders as o
+    where o.order_group_id = p_order_group_id;
+
+    select coalesce(jsonb_agg(entry.story order by entry.at, entry.place, entry.id), '[]'::jsonb)
+    into v_timeline
+    from (
+        select
+            v_group.created_at as at,
+            0 as place,
+            0::bigint as id,
+            jsonb_build_object(
+                'at', v_group.created_at,
+                'kind', 'order_group_created',
+                'rule', 'an order group starts pending and waits for one payment of its total'
+            ) as story
+        where v_group.id is not null
+        union all
+        select
+            e.processed_at,
+            1,
+            0,
+            payments.describe_event(e) || jsonb_build_object(
+                'at', e.processed_at,
+                'kind', 'stripe_event',
+                'stripe_event_id', e.id,
+                'outcome', e.outcome,
+                'rule', case e.outcome
+                    when 'applied' then 'amount, currency and totals agreed: this payment paid the group'
+                    when 'already_paid' then 'another event of the payment that had paid the group: recorded, nothing else'
+                end
+            )
+        from payments.stripe_events as e
+        where e.order_group_id = p_order_group_id
+        union all
+        select
+            x.first_seen_at,
+            2,
+            x.id,
+            jsonb_build_object(
+                'at', x.first_seen_at,
+                'kind', 'payment_exception',
+                'exception_id', x.id,
+                'stripe_event_id', x.stripe_event_id,
+                'reason', x.reason,
+                'attempts', x.attempts,
+                'last_seen_at', x.last_seen_at,
+                'details', x.details,
+                'status', x.status,
+                'resolution', x.resolution,
+                'resolved_by', x.resolved_by,
+                'resolved_at', x.resolved_at,
+                'note', x.note,
+                'rule', payments.explain_reason(x.reason)
+            )
+        from payments.exceptions as x
+        where x.order_group_id = p_order_group_id
+        union all
+        select
+            l.created_at,
+            3,
+            l.id,
+            jsonb_build_object(
+                'at', l.created_at,
+                'kind', 'inventory_ledger',
+                'ledger_id', l.id,
+                'entry_type', l.entry_type,
+                'product_id', l.product_id,
+                'order_item_id', l.order_item_id,
+                'quantity_delta', l.quantity_delta,
+                'stripe_event_id', l.stripe_webhook_event_id,
+                'rule', 'each item of a paid group takes its quantity from stock, once'
+            )
+        from public.orders as o
+        inner join public.order_items as i on o.id = i.order_id
+        inner join public.inventory_ledger as l on i.id = l.order_item_id and l.entry_type = 'order_commit'
+        where o.order_group_id = p_order_group_id
+    ) as entry;
+
+    select count(*) into v_open
+    from payments.exceptions as x
+    where x.order_group_id = p_order_group_id and x.status = 'open';
+
+    return jsonb_build_object(
+        'order_group_id', p_order_group_id,
+        'order_group', case when v_group.id is not null then
+            to_jsonb(v_group) || jsonb_build_object('total_amount', v_group.total_amount::text)
+        end,
+        'orders', v_orders,
+        'timeline', v_timeline,
+        'open_exceptions', v_open,
+        'verdict', case
+            when v_group.id is null then 'There is no such order group.'
+            when v_group.status = 'paid' then 'Paid by event ' || v_group.stripe_webhook_event_id || '.'
+            when v_group.status = 'pending' and v_open = 0 then 'Pending: no payment has come.'
+            when v_group.status = 'pending' then 'Pending: a payment came but could not be applied.'
+            when v_open > 0 then 'It is ' || v_group.status || ', and a payment came that needs a person.'
+            else 'It is ' || v_group.status || '.'
+        end
+    );
+end;
+$$;
+comment on function public.explain_order_group(uuid) is
+    'An order group''s state and timeline, each entry with the rule that decided. Money as text.';
+revoke execute on function public.explain_order_group(uuid) from public, anon, authenticated;
+grant execute on function public.explain_order_group(uuid) to service_role;
+
+-- Puts a reason into words.
+-- Called by: public.explain_order_group(). Returns: a sentence. Locks: nothing.
+create or replace function payments.explain_reason(p_reason text)
+returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select case p_reason
+        when 'missing_reference' then 'the session names no order group, in its metadata or as client_reference_id'
+        when 'malformed_reference' then 'the session''s order group reference is not a UUID'
+        when 'conflicting_references' then 'metadata and client_reference_id name different order groups'
+        when 'order_group_not_found' then 'the order group that the session names does not exist'
+        when 'order_group_not_payable' then 'a cancelled or refunded order group is never revived by a payment'
+        when 'order_group_empty' then 'the group has no order, or an order has no item'
+        when 'amount_missing' then 'the event carries no whole, non-negative amount'
+        when 'currency_unsupported' then 'the currency is not in payments.currencies'
+        when 'amount_normalization_mismatch' then 'major and minor units disagree by Stripe''s table of exponents'
+        when 'currency_mismatch' then 'the payment is not in the order group''s currency'
+        when 'amount_mismatch' then 'the payment is not the order group''s total'
+        when 'totals_inconsistent' then 'the order group''s total is not the sum of its orders'
+        when 'duplicate_payment' then 'another payment had paid the order group: this one is owed back'
+        when 'payment_already_used' then 'this payment has paid another order group'
+        when 'event_collision' then 'the event id was processed before, with another payload'
+    end;
+$$;
+comment on function payments.explain_reason(text) is 'A rejection''s reason as a sentence.';
+revoke execute on function payments.explain_reason(text) from public, anon, authenticated, service_role;

@@ -1,0 +1,54 @@
+-- What a relay asks before it says that it is ready.
+--
+-- Touches: public.reconciliation_readiness(). The contract version counts up when the meaning of the functions' parameters
+-- or results changes; a relay compares it with the versions that it knows.
+
+-- Tells whether this database can reconcile for the calling role.
+-- Called by: the relay's readiness check. Returns: an object with `contract_version`, `server_time`, `currencies` (code to
+-- exponent), `role`, `can_execute`, `anon_can_execute` (anon, authenticated or public). Locks: nothing.
+create or replace function public.reconciliation_readiness()
+returns jsonb
+language sql
+volatile
+security definer
+set search_path = ''
+as $$
+    with reconcile as (
+        select p.oid
+        from pg_catalog.pg_proc as p
+        where p.pronamespace = 'public'::regnamespace and p.proname = 'reconcile_order_group_payment'
+    ),
+
+    caller as (
+        -- Inside a definer function current_user is the owner; the Data API sets `role`.
+        select coalesce(nullif(current_setting('role', true), 'none'), session_user::text) as name
+    )
+
+    select jsonb_build_object(
+        'contract_version', 1,
+        'server_time', clock_timestamp(),
+        'currencies', (
+            select jsonb_object_agg(c.code, c.exponent)
+            from payments.currencies as c
+        ),
+        'role', caller.name,
+        'can_execute', (
+            select coalesce(bool_and(has_function_privilege(caller.name, reconcile.oid, 'execute')), false)
+            from reconcile
+        ),
+        'anon_can_execute', (
+            select
+                coalesce(bool_or(
+                    has_function_privilege('anon', reconcile.oid, 'execute')
+                    or has_function_privilege('authenticated', reconcile.oid, 'execute')
+                    or has_function_privilege('public', reconcile.oid, 'execute')
+                ), false)
+            from reconcile
+        )
+    )
+    from caller;
+$$;
+comment on function public.reconciliation_readiness() is
+    'Contract version, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
+revoke execute on function public.reconciliation_readiness() from public, anon, authenticated;
+grant execute on function public.reconciliation_readiness() to service_role;
