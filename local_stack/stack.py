@@ -1,0 +1,128 @@
+"""Everything together: PostgreSQL, the platform, the migrations, PostgREST and the gateway."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local_stack import platform, supabase_cli
+from local_stack.gateway import PREFIX, GatewaySettings
+from local_stack.http_server import HttpServer, get_status
+from local_stack.keys import Keys
+from local_stack.postgres import Postgres
+from local_stack.postgrest import PostgREST, postgrest_path
+from local_stack.process import GuardedProcess
+from local_stack.surface import StackSurface
+
+
+class GatewayProcess(HttpServer):
+    """`python -m local_stack.gateway` in front of PostgREST."""
+
+    name = "the gateway"
+
+    def __init__(self, *, upstream: str, keys: Keys, log: Path, port: int | None = None) -> None:
+        super().__init__(log=log, port=port)
+        self._upstream = upstream
+        self._keys = keys
+
+    def launch(self) -> GuardedProcess:
+        """Start it with the keys in its environment."""
+        keys = self._keys
+        settings = GatewaySettings(
+            host=self.host,
+            port=self.port,
+            upstream=self._upstream,
+            tokens={
+                keys.anon_key: keys.anon_key,
+                keys.service_role_key: keys.service_role_key,
+                keys.publishable_key: keys.anon_key,
+                keys.secret_key: keys.service_role_key,
+            },
+        )
+        return GuardedProcess(
+            [sys.executable, "-m", "local_stack.gateway"],
+            log=self.log,
+            env={**os.environ, "LOCAL_STACK_GATEWAY": settings.to_json()},
+            cwd=supabase_cli.REPOSITORY,
+            grace=5.0,
+        )
+
+    def is_ready(self) -> bool:
+        """Ours: no other gateway takes this secret key."""
+        return get_status(f"{self.url}{PREFIX}/", headers={"apikey": self._keys.secret_key}) == 200
+
+
+class Stack(StackSurface):
+    """A complete local project; a context manager, ready when entered.
+
+    `data` keeps everything in that directory. `port` fixes the gateway's port. `pool` is the number of
+    PostgREST's database connections. Raises StackError with the remedy where a part is missing or fails.
+    The parts can be stopped and started one by one: `stack.postgres.halt()/kill()/start()`,
+    `stack.postgrest.stop()/kill()/start()`, `stack.gateway.stop()/kill()/start()`; ports stay the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: Path | str | None = None,
+        regime: platform.Regime = "explicit",
+        port: int | None = None,
+        pool: int = 20,
+    ) -> None:
+        self._data = data
+        self._regime = regime
+        self._port = port
+        self._pool = pool
+        self._exit = ExitStack()
+        self.postgres: Postgres
+        self.postgrest: PostgREST
+        self.gateway: GatewayProcess
+        self.keys: Keys
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exit_stack:
+            # What is missing is said before anything is started.
+            postgrest_path()
+            supabase_cli.cli_path()
+            self.postgres = exit_stack.enter_context(Postgres(data=self._data))
+            home = self.postgres.home
+            self.keys = Keys.load_or_generate(home / "keys.json")
+            platform.install(self.dsn(), regime=self._regime, password=self.postgres.password)
+            self.push_output = supabase_cli.db_push(self.dsn(user="postgres"))
+            self.postgrest = PostgREST(
+                dsn=self.dsn(user="authenticator"),
+                jwt_secret=self.keys.jwt_secret,
+                token=self.keys.service_role_key,
+                log=home / "postgrest.log",
+                pool=self._pool,
+            )
+            exit_stack.callback(self.postgrest.stop)
+            self.postgrest.start()
+            self.gateway = GatewayProcess(
+                upstream=self.postgrest.url, keys=self.keys, log=home / "gateway.log", port=self._port
+            )
+            exit_stack.callback(self.gateway.stop)
+            self.gateway.start()
+            self.url = self.gateway.url
+            self.anon_key = self.keys.anon_key
+            self.publishable_key = self.keys.publishable_key
+            self.service_role_key = self.keys.service_role_key
+            self.secret_key = self.keys.secret_key
+            self.jwt_secret = self.keys.jwt_secret
+            self.stripe_webhook_secret = self.keys.stripe_webhook_secret
+            self.stripe_secret_key = self.keys.stripe_secret_key
+            self._exit = exit_stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    def dsn(self, *, user: str = "supabase_admin", dbname: str = "postgres") -> str:
+        """A connection URL for `postgres`, `authenticator`, `supabase_auth_admin` or `supabase_admin`."""
+        return self.postgres.dsn(user=user, dbname=dbname)
