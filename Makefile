@@ -1,0 +1,47 @@
+# Every target sets up first (scripts/setup.py), which is instant once it is done.
+# Paths are quoted and programs are called as modules: a clone's path may hold spaces.
+
+PYTHON ?= python3
+PY := "$(CURDIR)/.venv/bin/python"
+MIGRATIONS := supabase/migrations
+# More workers than cores only share the same processor; each starts a stack of its own.
+PYTEST_WORKERS ?= auto
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check stack lock clean
+
+help:
+	@echo "make setup   set this clone up (implied by all others)"
+	@echo "make demo    one payment end to end on real parts; KEEP=1 leaves it running"
+	@echo "make test    static checks, the database's and the relay's tests"
+	@echo "make check   the static checks alone"
+	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
+	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
+	@echo "make clean   remove what the set-up and the tools made"
+
+setup:
+	@$(PYTHON) scripts/setup.py
+
+demo: setup
+	@$(PY) -m local_stack.demo $(if $(KEEP),--keep)
+
+stack: setup
+	@exec $(PY) -m local_stack $(STACK_ARGS)
+
+check: setup
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(PY) -m sqlfluff lint --disable-progress-bar $(MIGRATIONS)
+	@"$(CURDIR)/.venv/bin/squawk" $(MIGRATIONS)/*.sql
+
+test: check
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+lock: setup
+	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+clean:
+	rm -rf .venv node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
