@@ -42,12 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a stack; the exit status is 0 after Ctrl-C or SIGTERM, 2 where it could not start."""
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep the data there; default: throwaway")
-    parser.add_argument(
-        "--regime", choices=REGIMES, default="explicit", help="default privileges: %(default)s"
-    )
-    parser.add_argument(
-        "--env-file", type=Path, metavar="PATH", help="write the relay's settings there, mode 0600"
-    )
+    parser.add_argument("--regime", choices=REGIMES, default="explicit", help="default privileges: %(default)s")
+    parser.add_argument("--env-file", type=Path, metavar="PATH", help="write the relay's settings there, mode 0600")
     parser.add_argument("--port", type=int, metavar="N", help="the gateway's port; default: a free one")
     options = parser.parse_args(arguments)
     try:
@@ -60,9 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 write_private(options.env_file, settings)
             print(f"# The relay's settings{f', also in {options.env_file}' if options.env_file else ''}:\n")
             print(settings)
-            print(
-                f"# The database, as the role that migrations run as:\npsql '{stack.dsn(user='postgres')}'\n"
-            )
+            print(f"# The database, as the role that migrations run as:\npsql '{stack.dsn(user='postgres')}'\n")
             print("# Running. Ctrl-C stops it and removes what was throwaway.", flush=True)
             stopped.wait()
     except StackError as error:

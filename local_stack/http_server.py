@@ -17,9 +17,7 @@ PROBE_SECONDS = 10.0
 OWN = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # HTTP_PROXY is not for the loopback
 
 
-def get_status(
-    url: str, *, headers: dict[str, str] | None = None, timeout: float = PROBE_SECONDS
-) -> int | None:
+def get_status(url: str, *, headers: dict[str, str] | None = None, timeout: float = PROBE_SECONDS) -> int | None:
     """The status of a GET, or None where nobody answers."""
     try:
         with OWN.open(urllib.request.Request(url, headers=headers or {}), timeout=timeout) as answer:  # noqa: S310

@@ -20,9 +20,7 @@ LOGIN_ROLES = ("postgres", "authenticator", "supabase_auth_admin")
 HERE = Path(__file__).parent
 
 
-def install(
-    target: str | psycopg.Connection[Any], *, regime: Regime = "explicit", password: str | None = None
-) -> None:
+def install(target: str | psycopg.Connection[Any], *, regime: Regime = "explicit", password: str | None = None) -> None:
     """Create roles, schema `auth`, grants, event triggers and default privileges in the connected database.
 
     `target` is a superuser's DSN or connection (which must not be inside a transaction). `password` becomes

