@@ -1,0 +1,52 @@
+"""`relay check`: the readiness checks, from the shell."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from typing import Final
+
+from relay import reconcile
+from relay.config import Settings
+from relay.readiness import Check, Readiness
+from relay.telemetry import Metrics
+
+NAME: Final = "check"
+HELP: Final = "tell whether the relay could reconcile with these settings"
+EPILOG: Final = """\
+examples:
+  relay check
+  relay check --json | jq '.checks[] | select(.ok | not)'
+
+Asks the database, never Stripe. exit status: 0 ready, 1 not ready, 2 settings missing or wrong
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--json", action="store_true", help="print what /readyz would answer")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print each check. Raises SettingsError."""
+    settings = Settings.from_env(os.environ, now=time.time())
+    checks = asyncio.run(_checks(settings))
+    ready = all(check.ok for check in checks)
+    if arguments.json:
+        json.dump({"ready": ready, "checks": [check.as_dict() for check in checks]}, sys.stdout)
+        sys.stdout.write("\n")
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            sys.stdout.write(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<{width}}  {check.detail}\n")
+    return 0 if ready else 1
+
+
+async def _checks(settings: Settings) -> list[Check]:
+    metrics = Metrics()
+    readiness = Readiness(settings, metrics)
+    async with reconcile.connect(settings, metrics) as data_api:
+        readiness.use(data_api)
+        return [check for check in await readiness.checks() if check.name != "serving"]

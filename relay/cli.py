@@ -1,0 +1,50 @@
+"""`relay`: one module per command, each with NAME, HELP, EPILOG, add_arguments and run."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from relay import __version__, check, serve
+from relay.config import SettingsError
+
+COMMANDS = (serve, check)
+EPILOG = """\
+examples:
+  relay serve                 # settings come from the environment, see .env.example
+  relay check --json
+  relay COMMAND --help
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit status: 2 for wrong usage or settings, else what the command says."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except SettingsError as error:
+        sys.stderr.write(f"relay: {error}\n")
+        return 2
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="relay",
+        description="Turns Stripe Checkout webhooks into paid order groups in Supabase, exactly once.",
+        epilog=EPILOG,
+        formatter_class=layout,
+    )
+    parser.add_argument("--version", action="version", version=f"relay {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        child = commands.add_parser(
+            command.NAME,
+            help=command.HELP,
+            description=command.HELP,
+            epilog=command.EPILOG,
+            formatter_class=layout,
+        )
+        command.add_arguments(child)
+        child.set_defaults(run=command.run)
+    return parser

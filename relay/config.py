@@ -1,0 +1,208 @@
+"""Settings from the environment: checked once, at start, all faults in one message. Pure, no I/O."""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+VARIABLES: Final[Mapping[str, str]] = {
+    "STRIPE_SECRET_KEY": "",
+    "STRIPE_WEBHOOK_SECRET": "",
+    "SUPABASE_URL": "",
+    "SUPABASE_SERVICE_ROLE_KEY": "",
+    "RELAY_HOST": "0.0.0.0",  # noqa: S104  a server in a container listens to the outside
+    "RELAY_PORT": "8080",
+    "STRIPE_WEBHOOK_TOLERANCE": "300",
+    "RELAY_RPC_TIMEOUT": "9",
+    "STRIPE_API_BASE": "https://api.stripe.com",
+    "RELAY_LOG_LEVEL": "info",
+}
+"""Every variable and its default; an empty default means that it is needed."""
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+# Stripe's answer must come within ten seconds, and the function's lock_timeout (3 s) and the authenticator's
+# statement_timeout (8 s) must fire before the relay gives up, or their verdicts are lost.
+_RPC_TIMEOUT_LIMIT: Final = 10.0
+_KEY_MODES: Final = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
+
+
+class SettingsError(ValueError):
+    """One or more settings are missing or wrong. The message names all of them and shows none of their
+    values.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Text that no `repr`, log line or traceback shows."""
+
+    _text: str
+
+    def reveal(self) -> str:
+        """The text, for the one place that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `relay` runs with."""
+
+    stripe_secret_key: Secret
+    stripe_webhook_secrets: tuple[Secret, ...]
+    supabase_url: str
+    supabase_service_role_key: Secret
+    host: str
+    port: int
+    webhook_tolerance: int
+    """Seconds."""
+    rpc_timeout: float
+    """Seconds, for the whole RPC."""
+    stripe_api_base: str
+    log_level: str
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the Stripe key is for real money."""
+        key = self.stripe_secret_key.reveal()
+        return next(live for prefix, live in _KEY_MODES.items() if key.startswith(prefix))
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], *, now: float) -> "Settings":
+        """Read the settings. `now` (seconds since 1970) tells an expired key. Raises SettingsError."""
+        values = {name: environ.get(name, "").strip() or default for name, default in VARIABLES.items()}
+        if not environ.get("RELAY_PORT", "").strip() and environ.get("PORT", "").strip():
+            values["RELAY_PORT"] = environ["PORT"].strip()
+        faults = {name: fault for name, value in values.items() if (fault := _fault(name, value, now))}
+        if faults:
+            lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
+            raise SettingsError(f"The settings are not usable:\n{lines}")
+        return cls(
+            stripe_secret_key=Secret(values["STRIPE_SECRET_KEY"]),
+            stripe_webhook_secrets=tuple(map(Secret, _secrets(values["STRIPE_WEBHOOK_SECRET"]))),
+            supabase_url=values["SUPABASE_URL"].rstrip("/"),
+            supabase_service_role_key=Secret(values["SUPABASE_SERVICE_ROLE_KEY"]),
+            host=values["RELAY_HOST"],
+            port=int(values["RELAY_PORT"]),
+            webhook_tolerance=int(values["STRIPE_WEBHOOK_TOLERANCE"]),
+            rpc_timeout=float(values["RELAY_RPC_TIMEOUT"]),
+            stripe_api_base=values["STRIPE_API_BASE"].rstrip("/"),
+            log_level=values["RELAY_LOG_LEVEL"].lower(),
+        )
+
+
+def _secrets(value: str) -> list[str]:
+    return [secret.strip() for secret in value.split(",")]
+
+
+def _fault(name: str, value: str, now: float) -> str | None:
+    """What is wrong with the value, in words that do not show it; None where it is fine."""
+    if not value:
+        return "is missing"
+    match name:
+        case "STRIPE_SECRET_KEY":
+            usable = any(len(value) > len(prefix) and value.startswith(prefix) for prefix in _KEY_MODES)
+            fault = None if usable and _is_token(value) else "must be an sk_live_, rk_live_, sk_test_ or rk_test_ key"
+        case "STRIPE_WEBHOOK_SECRET":
+            fault = _webhook_secret_fault(value)
+        case "SUPABASE_URL" | "STRIPE_API_BASE":
+            fault = _url_fault(value)
+        case "SUPABASE_SERVICE_ROLE_KEY":
+            fault = _service_key_fault(value, now)
+        case "RELAY_PORT":
+            port = _whole_number(value)
+            fault = None if port is not None and port <= 65535 else "must be a port between 0 and 65535 (PORT too)"
+        case "STRIPE_WEBHOOK_TOLERANCE":
+            fault = None if _whole_number(value) else "must be a whole number of seconds above 0"
+        case "RELAY_RPC_TIMEOUT":
+            fault = _timeout_fault(value)
+        case "RELAY_LOG_LEVEL":
+            fault = None if value.lower() in LOG_LEVELS else f"must be one of {', '.join(LOG_LEVELS)}"
+        case _:
+            fault = None if _is_token(value) else "must be a host name or an address"
+    return fault
+
+
+def _is_token(value: str) -> bool:
+    """Printable ASCII without blanks: what can be sent in a header, or resolved."""
+    return value.isascii() and value.isprintable() and " " not in value
+
+
+def _whole_number(value: str) -> int | None:
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 9 else None
+
+
+def _webhook_secret_fault(value: str) -> str | None:
+    """An empty secret is one that anybody can sign with; a wrong one refuses every event. Both stop the
+    start.
+    """
+    secrets = _secrets(value)
+    if not all(secret.startswith("whsec_") and len(secret) > 6 and _is_token(secret) for secret in secrets):
+        return "must be whsec_... secrets, separated by commas, none of them blank"
+    return "names the same secret twice" if len(set(secrets)) < len(secrets) else None
+
+
+def _timeout_fault(value: str) -> str | None:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    return None if 0 < seconds < _RPC_TIMEOUT_LIMIT else "must be a number of seconds above 0 and below 10"
+
+
+def _url_fault(value: str) -> str | None:
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        return "must be a URL"
+    if url.scheme not in ("http", "https") or not host or not _is_token(value):
+        return "must be an http(s) URL"
+    if url.username is not None or url.query or url.fragment or url.path.strip("/"):
+        return "must be scheme and host only, without user, path or query"
+    if url.scheme == "http" and not _is_nearby(host):
+        return "must be https, because the service key travels with each request"
+    return None
+
+
+def _is_nearby(host: str) -> bool:
+    """A host that plain http may reach: this machine, a container next to it, a private network."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".internal", ".local"))
+    return address.is_loopback or address.is_private
+
+
+def _service_key_fault(value: str, now: float) -> str | None:
+    if value.startswith("sb_secret_"):
+        return None if len(value) > len("sb_secret_") and _is_token(value) else "is not a whole sb_secret_ key"
+    if value.startswith("sb_publishable_"):
+        return "is a publishable key; it needs the secret one (sb_secret_...) or the service_role JWT"
+    claims = _jwt_claims(value)
+    if claims is None:
+        return "must be a service_role JWT or an sb_secret_... key"
+    if claims.get("role") != "service_role":
+        return "is a JWT of another role than service_role; the anon key cannot reconcile"
+    expires = claims.get("exp")
+    if isinstance(expires, int | float) and expires <= now:
+        return "is a JWT that has expired"
+    return None
+
+
+def _jwt_claims(token: str) -> dict[str, object] | None:
+    """The claims, unverified: the relay has no key to verify them, the Data API does that on every call."""
+    parts = token.split(".")
+    if len(parts) != 3 or not all(parts) or not _is_token(token):
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+    return claims if isinstance(claims, dict) else None

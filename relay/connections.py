@@ -1,0 +1,78 @@
+"""Cuts connections that dawdle over a request's head. aiohttp has no time-out for that.
+
+aiohttp's keep-alive timer closes a connection that is idle, but it cannot tell an idle proxy connection,
+which should live for more than a minute, from a sender who drips a head byte by byte. This server can: from
+the first byte of a head (or from the connection's start) the sender has HEAD_SECONDS to finish it.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+HEAD_SECONDS: Final = 10.0
+# Longer than the usual idle limit of load balancers (60 s), so that it is they who close: the other way
+# round, a request now and then meets a connection that is just being closed.
+KEEPALIVE_SECONDS: Final = 75.0
+# How long the rest of an unread body may still come in after its answer, so that the sender can read the
+# answer before the connection is closed.
+LINGERING_SECONDS: Final = 2.0
+
+HANDLER_ARGS: Final[dict[str, Any]] = {
+    # The signature covers the bytes as they were sent.
+    "auto_decompress": False,
+    # One line per delivery is written by relay.telemetry.
+    "access_log": None,
+    "keepalive_timeout": KEEPALIVE_SECONDS,
+    "lingering_time": LINGERING_SECONDS,
+}
+
+
+class Connection(RequestHandler):
+    """One connection with a deadline for each request's head."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Expect a head."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; if no whole head has come out of it, expect the rest."""
+        super().data_received(data)
+        # A pending waiter means that no request is being handled: what came is a part of the next head. A
+        # chunk that keeps dripping starts timers of its own, which find the first one's work done.
+        if data and self._waiter is not None and not self._waiter.done():
+            self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._loop.call_later(HEAD_SECONDS, self._cut_unless_beyond, self._request_count)
+
+    def _cut_unless_beyond(self, request_count: int) -> None:
+        """Close if the head that was expected then has still not arrived."""
+        if self._request_count == request_count and self._messages_pending() and self.transport is not None:
+            self.force_close()
+
+    def _messages_pending(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+
+class Server(web.Server):
+    """Makes such connections."""
+
+    def __init__(self, like: web.Server, **kwargs: Any) -> None:
+        super().__init__(like.request_handler, request_factory=like.request_factory, **kwargs)
+        self._handler_args = kwargs
+
+    def __call__(self) -> RequestHandler:
+        """A protocol for a new connection."""
+        return Connection(self, loop=self._loop, **self._handler_args)
+
+
+class Runner(web.AppRunner):
+    """Serves an application on such connections."""
+
+    async def _make_server(self) -> web.Server:
+        return Server(await super()._make_server(), **HANDLER_ARGS)

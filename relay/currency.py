@@ -1,0 +1,60 @@
+"""Stripe's exponents, and minor to major units, exactly. Pure, no I/O.
+
+The table is Stripe's and nobody else's. ISO 4217, CLDR and locale libraries disagree with it (ISK, UGX, HUF,
+TWD), and change with their versions: an amount would change by a factor of 100 with an upgrade.
+Source: https://docs.stripe.com/currencies#zero-decimal and #special-cases.
+`payments.currencies` holds the same table a second time, on purpose: two conversions that must agree.
+`/readyz` compares them.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Final
+
+_ZERO_DECIMAL: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF"
+_THREE_DECIMAL: Final = "BHD JOD KWD OMR TND"
+# ISK and UGX are two-decimal by representation only: Stripe charges whole units, so their minor amounts are
+# multiples of 100. A remainder is passed on as it is, and the database rejects it.
+_TWO_DECIMAL: Final = """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BYR BZD CAD CDF
+    CHF CNY COP CRC CVE CZK DKK DOP DZD EEK EGP ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HRK HTG
+    HUF IDR ILS INR ISK JMD KES KGS KHR KYD KZT LAK LBP LKR LRD LSL LTL LVL MAD MDL MKD MMK MNT MOP MRO MRU
+    MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SEK
+    SGD SHP SLE SLL SOS SRD STD STN SVC SZL THB TJS TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VEF VES WST XCD
+    XCG YER ZAR ZMW
+"""
+# An unknown code is normalised with the commonest exponent; the database does not know the code either and
+# rejects it as `currency_unsupported`, so the guess never turns into money.
+_UNKNOWN_EXPONENT: Final = 2
+_LONGEST_CODE: Final = 16
+
+EXPONENTS: Final[Mapping[str, int]] = MappingProxyType(
+    dict.fromkeys(_TWO_DECIMAL.split(), 2)
+    | dict.fromkeys(_ZERO_DECIMAL.split(), 0)
+    | dict.fromkeys(_THREE_DECIMAL.split(), 3)
+)
+
+
+def code_of(value: object) -> str | None:
+    """The currency as upper-case ASCII, or None where it is no text that could be stored as one.
+
+    ASCII only: `str.upper` turns a few foreign letters into ASCII ones, and no such text may become a
+    currency.
+    """
+    if not isinstance(value, str):
+        return None
+    code = value.strip()
+    if not code or len(code) > _LONGEST_CODE or not (code.isascii() and code.isprintable()):
+        return None
+    return code.upper()
+
+
+def to_major(minor: int, currency: str | None) -> str:
+    """Minor units to major units in plain decimal notation: (12345, "USD") -> "123.45", (1000, "JPY") ->
+    "1000".
+
+    Text, because a JSON number may be read as a float on the way to `numeric`.
+    """
+    exponent = EXPONENTS.get(currency, _UNKNOWN_EXPONENT) if currency else _UNKNOWN_EXPONENT
+    return format(Decimal(minor).scaleb(-exponent), "f")

@@ -1,0 +1,194 @@
+"""Every way to end without a decision, as one tree, and the one table that classifies what the Data API
+throws.
+
+Refusals (4xx) are judged before anything behind the relay is touched. `NoVerdict` (500) says that nobody
+knows whether the payment was reconciled; the next delivery finds out, because a replay changes nothing.
+"""
+
+import re
+import ssl
+from typing import ClassVar, Final
+
+import aiohttp
+import httpx
+
+from relay.outcomes import Outcome, Reason
+
+
+class RelayError(Exception):
+    """The root. `status` and `outcome` are what the sender sees; nothing else of the exception ever leaves."""
+
+    status: ClassVar[int] = 500
+    outcome: ClassVar[Outcome] = Outcome.FAILED
+    reason: Reason = Reason.UNEXPECTED
+
+
+class Refused(RelayError):
+    """The request does not prove that Stripe sent it, or cannot be read. Nothing was written."""
+
+    status = 400
+    outcome = Outcome.REFUSED
+
+
+class MethodNotAllowed(Refused):
+    """Somebody opened the webhook's address in a browser, or a health check points at it. Stripe only POSTs."""
+
+    status = 405
+    reason = Reason.METHOD_NOT_ALLOWED
+
+
+class UnsupportedContentEncoding(Refused):
+    """The body is compressed. Stripe signs and sends plain bytes; check proxies in front of the relay."""
+
+    status = 415
+    reason = Reason.UNSUPPORTED_CONTENT_ENCODING
+
+
+class BodyTooLarge(Refused):
+    """The body is over 1 MiB. Checkout events are a few KiB."""
+
+    status = 413
+    reason = Reason.BODY_TOO_LARGE
+
+
+class BodyTimeout(Refused):
+    """The body did not arrive in time: a slow or half-open sender. Its connection is cut."""
+
+    status = 408
+    reason = Reason.BODY_TIMEOUT
+
+
+class BodyUnreadable(Refused):
+    """The transfer broke off or its framing is wrong."""
+
+    reason = Reason.BODY_UNREADABLE
+
+
+class MissingSignature(Refused):
+    """No `Stripe-Signature`: not Stripe, or a proxy strips the header."""
+
+    reason = Reason.MISSING_SIGNATURE
+
+
+class InvalidSignature(Refused):
+    """No configured secret matches: a forgery, a proxy that rewrites bodies, or the secret of another
+    endpoint.
+    """
+
+    reason = Reason.INVALID_SIGNATURE
+
+
+class TimestampOutsideTolerance(Refused):
+    """The signature is good but its time is off: a captured request sent again, or a wrong clock on this
+    host.
+    """
+
+    reason = Reason.TIMESTAMP_OUTSIDE_TOLERANCE
+
+
+class MalformedEvent(Refused):
+    """Properly signed, yet not an event that can be understood: check the endpoint's API version."""
+
+    reason = Reason.MALFORMED_EVENT
+
+
+class NoVerdict(RelayError):
+    """The database gave no decision in time. `detail` is safe to log: codes and class names, never messages."""
+
+    def __init__(self, reason: Reason, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+        self.retryable = retryable
+
+
+# SQLSTATE or its class, longest prefix first: https://www.postgresql.org/docs/17/errcodes-appendix.html
+_SQLSTATES: Final = (
+    ("57014", Reason.TIMEOUT),  # statement_timeout cancelled it
+    ("55P03", Reason.LOCK_TIMEOUT),
+    ("40P01", Reason.DEADLOCK),
+    ("42501", Reason.UNAUTHORIZED),
+    ("42883", Reason.CONTRACT_VIOLATION),  # the function, or one it calls, is not there
+    ("57P", Reason.DATABASE_UNAVAILABLE),  # shutting down, starting up, terminated by the administrator
+    ("08", Reason.DATABASE_UNAVAILABLE),
+    ("53", Reason.DATABASE_UNAVAILABLE),
+)
+# https://docs.postgrest.org/en/v12/references/errors.html
+_POSTGREST_CODES: Final = (
+    ("PGRST2", Reason.CONTRACT_VIOLATION),  # function not found, or ambiguous
+    ("PGRST30", Reason.UNAUTHORIZED),
+)
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_SAFE_CODE = re.compile(r"[0-9A-Z]{1,12}")
+
+# First match wins. The first block comes before the exceptions that they inherit from.
+_EXCEPTIONS: Final[tuple[tuple[type[BaseException], Reason], ...]] = (
+    (aiohttp.ConnectionTimeoutError, Reason.DATABASE_UNAVAILABLE),  # nothing was sent
+    (aiohttp.ServerTimeoutError, Reason.TIMEOUT),
+    (httpx.ConnectTimeout, Reason.DATABASE_UNAVAILABLE),
+    (httpx.PoolTimeout, Reason.DATABASE_UNAVAILABLE),
+    (httpx.TimeoutException, Reason.TIMEOUT),
+    (aiohttp.ClientConnectionError, Reason.DATABASE_UNAVAILABLE),  # refused, reset, DNS, TLS
+    (aiohttp.ClientPayloadError, Reason.DATABASE_UNAVAILABLE),  # cut in the middle of the answer
+    (aiohttp.ClientResponseError, Reason.CONTRACT_VIOLATION),  # not HTTP
+    (httpx.NetworkError, Reason.DATABASE_UNAVAILABLE),
+    (httpx.RemoteProtocolError, Reason.DATABASE_UNAVAILABLE),
+    (httpx.ProxyError, Reason.DATABASE_UNAVAILABLE),
+    (httpx.DecodingError, Reason.CONTRACT_VIOLATION),
+    (httpx.UnsupportedProtocol, Reason.CONTRACT_VIOLATION),
+    (ssl.SSLError, Reason.DATABASE_UNAVAILABLE),
+    (OSError, Reason.DATABASE_UNAVAILABLE),
+    (UnicodeDecodeError, Reason.CONTRACT_VIOLATION),  # the answer is no UTF-8
+    (RecursionError, Reason.CONTRACT_VIOLATION),  # the answer is nested absurdly deep
+)
+# The connection died without an answer. Sending once more is safe: either nothing happened, or the
+# transaction was committed and the second call answers `replayed`. A time-out is not among them: the first
+# call may still be running, and the budget is gone.
+_LOST_CONNECTION: Final = (
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientOSError,
+    aiohttp.ClientPayloadError,
+)
+
+
+def from_answer(code: str | None, status: int) -> NoVerdict:
+    """Classify an error that the Data API answered. The code in the body decides; the HTTP status (which for
+    PostgREST is only a translation of the code) counts where there is none, as in a proxy's HTML.
+
+    A deadlock is retryable: Postgres has rolled the whole transaction back. A lock time-out would only wait
+    for the same lock again, Stripe's own retry comes later and with better odds.
+    """
+    detail = f"{code}, HTTP {status}" if code and _SAFE_CODE.fullmatch(code) else f"HTTP {status}"
+    return NoVerdict(_reason_of(code or "", status), detail, retryable=code == "40P01")
+
+
+def _reason_of(code: str, status: int) -> Reason:
+    is_sqlstate = _SQLSTATE.fullmatch(code) is not None
+    for prefix, reason in _SQLSTATES if is_sqlstate else _POSTGREST_CODES:
+        if code.startswith(prefix):
+            return reason
+    if status in (401, 403):
+        return Reason.UNAUTHORIZED
+    if is_sqlstate:
+        return Reason.UNEXPECTED
+    if status >= 500 or status == 429:
+        return Reason.DATABASE_UNAVAILABLE
+    if status < 400 or status == 404:  # a redirect, or a host that does not know the function's address
+        return Reason.CONTRACT_VIOLATION
+    return Reason.UNEXPECTED
+
+
+def from_exception(error: Exception) -> NoVerdict:
+    """Classify what was raised instead of an answer.
+
+    httpx-aiohttp renames aiohttp's exceptions, and calls a reset connection `ConnectTimeout`; the original in
+    `__cause__` knows better, so it is looked at first.
+    """
+    cause: BaseException = error
+    if isinstance(error.__cause__, aiohttp.ClientError | TimeoutError):
+        cause = error.__cause__
+    retryable = isinstance(cause, _LOST_CONNECTION)
+    for kind, reason in _EXCEPTIONS:
+        if isinstance(cause, kind):
+            return NoVerdict(reason, type(cause).__name__, retryable=retryable)
+    return NoVerdict(Reason.UNEXPECTED, type(cause).__name__)

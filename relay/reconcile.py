@@ -1,0 +1,177 @@
+"""Payment -> one RPC -> Verdict. The only file that knows supabase-py.
+
+The calls go through httpx over aiohttp's client: several times cheaper than httpx's own transport. Redirects
+are not followed, because the default client would carry the `apikey` header to whatever host the redirect
+names.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Final
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from postgrest.exceptions import APIError
+
+from relay import errors
+from relay.checkout import Payment
+from relay.config import Settings
+from relay.errors import NoVerdict
+from relay.outcomes import Reason, Verdict, read_verdict
+from relay.telemetry import Metrics
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
+
+FUNCTION: Final = "reconcile_order_group_payment"
+# Calls at once, and deliveries that may wait for one of them. A Data API that hangs holds 64 calls for
+# RELAY_RPC_TIMEOUT; what comes beyond the queue is answered 500 at once, and Stripe sends it again.
+# PostgREST's own pool is smaller (10 by default), so more calls at once would only wait there.
+MAX_CALLS: Final = 64
+MAX_WAITING: Final = 256
+# Enough for a TLS handshake across a continent; a dead host is known well before the call's budget ends.
+CONNECT_SECONDS: Final = 3.0
+# The client's own time-outs come after the call's, so that it is always the call's that answers.
+_CLIENT_GRACE_SECONDS: Final = 1.0
+# Shorter than the idle limits of the usual proxies, so that a pooled connection is rarely a dead one.
+_IDLE_SECONDS: Final = 15.0
+_RETRY_PAUSE_SECONDS: Final = (0.02, 0.1)
+
+_status: ContextVar[int] = ContextVar("status")
+
+
+class _StatusTransport(AiohttpTransport):
+    """Remembers the HTTP status of the last answer: supabase-py's APIError drops it whenever the body is JSON
+    without a code, as Kong's and Cloudflare's errors are."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        _status.set(response.status_code)
+        return response
+
+
+class DataApi:
+    """Calls functions of the `public` schema, within bounds of time and number."""
+
+    def __init__(self, client: AsyncClient, *, rpc_timeout: float, metrics: Metrics) -> None:
+        self._client = client
+        self._timeout = rpc_timeout
+        self._metrics = metrics
+        self._slots = asyncio.Semaphore(MAX_CALLS)
+        self._waiting = 0
+        metrics.rpcs_waiting.set_function(lambda: self._waiting)
+
+    async def reconcile(self, payment: Payment, *, unmatched_reason: Reason | None = None) -> Verdict:
+        """Have the database decide about a payment. Raises NoVerdict."""
+        started = time.perf_counter()
+        try:
+            data = await self._within_bounds(FUNCTION, _parameters(payment, unmatched_reason))
+        finally:
+            self._metrics.rpc_seconds.observe(time.perf_counter() - started)
+        verdict = read_verdict(
+            data,
+            event_id=payment.event_id,
+            order_group_id=payment.order_group_id,
+            unmatched_reason=unmatched_reason,
+        )
+        if verdict is None:
+            raise NoVerdict(Reason.CONTRACT_VIOLATION, f"an answer of unexpected shape ({type(data).__name__})")
+        return verdict
+
+    async def readiness(self, seconds: float) -> object:
+        """What `reconciliation_readiness` returns. Takes no slot, so that it also answers under full load.
+        Raises NoVerdict."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._call("reconciliation_readiness", {})
+        except TimeoutError:
+            raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
+
+    async def _within_bounds(self, function: str, parameters: Mapping[str, object]) -> object:
+        if self._slots.locked() and self._waiting >= MAX_WAITING:
+            raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "too many deliveries wait for the Data API")
+        sent = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                self._waiting += 1
+                try:
+                    await self._slots.acquire()
+                finally:
+                    self._waiting -= 1
+                sent = True
+                try:
+                    return await self._call(function, parameters)
+                finally:
+                    self._slots.release()
+        except TimeoutError:
+            # The transaction may still be running, and may commit: the next delivery finds out.
+            if sent:
+                raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
+            raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "no free call to the Data API in time") from None
+
+    async def _call(self, function: str, parameters: Mapping[str, object]) -> object:
+        """Call once, and once more where `errors` says that this is safe. The caller limits the time."""
+        failure = None
+        for attempt in (1, 2):
+            if failure is not None:
+                self._metrics.rpc_retries.labels(failure.reason).inc()
+                await asyncio.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311  not for secrets
+            try:
+                return (await self._client.rpc(function, dict(parameters)).execute()).data
+            except APIError as error:
+                failure = errors.from_answer(error.code, _status.get(0))
+            except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
+                failure = errors.from_exception(error)
+            if not failure.retryable or attempt == 2:
+                break
+        raise failure or NoVerdict(Reason.UNEXPECTED, "no attempt was made")
+
+
+def _parameters(payment: Payment, unmatched_reason: Reason | None) -> dict[str, object]:
+    return {
+        "p_order_group_id": payment.order_group_id,
+        "p_stripe_event_id": payment.event_id,
+        "p_stripe_event_type": payment.event_type,
+        "p_stripe_event_created": payment.event_created,
+        "p_livemode": payment.livemode,
+        "p_checkout_session_id": payment.session_id,
+        "p_payment_intent_id": payment.payment_intent_id,
+        "p_amount_minor": payment.amount_minor,
+        "p_amount": payment.amount,
+        "p_currency": payment.currency,
+        "p_session_metadata": payment.metadata,
+        "p_source": "webhook",
+        "p_unmatched_reason": unmatched_reason,
+    }
+
+
+@asynccontextmanager
+async def connect(settings: Settings, metrics: Metrics) -> AsyncIterator[DataApi]:
+    """A client of the Data API of its own: never signed in as a user, which would put RLS in its way."""
+    tls = httpx.create_ssl_context()
+    session = aiohttp.ClientSession(
+        # One connection for each call, and one for readiness.
+        connector=aiohttp.TCPConnector(limit=MAX_CALLS + 1, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+    client_seconds = settings.rpc_timeout + _CLIENT_GRACE_SECONDS
+    async with httpx.AsyncClient(
+        transport=_StatusTransport(verify=tls, client=session),
+        follow_redirects=False,
+        trust_env=False,
+        timeout=httpx.Timeout(client_seconds, connect=min(CONNECT_SECONDS, settings.rpc_timeout)),
+    ) as http:
+        client = await acreate_client(
+            settings.supabase_url,
+            settings.supabase_service_role_key.reveal(),
+            AsyncClientOptions(
+                httpx_client=http,
+                auto_refresh_token=False,
+                persist_session=False,
+                postgrest_client_retry=False,
+            ),
+        )
+        yield DataApi(client, rpc_timeout=settings.rpc_timeout, metrics=metrics)

@@ -1,0 +1,148 @@
+"""The handler: read, verify, parse, reconcile, answer. Bytes in, one RPC out."""
+
+import asyncio
+import json
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+
+from relay import checkout, errors, signature
+from relay.checkout import AwaitingFunds, Ignored, Unmatched
+from relay.config import Settings
+from relay.errors import NoVerdict, RelayError
+from relay.outcomes import Outcome, Reason, Verdict
+from relay.reconcile import DataApi
+from relay.telemetry import Delivery, Telemetry
+
+PATH: Final = "/api/stripe/webhook"
+MAX_BODY_BYTES: Final = 1024 * 1024
+# Stripe sends a body in one go. Together with the lingering close (relay.connections) a slow sender is cut
+# within 15 seconds.
+BODY_SECONDS: Final = 10.0
+
+
+class Webhook:
+    """The route's handler, and how many deliveries it has in hand."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, *, clock: Callable[[], float] = time.time) -> None:
+        self._secrets = tuple(secret.reveal() for secret in settings.stripe_webhook_secrets)
+        self._tolerance = settings.webhook_tolerance
+        self._livemode = settings.livemode
+        self._telemetry = telemetry
+        self._clock = clock
+        self._data_api: DataApi | None = None
+        self._in_flight = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        telemetry.metrics.in_flight.set_function(lambda: self._in_flight)
+
+    def use(self, data_api: DataApi | None) -> None:
+        """Take the Data API into use, once it is connected."""
+        self._data_api = data_api
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one delivery. The only place where an exception becomes an answer."""
+        started = time.perf_counter()
+        delivery = Delivery()
+        self._in_flight += 1
+        self.idle.clear()
+        try:
+            verdict = await self._deliver(request, delivery)
+            outcome, reason, status = verdict.outcome, verdict.reason, verdict.status
+        except RelayError as error:
+            outcome, reason, status = error.outcome, error.reason, error.status
+            if isinstance(error, NoVerdict):
+                delivery.note = error.detail
+        except Exception as error:  # a fault of the relay's own: no verdict, Stripe retries
+            outcome, reason, status = Outcome.FAILED, Reason.UNEXPECTED, 500
+            delivery.note = _place_of(error)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self.idle.set()
+        self._telemetry.delivered(delivery, outcome, reason, status, time.perf_counter() - started)
+        return _answer(delivery, outcome, reason, status)
+
+    async def _deliver(self, request: web.Request, delivery: Delivery) -> Verdict:
+        body = await _read(request)
+        verified = signature.verify(
+            body,
+            request.headers.getall("Stripe-Signature", ()),
+            secrets=self._secrets,
+            now=self._clock(),
+            tolerance=self._tolerance,
+        )
+        if len(self._secrets) > 1:
+            delivery.note = f"signed with webhook secret {verified.secret_position} of {len(self._secrets)}"
+        event = checkout.read_event(verified.text)
+        delivery.event_id, delivery.event_type = event.id, event.type
+        decision = checkout.judge(event, livemode=self._livemode)
+        if isinstance(decision, Ignored):
+            delivery.checkout_session_id = decision.session_id
+            return Verdict(Outcome.IGNORED, decision.reason)
+        if isinstance(decision, AwaitingFunds):
+            delivery.checkout_session_id = decision.session_id
+            delivery.order_group_id = decision.order_group_id
+            return Verdict(Outcome.AWAITING_FUNDS, decision.reason)
+        problem = None
+        if isinstance(decision, Unmatched):
+            problem, decision = decision.reason, decision.payment
+        delivery.checkout_session_id = decision.session_id
+        delivery.order_group_id = decision.order_group_id
+        if self._data_api is None:
+            raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "the relay is starting or stopping")
+        return await self._data_api.reconcile(decision, unmatched_reason=problem)
+
+
+async def _read(request: web.Request) -> bytes:
+    """The raw body. Raises Refused, in the order of the contract's rows."""
+    if request.method != "POST":
+        raise errors.MethodNotAllowed
+    for coding in request.headers.getall("Content-Encoding", ()):
+        # The signature covers the bytes that Stripe sent; the server is told not to inflate (relay.app).
+        if coding.strip().lower() not in ("", "identity"):
+            raise errors.UnsupportedContentEncoding
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise errors.BodyTooLarge
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise errors.BodyTooLarge
+    except TimeoutError:
+        raise errors.BodyTimeout from None
+    except (RequestPayloadError, ConnectionError):
+        raise errors.BodyUnreadable from None
+    return bytes(body)
+
+
+def _answer(delivery: Delivery, outcome: Outcome, reason: Reason | None, status: int) -> web.Response:
+    body = json.dumps(
+        {
+            "received": outcome is not Outcome.REFUSED,
+            "outcome": outcome,
+            "reason": reason,
+            "event_id": delivery.event_id,
+            "order_group_id": delivery.order_group_id,
+        }
+    )
+    response = web.Response(body=body.encode(), status=status, content_type="application/json")
+    if status == errors.MethodNotAllowed.status:
+        response.headers["Allow"] = "POST"
+    elif status in (errors.BodyTooLarge.status, errors.BodyTimeout.status):
+        response.force_close()  # what is left of the body is not worth reading
+    return response
+
+
+def _place_of(error: Exception) -> str:
+    """Class and place of a fault, without its message, which may quote a payload."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
