@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
+import shlex
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from local_stack.errors import StackError
 from local_stack.keys import write_private
 from local_stack.platform import REGIMES
+from local_stack.signals import signals_as_interrupt, wait_for_interrupt
 from local_stack.stack import Stack
-
-
-@contextlib.contextmanager
-def until_stopped() -> Iterator[threading.Event]:
-    """Ends the block in order on Ctrl-C, SIGTERM and SIGHUP, also while something is still starting."""
-
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield threading.Event()
-    except KeyboardInterrupt:
-        print("\nStopped.", flush=True)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def env_file(stack: Stack) -> str:
     """The relay's settings, as lines of a `.env` file."""
     return "".join(f"{name}={value}\n" for name, value in stack.env().items())
+
+
+def psql_command(stack: Stack) -> str:
+    """A command line that opens the database, with the psql that came with the server where there is one."""
+    own = stack.postgres.bin_dir / "psql"
+    return shlex.join([str(own) if own.is_file() else "psql", stack.dsn(user="postgres")])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         with (
-            until_stopped() as stopped,
+            signals_as_interrupt(),
             Stack(data=options.data, regime=options.regime, port=options.port) as stack,
         ):
             settings = env_file(stack)
@@ -56,9 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 write_private(options.env_file, settings)
             print(f"# The relay's settings{f', also in {options.env_file}' if options.env_file else ''}:\n")
             print(settings)
-            print(f"# The database, as the role that migrations run as:\npsql '{stack.dsn(user='postgres')}'\n")
+            print(f"# The database, as the role that migrations run as:\n{psql_command(stack)}\n")
             print("# Running. Ctrl-C stops it and removes what was throwaway.", flush=True)
-            stopped.wait()
+            wait_for_interrupt()
+    except KeyboardInterrupt:
+        print("\nStopped.", flush=True)
     except StackError as error:
         print(error, file=sys.stderr)
         return 2
