@@ -19,6 +19,7 @@ from local_stack import platform, supabase_cli
 from local_stack.postgres import Postgres
 from sql_tests.play import SUPERUSER, Connection, Database, Shop, open_shop
 
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Database]:
     """The server's own database, as superuser."""

@@ -50,7 +50,9 @@ class Database:
         )
 
     def url(self, user: str) -> str:
-        return f"postgresql://{user}:{quote(self.password, safe='')}@{self.host}:{self.port}/{self.name}?sslmode=disable"
+        return (
+            f"postgresql://{user}:{quote(self.password, safe='')}@{self.host}:{self.port}/{self.name}?sslmode=disable"
+        )
 
     def connect(self, user: str = SUPERUSER, *, autocommit: bool = True) -> Connection:
         return psycopg.connect(self.dsn(user), autocommit=autocommit, row_factory=dict_row)

@@ -73,9 +73,7 @@ def test_first_payment_marks_group_and_orders_paid_and_commits_every_item_once(
     assert scalar(superuser, "select count(*) from payments.exceptions") == 0
 
 
-def test_payment_of_one_group_leaves_other_groups_alone(
-    service: Connection, superuser: Connection, shop: Shop
-) -> None:
+def test_payment_of_one_group_leaves_other_groups_alone(service: Connection, superuser: Connection, shop: Shop) -> None:
     paid, other = shop.order_group(), shop.order_group()
 
     reconcile(service, paid.payment())
@@ -199,9 +197,7 @@ def test_cancelled_group_is_not_revived_by_a_late_payment(
     assert scalar(superuser, "select count(*) from public.inventory_ledger") == 0
 
 
-def test_refunded_group_is_not_paid_again_by_a_twin_event(
-    service: Connection, owner: Connection, shop: Shop
-) -> None:
+def test_refunded_group_is_not_paid_again_by_a_twin_event(service: Connection, owner: Connection, shop: Shop) -> None:
     group = shop.order_group()
     payment = group.payment()
     reconcile(service, payment)

@@ -34,9 +34,7 @@ def test_replay_of_a_twin_changes_not_one_row(db: Database, service: Connection,
     assert db.snapshot() == before
 
 
-def test_replay_after_fulfilment_does_not_set_the_orders_back(
-    db: Database, service: Connection, shop: Shop
-) -> None:
+def test_replay_after_fulfilment_does_not_set_the_orders_back(db: Database, service: Connection, shop: Shop) -> None:
     group = shop.order_group()
     payment = group.payment()
     reconcile(service, payment)
@@ -173,9 +171,7 @@ def test_resolved_exception_answers_resolved_and_changes_not_one_row(
     owner.execute("update public.order_groups set total_amount = 1 where id = %s", [group.id])
     reconcile(service, payment)
     exception_id = scalar(superuser, "select id from payments.exceptions")
-    scalar(
-        service, "select public.resolve_payment_exception(%s, %s, 'ada', 'sent back')", exception_id, resolution
-    )
+    scalar(service, "select public.resolve_payment_exception(%s, %s, 'ada', 'sent back')", exception_id, resolution)
     owner.execute("update public.order_groups set total_amount = %s where id = %s", [group.total_amount, group.id])
     before = db.snapshot()
 
@@ -202,7 +198,9 @@ def test_refunded_payment_pays_nothing_through_its_twin_event_either(
     assert reconcile(service, payment.rival())["outcome"] == "applied"
 
 
-def test_resolved_unmatched_event_answers_resolved(db: Database, service: Connection, superuser: Connection, shop: Shop) -> None:
+def test_resolved_unmatched_event_answers_resolved(
+    db: Database, service: Connection, superuser: Connection, shop: Shop
+) -> None:
     payment = shop.order_group().payment().but(order_group_id=None, unmatched_reason="missing_reference")
     reconcile(service, payment)
     exception_id = scalar(superuser, "select id from payments.exceptions")

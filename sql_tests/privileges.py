@@ -1,0 +1,154 @@
+"""Every privilege that an API role holds, written by hand. What is not here must not exist."""
+
+from __future__ import annotations
+
+ROLES = ("public", "anon", "authenticated", "service_role", "authenticator")
+TABLE_VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+COLUMN_VERBS = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
+SEQUENCE_VERBS = ("USAGE", "SELECT", "UPDATE")
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "public.sellers": ("id", "name", "created_at"),
+    "public.seller_members": ("seller_id", "user_id", "created_at"),
+    "public.products": ("id", "seller_id", "sku", "name", "created_at"),
+    "public.order_groups": (
+        "id",
+        "buyer_id",
+        "currency",
+        "total_amount",
+        "status",
+        "created_at",
+        "paid_at",
+        "stripe_webhook_event_id",
+        "stripe_webhook_event_created_at",
+        "stripe_webhook_received_at",
+        "stripe_payment_intent_id",
+        "stripe_checkout_session_id",
+        "stripe_session_metadata",
+    ),
+    "public.orders": ("id", "order_group_id", "seller_id", "status", "total_amount", "created_at", "paid_at"),
+    "public.order_items": ("id", "order_id", "product_id", "quantity", "unit_amount"),
+    "public.inventory_ledger": (
+        "id",
+        "product_id",
+        "order_item_id",
+        "entry_type",
+        "quantity_delta",
+        "stripe_webhook_event_id",
+        "note",
+        "created_at",
+    ),
+    "public.inventory_levels": ("product_id", "on_hand"),
+    "payments.currencies": ("code", "exponent", "minor_multiple", "minor_per_major"),
+    "payments.stripe_events": (
+        "id",
+        "type",
+        "created_at",
+        "received_at",
+        "processed_at",
+        "livemode",
+        "order_group_id",
+        "checkout_session_id",
+        "payment_intent_id",
+        "amount_minor",
+        "amount",
+        "currency",
+        "session_metadata",
+        "source",
+        "outcome",
+    ),
+    "payments.exceptions": (
+        "id",
+        "stripe_event_id",
+        "order_group_id",
+        "checkout_session_id",
+        "payment_intent_id",
+        "reason",
+        "attempts",
+        "first_seen_at",
+        "last_seen_at",
+        "details",
+        "status",
+        "resolution",
+        "resolved_by",
+        "resolved_at",
+        "note",
+    ),
+}
+SEQUENCES = ("public.inventory_ledger_id_seq", "payments.exceptions_id_seq")
+
+# Reading whole tables: authenticated through policies, service_role past them.
+READABLE = (
+    "public.sellers",
+    "public.seller_members",
+    "public.products",
+    "public.order_groups",
+    "public.orders",
+    "public.order_items",
+    "public.inventory_ledger",
+    "public.inventory_levels",
+)
+TABLE_GRANTS: dict[tuple[str, str], set[str]] = {
+    (role, relation): {"SELECT"} for role in ("authenticated", "service_role") for relation in READABLE
+}
+
+# Writing single columns: service_role alone.
+COLUMN_GRANTS: dict[tuple[str, str, str], set[str]] = {
+    ("service_role", "public.sellers", "INSERT"): {"id", "name"},
+    ("service_role", "public.seller_members", "INSERT"): {"seller_id", "user_id"},
+    ("service_role", "public.products", "INSERT"): {"id", "seller_id", "sku", "name"},
+    ("service_role", "public.order_groups", "INSERT"): {"id", "buyer_id", "currency", "total_amount", "status"},
+    ("service_role", "public.orders", "INSERT"): {"id", "order_group_id", "seller_id", "total_amount", "status"},
+    ("service_role", "public.orders", "UPDATE"): {"status"},
+    ("service_role", "public.order_items", "INSERT"): {"id", "order_id", "product_id", "quantity", "unit_amount"},
+}
+
+RECONCILE = (
+    "public.reconcile_order_group_payment(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,"
+    "numeric,text,jsonb,text,text)"
+)
+FUNCTIONS_FOR_SERVICE_ROLE = {
+    RECONCILE,
+    "public.record_inventory_receipt(uuid,integer,text)",
+    "public.record_inventory_adjustment(uuid,integer,text)",
+    "public.list_payment_exceptions(text)",
+    "public.resolve_payment_exception(bigint,text,text,text)",
+    "public.cancel_order_group(uuid)",
+    "public.explain_order_group(uuid)",
+    "public.reconciliation_readiness()",
+    "public.security_findings()",
+}
+FUNCTIONS_FOR_NOBODY = {
+    "payments.answer_known_event(payments.stripe_events,payments.stripe_events)",
+    "payments.assert_pending(uuid,text)",
+    "payments.describe_event(payments.stripe_events)",
+    "payments.explain_reason(text)",
+    "payments.has_paid_another_group(payments.stripe_events)",
+    "payments.lock_order_group(uuid)",
+    "payments.lock_order_group_of_held_child(uuid)",
+    "payments.reconcile(payments.stripe_events,text)",
+    "payments.set_aside(payments.stripe_events,text,text,jsonb)",
+    "payments.tg_history__refuse_change()",
+    "payments.tg_order_groups__stay_settled()",
+    "payments.tg_order_items__need_pending_group()",
+    "payments.tg_orders__move_forward()",
+    "payments.tg_orders__need_pending_group()",
+    "payments.tg_settled__start_pending()",
+    "payments.verdict(payments.stripe_events,text,text,integer,integer)",
+}
+FUNCTIONS = sorted(FUNCTIONS_FOR_SERVICE_ROLE | FUNCTIONS_FOR_NOBODY)
+
+
+def may_table(role: str, relation: str, verb: str) -> bool:
+    """Whether the role holds the verb on the whole relation."""
+    return verb in TABLE_GRANTS.get((role, relation), set())
+
+
+def may_column(role: str, relation: str, column: str, verb: str) -> bool:
+    """Whether the role holds the verb on the column, through the relation or the column itself."""
+    return may_table(role, relation, verb) or column in COLUMN_GRANTS.get((role, relation, verb), set())
+
+
+def may_execute(role: str, signature: str) -> bool:
+    """Whether the role may call the function."""
+    return role == "service_role" and signature in FUNCTIONS_FOR_SERVICE_ROLE

@@ -1,0 +1,238 @@
+"""What operators see and do: exceptions, cancelling, explaining, readiness."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, LiteralString
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from sql_tests.play import Connection, Database, Row, Shop, reconcile, scalar
+
+
+def wrong_amount(service: Connection, shop: Shop) -> Row:
+    """An open exception, as operators see it."""
+    reconcile(service, shop.order_group().payment().but(amount_minor=1, amount="0.01"))
+    return service.execute("select * from public.list_payment_exceptions()").fetchall()[-1]
+
+
+def resolve(service: Connection, exception_id: Any, resolution: str | None = "refunded", by: str | None = "ada") -> Row:
+    row: Row = scalar(
+        service, "select public.resolve_payment_exception(%s, %s, %s, ' told the buyer ')", exception_id, resolution, by
+    )
+    return row
+
+
+def test_open_exceptions_are_listed_oldest_first_with_what_was_expected_and_what_came(
+    service: Connection, shop: Shop
+) -> None:
+    first, second = wrong_amount(service, shop), wrong_amount(service, shop)
+
+    rows = service.execute("select * from public.list_payment_exceptions()").fetchall()
+
+    assert [row["id"] for row in rows] == [first["id"], second["id"]]
+    assert rows[0]["details"]["expected"]["total_amount"] == "74.24"
+    assert rows[0]["details"]["received"]["amount_minor"] == "1"
+    assert rows[0]["details"]["received"]["amount"] == "0.01"
+
+
+def test_lists_tell_open_from_resolved(service: Connection, shop: Shop) -> None:
+    first, second = wrong_amount(service, shop), wrong_amount(service, shop)
+    resolve(service, first["id"])
+
+    seen = {
+        status: [row["id"] for row in service.execute("select * from public.list_payment_exceptions(%s)", [status])]
+        for status in ("open", "resolved", "all")
+    }
+
+    assert seen == {"open": [second["id"]], "resolved": [first["id"]], "all": [first["id"], second["id"]]}
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        service.execute("select * from public.list_payment_exceptions('closed')")
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        service.execute("select * from public.list_payment_exceptions(null)")
+
+
+def test_resolving_records_who_when_what_and_why(service: Connection, superuser: Connection, shop: Shop) -> None:
+    exception = wrong_amount(service, shop)
+
+    answer = resolve(service, exception["id"], "fixed_by_hand", " ada@shop ")
+
+    kept = superuser.execute("select * from payments.exceptions").fetchone()
+    assert kept is not None
+    assert (kept["status"], kept["resolution"], kept["resolved_by"], kept["note"]) == (
+        "resolved",
+        "fixed_by_hand",
+        "ada@shop",
+        "told the buyer",
+    )
+    assert kept["resolved_at"] >= kept["last_seen_at"]
+    assert answer["id"] == kept["id"]
+    assert answer["status"] == "resolved"
+
+
+@pytest.mark.parametrize(
+    ("resolution", "by"), [("paid", "ada"), ("reconciled", "ada"), (None, "ada"), ("refunded", " "), ("refunded", None)]
+)
+def test_resolution_without_sense_is_refused(
+    db: Database, service: Connection, shop: Shop, resolution: str | None, by: str | None
+) -> None:
+    exception = wrong_amount(service, shop)
+    before = db.snapshot()
+
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        resolve(service, exception["id"], resolution, by)
+
+    assert db.snapshot() == before
+
+
+def test_exception_is_resolved_once(db: Database, service: Connection, shop: Shop) -> None:
+    exception = wrong_amount(service, shop)
+    resolve(service, exception["id"])
+    before = db.snapshot()
+
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="closed as refunded by ada"):
+        resolve(service, exception["id"], "dismissed", "bob")
+    with pytest.raises(psycopg.errors.NoDataFound):
+        resolve(service, -1)
+    with pytest.raises(psycopg.errors.NoDataFound):
+        resolve(service, None)
+
+    assert db.snapshot() == before
+
+
+def test_cancelling_a_pending_group_cancels_its_orders(service: Connection, superuser: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+
+    answer = scalar(service, "select public.cancel_order_group(%s)", group.id)
+    again = scalar(service, "select public.cancel_order_group(%s)", group.id)
+
+    assert answer == {
+        "outcome": "cancelled",
+        "reason": None,
+        "order_group_id": str(group.id),
+        "orders_cancelled": 2,
+    }
+    assert (again["outcome"], again["orders_cancelled"]) == ("already_cancelled", 0)
+    assert scalar(superuser, "select status from public.order_groups") == "cancelled"
+    orders = superuser.execute("select status, paid_at from public.orders").fetchall()
+    assert orders == [{"status": "cancelled", "paid_at": None}] * 2
+
+
+def test_paid_group_is_not_cancelled(db: Database, service: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    before = db.snapshot()
+
+    answer = scalar(service, "select public.cancel_order_group(%s)", group.id)
+    unknown = scalar(service, "select public.cancel_order_group(%s)", uuid4())
+
+    assert (answer["outcome"], answer["reason"]) == ("rejected", "order_group_not_pending")
+    assert (unknown["outcome"], unknown["reason"]) == ("rejected", "order_group_not_found")
+    assert db.snapshot() == before
+
+
+def explain(service: Connection, group_id: Any) -> Row:
+    story: Row = scalar(service, "select public.explain_order_group(%s)", group_id)
+    return story
+
+
+def test_explanation_tells_the_whole_story_in_order(service: Connection, owner: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    payment = group.payment()
+    owner.execute("update public.order_groups set total_amount = 1 where id = %s", [group.id])
+    reconcile(service, payment)
+    owner.execute("update public.order_groups set total_amount = %s where id = %s", [group.total_amount, group.id])
+    reconcile(service, payment)
+    reconcile(service, payment.twin())
+    reconcile(service, payment.rival())
+
+    story = explain(service, group.id)
+
+    assert [entry["kind"] for entry in story["timeline"]] == [
+        "order_group_created",
+        "payment_exception",
+        *["inventory_ledger"] * 5,
+        "stripe_event",
+        "stripe_event",
+        "payment_exception",
+    ]
+    assert [e["reason"] for e in story["timeline"] if e["kind"] == "payment_exception"] == [
+        "amount_mismatch",
+        "duplicate_payment",
+    ]
+    assert [e["outcome"] for e in story["timeline"] if e["kind"] == "stripe_event"] == ["applied", "already_paid"]
+    assert all(entry["rule"] for entry in story["timeline"])
+    assert [entry["at"] for entry in story["timeline"]] == sorted(entry["at"] for entry in story["timeline"])
+    assert story["order_group"]["total_amount"] == "74.24"
+    assert story["verdict"] == f"Paid by event {payment.event_id}."
+    assert story["open_exceptions"] == 1
+    assert sorted(len(order["items"]) for order in story["orders"]) == [2, 3]
+
+
+def test_explanation_of_groups_that_are_not_paid(service: Connection, shop: Shop) -> None:
+    waiting, refused, cancelled = shop.order_group(), shop.order_group(), shop.order_group()
+    reconcile(service, refused.payment().but(amount_minor=1, amount="0.01"))
+    scalar(service, "select public.cancel_order_group(%s)", cancelled.id)
+    reconcile(service, cancelled.payment())
+
+    assert explain(service, waiting.id)["verdict"] == "Pending: no payment has come."
+    assert explain(service, refused.id)["verdict"] == "Pending: a payment came but could not be applied."
+    assert explain(service, cancelled.id)["verdict"] == "It is cancelled, and a payment came that needs a person."
+    assert explain(service, uuid4())["verdict"] == "There is no such order group."
+    assert explain(service, uuid4())["timeline"] == []
+
+
+def test_every_reason_has_words(superuser: Connection) -> None:
+    definition = scalar(
+        superuser,
+        "select pg_get_constraintdef(oid) from pg_constraint where conname = 'exceptions_reason_is_known_check'",
+    )
+    reasons = definition.split("'")[1::2]
+
+    assert len(reasons) == 15
+    for reason in reasons:
+        assert scalar(superuser, "select payments.explain_reason(%s)", reason), reason
+
+
+def test_readiness_tells_contract_currencies_and_rights(service: Connection, superuser: Connection) -> None:
+    readiness = scalar(service, "select public.reconciliation_readiness()")
+
+    assert readiness["contract_version"] == 1
+    assert readiness["role"] == "service_role"
+    assert readiness["can_execute"] is True
+    assert readiness["anon_can_execute"] is False
+    assert readiness["currencies"]["JPY"] == 0
+    assert len(readiness["currencies"]) == scalar(superuser, "select count(*) from payments.currencies")
+    assert readiness["server_time"].endswith("+00:00")
+
+
+FUNCTION: LiteralString = (
+    "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text,"
+    " jsonb, text, text)"
+)
+
+
+@pytest.mark.parametrize("role", ["anon", "authenticated", "public"])
+def test_readiness_sees_that_the_function_is_open(service: Connection, owner: Connection, role: LiteralString) -> None:
+    owner.execute("grant execute on function " + FUNCTION + " to " + role)
+
+    assert scalar(service, "select public.reconciliation_readiness()")["anon_can_execute"] is True
+
+
+def test_readiness_sees_that_the_right_is_missing(service: Connection, owner: Connection) -> None:
+    owner.execute("revoke execute on function " + FUNCTION + " from service_role")
+
+    assert scalar(service, "select public.reconciliation_readiness()")["can_execute"] is False
+
+
+def test_amounts_in_answers_are_text(service: Connection, shop: Shop) -> None:
+    """JSON numbers become floats on their way through clients; money must not."""
+    exception = wrong_amount(service, shop)
+    story = explain(service, exception["order_group_id"])
+
+    assert Decimal(story["order_group"]["total_amount"]) == Decimal("74.24")
+    assert isinstance(story["order_group"]["total_amount"], str)
+    assert {type(order["total_amount"]) for order in story["orders"]} == {str}
+    assert {type(item["unit_amount"]) for order in story["orders"] for item in order["items"]} == {str}

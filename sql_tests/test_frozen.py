@@ -1,0 +1,266 @@
+"""Settled groups are frozen, history is append-only, and an order's status moves forward only."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+
+import psycopg
+import pytest
+
+from sql_tests.play import Connection, Database, OrderGroup, Shop, reconcile, scalar
+
+SETTLED = ("paid", "cancelled", "refunded")
+
+
+def settle(service: Connection, owner: Connection, group: OrderGroup, status: str) -> None:
+    if status == "cancelled":
+        scalar(service, "select public.cancel_order_group(%s)", group.id)
+        return
+    assert reconcile(service, group.payment())["outcome"] == "applied"
+    if status == "refunded":
+        owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
+
+
+EDITS: dict[str, LiteralString] = {
+    "another total": "update public.order_groups set total_amount = total_amount + 1 where id = %(group)s",
+    "another currency": "update public.order_groups set currency = 'EUR' where id = %(group)s",
+    "another buyer": "update public.order_groups set buyer_id ="
+    " (select id from auth.users where id <> buyer_id limit 1) where id = %(group)s",
+    "pending again": "update public.order_groups set status = 'pending' where id = %(group)s",
+    "another payment": "update public.order_groups set stripe_payment_intent_id = 'pi_x' where id = %(group)s",
+    "another time": "update public.order_groups set paid_at = now() where id = %(group)s",
+    "no group": "delete from public.order_groups where id = %(group)s",
+    "an order's total": "update public.orders set total_amount = 0 where id = %(order)s",
+    "an order's seller": "update public.orders set seller_id = gen_random_uuid() where id = %(order)s",
+    "an order's paid_at": "update public.orders set paid_at = '2020-01-01' where id = %(order)s",
+    "no order": "delete from public.orders where id = %(order)s",
+    "one more order": "insert into public.orders (order_group_id, seller_id, total_amount)"
+    " select order_group_id, seller_id, 0 from public.orders where id = %(order)s",
+    "an item's quantity": "update public.order_items set quantity = quantity + 1 where id = %(item)s",
+    "an item's price": "update public.order_items set unit_amount = 0 where id = %(item)s",
+    "no item": "delete from public.order_items where id = %(item)s",
+    "one more item": "insert into public.order_items (order_id, product_id, quantity, unit_amount)"
+    " select order_id, product_id, 1, 0 from public.order_items where id = %(item)s",
+}
+
+
+@pytest.mark.parametrize("status", SETTLED)
+def test_settled_group_is_frozen_for_its_owner_too(
+    db: Database, service: Connection, owner: Connection, superuser: Connection, shop: Shop, status: str
+) -> None:
+    group = shop.order_group()
+    settle(service, owner, group, status)
+    names = {"group": group.id, "order": group.order_ids[0], "item": group.item_ids[0]}
+    before = db.snapshot()
+
+    for connection in (owner, superuser):
+        for edit in EDITS.values():
+            with pytest.raises(psycopg.errors.CheckViolation, match=r"frozen|cannot|stays"):
+                connection.execute(edit, names)
+
+    assert db.snapshot() == before
+
+
+def test_shop_cannot_add_to_a_settled_group(service: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="frozen"):
+        shop.add_order(group.id, shop.sellers[0], "1")
+    with pytest.raises(psycopg.errors.CheckViolation, match="frozen"):
+        shop.add_item(group.order_ids[0], shop.sellers[0].product_ids[0], 1, "1")
+
+
+def test_pending_group_can_be_edited_by_its_owner(owner: Connection, service: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+
+    owner.execute("update public.order_items set quantity = 9 where id = %s", [group.item_ids[0]])
+    owner.execute("delete from public.order_items where id = %s", [group.item_ids[1]])
+    owner.execute("update public.orders set total_amount = total_amount + 1 where id = %s", [group.order_ids[0]])
+    owner.execute("update public.order_groups set total_amount = total_amount + 1 where id = %s", [group.id])
+
+    payment = group.payment()
+    assert reconcile(service, payment)["reason"] == "amount_mismatch"
+    assert payment.amount_minor is not None
+    right = payment.rival().but(amount_minor=payment.amount_minor + 100, amount=str(group.total_amount + 1))
+    assert reconcile(service, right)["ledger_entries"] == 4
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "update public.orders set order_group_id = %(other_group)s where id = %(order)s",
+        "update public.orders set id = gen_random_uuid() where id = %(empty_order)s",
+        "update public.order_items set order_id = %(other_order)s where id = %(item)s",
+        "update public.order_items set id = gen_random_uuid() where id = %(item)s",
+    ],
+)
+def test_children_stay_with_their_parents(owner: Connection, shop: Shop, edit: LiteralString) -> None:
+    group, other = shop.order_group([[(1, "1")], []]), shop.order_group()
+    names = {
+        "order": group.order_ids[0],
+        "empty_order": group.order_ids[1],
+        "item": group.item_ids[0],
+        "other_group": other.id,
+        "other_order": other.order_ids[0],
+    }
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="stays in its order"):
+        owner.execute(edit, names)
+
+
+def test_deleted_buyer_is_forgotten_and_the_paid_group_stays(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+
+    superuser.execute("delete from auth.users where id = %s", [shop.buyer_id])
+
+    row = superuser.execute("select buyer_id, status from public.order_groups").fetchone()
+    assert row == {"buyer_id": None, "status": "paid"}
+
+
+@pytest.mark.parametrize("table", ["public.inventory_ledger", "payments.stripe_events"])
+@pytest.mark.parametrize("verb", ["update", "delete", "truncate", "truncate cascade"])
+@pytest.mark.parametrize("replica", [False, True])
+def test_history_cannot_be_rewritten_by_anybody(
+    db: Database,
+    service: Connection,
+    owner: Connection,
+    superuser: Connection,
+    shop: Shop,
+    table: str,
+    verb: str,
+    *,
+    replica: bool,
+) -> None:
+    reconcile(service, shop.order_group().payment())
+    before = db.snapshot()
+    key = "note = 'x'" if table == "public.inventory_ledger" else "source = 'sweep'"
+    statement = {
+        "update": f"update {table} set {key} where true",
+        "delete": f"delete from {table} where true",
+        "truncate": f"truncate {table}",
+        "truncate cascade": f"truncate {table} cascade",
+    }[verb]
+    if replica:
+        superuser.execute("set session_replication_role = replica")
+
+    for connection in (owner, superuser):
+        with pytest.raises(psycopg.Error, match=r"is append-only|cannot truncate a table referenced"):
+            connection.execute(statement)
+
+    assert db.snapshot() == before
+
+
+def test_truncating_the_orders_cannot_take_the_ledger_along(
+    db: Database, service: Connection, owner: Connection, shop: Shop
+) -> None:
+    reconcile(service, shop.order_group().payment())
+    before = db.snapshot()
+
+    for table in ("order_items", "orders", "order_groups", "products"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+            owner.execute(f"truncate public.{table} cascade")
+
+    assert db.snapshot() == before
+
+
+def test_fulfilment_moves_one_step_at_a_time(service: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    path = ("paid", "fulfilled", "shipped", "delivered")
+    every = (*path, "pending", "cancelled", "refunded")
+
+    for position, status in enumerate(path):
+        following = path[position + 1] if status != path[-1] else None
+        for target in every:
+            if target in (status, following):
+                continue
+            with pytest.raises(psycopg.errors.CheckViolation):
+                service.execute("update public.orders set status = %s where id = %s", [target, group.order_ids[0]])
+        if following:
+            service.execute("update public.orders set status = %s where id = %s", [following, group.order_ids[0]])
+
+    assert scalar(service, "select status from public.orders where id = %s", group.order_ids[0]) == "delivered"
+    assert scalar(service, "select status from public.orders where id = %s", group.order_ids[1]) == "paid"
+
+
+@pytest.mark.parametrize("status", ["paid", "fulfilled", "cancelled", "refunded"])
+def test_shop_cannot_settle_a_pending_order(
+    service: Connection, superuser: Connection, shop: Shop, status: str
+) -> None:
+    group = shop.order_group()
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        service.execute("update public.orders set status = %s where order_group_id = %s", [status, group.id])
+    with pytest.raises(psycopg.errors.CheckViolation):
+        superuser.execute(
+            "update public.orders set status = %s, paid_at = now() where order_group_id = %s", [status, group.id]
+        )
+
+
+@pytest.mark.parametrize("status", ["paid", "cancelled", "refunded"])
+def test_shop_inserts_pending_groups_and_orders_only(service: Connection, shop: Shop, status: str) -> None:
+    group = shop.order_group()
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="starts as pending"):
+        service.execute(
+            "insert into public.order_groups (currency, total_amount, status) values ('USD', 1, %s)", [status]
+        )
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="starts as pending"):
+        service.execute(
+            "insert into public.orders (order_group_id, seller_id, total_amount, status) values (%s, %s, 1, %s)",
+            [group.id, shop.sellers[0].id, status],
+        )
+
+
+def test_shop_may_say_pending_itself(service: Connection) -> None:
+    service.execute("insert into public.order_groups (currency, total_amount, status) values ('USD', 1, 'pending')")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update public.order_groups set status = 'paid' where true",
+        "update public.order_groups set total_amount = 0 where true",
+        "update public.orders set total_amount = 0 where true",
+        "update public.orders set paid_at = now() where true",
+        "update public.order_items set quantity = 1 where true",
+        "delete from public.order_groups where true",
+        "delete from public.orders where true",
+        "delete from public.order_items where true",
+        "update public.products set seller_id = seller_id where true",
+        "insert into public.order_groups (currency, total_amount, paid_at) values ('USD', 1, now())",
+        "insert into public.order_groups (currency, total_amount, stripe_payment_intent_id) values ('USD', 1, 'pi')",
+        "insert into public.inventory_ledger (product_id, entry_type, quantity_delta)"
+        " select id, 'receipt', 1 from public.products",
+        "update public.inventory_ledger set note = 'x' where true",
+        "truncate public.inventory_ledger",
+        "select * from payments.stripe_events",
+        "insert into payments.exceptions (stripe_event_id, reason, details) values ('evt', 'amount_missing', '{}')",
+    ],
+)
+def test_leaked_service_key_cannot_rewrite_history(
+    db: Database, service: Connection, shop: Shop, statement: LiteralString
+) -> None:
+    reconcile(service, shop.order_group().payment())
+    before = db.snapshot()
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+        service.execute(statement)
+
+    assert db.snapshot() == before
+
+
+@pytest.mark.parametrize("amount", ["-1", "NaN", "Infinity", "1e15", "0.0001"])
+def test_totals_that_no_currency_can_express_are_refused(service: Connection, amount: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        service.execute("insert into public.order_groups (currency, total_amount) values ('USD', %s)", [amount])
+
+
+@pytest.mark.parametrize("currency", ["usd", "US", "", "XXX"])
+def test_currencies_that_stripe_does_not_know_are_refused(service: Connection, currency: str) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError):
+        service.execute("insert into public.order_groups (currency, total_amount) values (%s, 1)", [currency])

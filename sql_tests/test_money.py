@@ -1,0 +1,114 @@
+"""Amounts: every currency of the table, both directions, exactly."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay import currency as relay_currency
+from sql_tests.play import EXPONENTS, THREE_DECIMAL, ZERO_DECIMAL, Connection, Shop, reconcile, scalar
+
+WHOLE_UNITS_ONLY = ("ISK", "UGX")  # counted in hundredths, but without hundredths
+MAX_MINOR = 99_999_999_999  # twelve digits are more than Stripe charges in any currency
+
+
+def currencies(connection: Connection) -> dict[str, int]:
+    rows = connection.execute("select code, exponent from payments.currencies order by code").fetchall()
+    return {row["code"]: row["exponent"] for row in rows}
+
+
+def test_table_of_exponents_is_stripes(superuser: Connection) -> None:
+    table = currencies(superuser)
+
+    assert {code for code, exponent in table.items() if exponent == 0} == set(ZERO_DECIMAL)
+    assert {code for code, exponent in table.items() if exponent == 3} == set(THREE_DECIMAL)
+    assert {table[code] for code in ("USD", "EUR", "HUF", "TWD", "ISK", "UGX")} == {2}
+    assert len(table) >= 135
+    multiples = superuser.execute("select code from payments.currencies where minor_multiple <> 1 order by code")
+    assert tuple(row["code"] for row in multiples) == WHOLE_UNITS_ONLY
+
+
+def test_relays_table_is_the_databases_table(superuser: Connection) -> None:
+    assert dict(relay_currency.EXPONENTS) == currencies(superuser)
+
+
+def test_every_currency_is_paid_exactly_and_not_a_unit_beside(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    for code, exponent in currencies(superuser).items():
+        for minor in (0, 100, 12300, MAX_MINOR - MAX_MINOR % 100):
+            total = Decimal(minor).scaleb(-exponent)
+            group = shop.order_group([[(1, format(total, "f"))]], currency=code)
+            payment = group.payment()
+            assert payment.amount_minor == minor
+
+            beside = [
+                reconcile(service, payment.rival().but(amount_minor=m, amount=str(Decimal(m).scaleb(-exponent))))
+                for m in (minor - 100, minor + 100, minor * 10 or 1000, minor // 100 or 1000)
+            ]
+            verdict = reconcile(service, payment)
+
+            unlucky = {"amount_normalization_mismatch"} if code in WHOLE_UNITS_ONLY else set()
+            assert {v["reason"] for v in beside} <= {"amount_mismatch", "amount_missing"} | unlucky, code
+            assert verdict["outcome"] == "applied", (code, minor, verdict)
+
+
+@pytest.mark.parametrize("code", WHOLE_UNITS_ONLY)
+@pytest.mark.parametrize("minor", [1, 50, 99, 101, 12345])
+def test_fraction_of_a_unit_that_does_not_exist_is_rejected(
+    service: Connection, shop: Shop, code: str, minor: int
+) -> None:
+    total = Decimal(minor).scaleb(-2)
+    group = shop.order_group([[(1, str(total))]], currency=code)
+
+    verdict = reconcile(service, group.payment())
+
+    assert (verdict["outcome"], verdict["reason"]) == ("rejected", "amount_normalization_mismatch")
+
+
+@pytest.mark.parametrize(
+    ("code", "minor", "naive"),
+    [("JPY", 1000, "10.00"), ("KWD", 12340, "123.40"), ("ISK", 10000, "10000"), ("HUF", 10000, "10000")],
+)
+def test_major_units_by_another_table_are_rejected(
+    service: Connection, shop: Shop, code: str, minor: int, naive: str
+) -> None:
+    right = Decimal(minor).scaleb(-EXPONENTS.get(code, 2))
+    payment = shop.order_group([[(1, format(right, "f"))]], currency=code).payment()
+    assert payment.amount_minor == minor
+
+    verdict = reconcile(service, payment.but(amount=naive))
+
+    assert (verdict["outcome"], verdict["reason"]) == ("rejected", "amount_normalization_mismatch")
+
+
+AMOUNTS = st.one_of(
+    st.sampled_from([0, 1, 9, 10, 11, 99, 100, 101, 999, 1000, 1001, 2**31 - 1, 2**31, 2**53 - 1, 2**53, 2**63 - 1]),
+    st.integers(0, 2**63 - 1),
+)
+
+
+@given(code=st.sampled_from(sorted(relay_currency.EXPONENTS)), minor=AMOUNTS)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_relay_and_database_agree_on_every_amount(superuser: Connection, code: str, minor: int) -> None:
+    """The relay's major units times SQL's table are Stripe's minor units again, to the last digit."""
+    major = relay_currency.to_major(minor, code)
+
+    row = superuser.execute(
+        "select %s::numeric * minor_per_major = %s::bigint as same, (%s::numeric * minor_per_major)::text as minor"
+        " from payments.currencies where code = %s",
+        [major, minor, major, code],
+    ).fetchone()
+
+    assert row is not None
+    assert row["same"], (code, minor, major, row["minor"])
+    assert Decimal(major) == Decimal(minor).scaleb(-relay_currency.EXPONENTS[code])
+
+
+def test_minor_units_of_one_major_unit_follow_from_the_exponent(superuser: Connection) -> None:
+    wrong = scalar(superuser, "select count(*) from payments.currencies where minor_per_major <> 10 ^ exponent")
+
+    assert wrong == 0
