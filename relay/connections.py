@@ -6,10 +6,14 @@ the first byte of a head (or from the connection's start) the sender has HEAD_SE
 """
 
 import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+Refusal = Callable[[], web.Response]
 
 HEAD_SECONDS: Final = 10.0
 # Longer than the usual idle limit of load balancers (60 s), so that it is they who close: the other way
@@ -32,7 +36,12 @@ HANDLER_ARGS: Final[dict[str, Any]] = {
 class Connection(RequestHandler):
     """One connection with a deadline for each request's head."""
 
-    __slots__ = ()
+    __slots__ = ("_expected_after", "_refuse")
+
+    def __init__(self, manager: web.Server, refuse: Refusal, **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._refuse = refuse
+        self._expected_after = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Expect a head."""
@@ -42,37 +51,59 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse; if no whole head has come out of it, expect the rest."""
         super().data_received(data)
-        # A pending waiter means that no request is being handled: what came is a part of the next head. A
-        # chunk that keeps dripping starts timers of its own, which find the first one's work done.
-        if data and self._waiter is not None and not self._waiter.done():
+        if data and self._awaits_head():
             self._expect_head()
 
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer bytes that are no HTTP. aiohttp would quote them, in its answer and, a traceback each, in the log."""
+        if status != HTTPStatus.BAD_REQUEST:
+            return super().handle_error(request, status, exc, message)
+        response = self._refuse()
+        response.force_close()
+        return response
+
+    def _awaits_head(self) -> bool:
+        """No request is being handled: what comes is a part of the next head."""
+        return self._waiter is not None and not self._waiter.done()
+
     def _expect_head(self) -> None:
-        self._loop.call_later(HEAD_SECONDS, self._cut_unless_beyond, self._request_count)
+        """Start the timer, once for each head: a dripping sender must not start one with each drop."""
+        if self._expected_after != self._request_count:
+            self._expected_after = self._request_count
+            self._loop.call_later(HEAD_SECONDS, self._cut_unless_beyond, self._request_count)
 
     def _cut_unless_beyond(self, request_count: int) -> None:
         """Close if the head that was expected then has still not arrived."""
-        if self._request_count == request_count and self._messages_pending() and self.transport is not None:
+        if self._request_count == request_count and self._awaits_head():
             self.force_close()
-
-    def _messages_pending(self) -> bool:
-        return self._waiter is not None and not self._waiter.done()
 
 
 class Server(web.Server):
     """Makes such connections."""
 
-    def __init__(self, like: web.Server, **kwargs: Any) -> None:
-        super().__init__(like.request_handler, request_factory=like.request_factory, **kwargs)
-        self._handler_args = kwargs
+    def __init__(self, like: web.Server, refuse: Refusal) -> None:
+        super().__init__(like.request_handler, request_factory=like.request_factory)
+        self._refuse = refuse
 
     def __call__(self) -> RequestHandler:
         """A protocol for a new connection."""
-        return Connection(self, loop=self._loop, **self._handler_args)
+        return Connection(self, self._refuse, loop=self._loop, **HANDLER_ARGS)
 
 
 class Runner(web.AppRunner):
-    """Serves an application on such connections."""
+    """Serves an application on such connections; `refuse` makes the answer for bytes that are no HTTP."""
+
+    __slots__ = ("_refuse",)
+
+    def __init__(self, app: web.Application, *, refuse: Refusal, **kwargs: Any) -> None:
+        super().__init__(app, **kwargs)
+        self._refuse = refuse
 
     async def _make_server(self) -> web.Server:
-        return Server(await super()._make_server(), **HANDLER_ARGS)
+        return Server(await super()._make_server(), self._refuse)

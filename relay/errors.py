@@ -51,17 +51,17 @@ class BodyTooLarge(Refused):
     reason = Reason.BODY_TOO_LARGE
 
 
-class BodyTimeout(Refused):
+class RequestTimeout(Refused):
     """The body did not arrive in time: a slow or half-open sender. Its connection is cut."""
 
     status = 408
-    reason = Reason.BODY_TIMEOUT
+    reason = Reason.REQUEST_TIMEOUT
 
 
-class BodyUnreadable(Refused):
-    """The transfer broke off or its framing is wrong."""
+class MalformedRequest(Refused):
+    """The bytes are not HTTP, or the transfer broke off."""
 
-    reason = Reason.BODY_UNREADABLE
+    reason = Reason.MALFORMED_REQUEST
 
 
 class MissingSignature(Refused):

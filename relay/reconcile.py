@@ -17,6 +17,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from postgrest.exceptions import APIError
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from relay import errors
 from relay.checkout import Payment
@@ -24,7 +25,6 @@ from relay.config import Settings
 from relay.errors import NoVerdict
 from relay.outcomes import Reason, Verdict, read_verdict
 from relay.telemetry import Metrics
-from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 FUNCTION: Final = "reconcile_order_group_payment"
 # Calls at once, and deliveries that may wait for one of them. A Data API that hangs holds 64 calls for

@@ -54,7 +54,7 @@ async def _serve(settings: Settings, log: Log) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _first_signal, loop, stop)
     app = make_app(settings, log=log)
-    runner = Runner(app, shutdown_timeout=FINISH_SECONDS)
+    runner = Runner(app, refuse=app[WEBHOOK].refuse_unparsable, shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port, backlog=_BACKLOG)

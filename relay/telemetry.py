@@ -160,9 +160,10 @@ class Metrics:
 class Telemetry:
     """What the handler reports to."""
 
-    def __init__(self, log: Log, metrics: Metrics) -> None:
+    def __init__(self, log: Log, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.log = log
         self.metrics = metrics
+        self._clock = clock
         metrics.lines_lost.set_function(lambda: log.lines_lost)
         self._series: dict[tuple[Outcome, Reason | None], Counter] = {}
         self._windows: dict[Reason | None, tuple[float, int]] = {}
@@ -198,7 +199,7 @@ class Telemetry:
 
     def _sampled(self, reason: Reason | None) -> int | None:
         """None where the line is left out; else how many were left out in the window before."""
-        now = time.monotonic()
+        now = self._clock()
         start, count = self._windows.get(reason, (-SAMPLE_WINDOW_SECONDS, 0))
         if now - start >= SAMPLE_WINDOW_SECONDS:
             self._windows[reason] = (now, 1)

@@ -68,6 +68,13 @@ class Webhook:
         self._telemetry.delivered(delivery, outcome, reason, status, time.perf_counter() - started)
         return _answer(delivery, outcome, reason, status)
 
+    def refuse_unparsable(self) -> web.Response:
+        """Answer bytes that are no HTTP request, so that they get the route's answer and are logged in samples."""
+        refusal = errors.MalformedRequest
+        delivery = Delivery()
+        self._telemetry.delivered(delivery, refusal.outcome, refusal.reason, refusal.status, 0.0)
+        return _answer(delivery, refusal.outcome, refusal.reason, refusal.status)
+
     async def _deliver(self, request: web.Request, delivery: Delivery) -> Verdict:
         body = await _read(request)
         verified = signature.verify(
@@ -117,9 +124,9 @@ async def _read(request: web.Request) -> bytes:
                 if len(body) > MAX_BODY_BYTES:
                     raise errors.BodyTooLarge
     except TimeoutError:
-        raise errors.BodyTimeout from None
+        raise errors.RequestTimeout from None
     except (RequestPayloadError, ConnectionError):
-        raise errors.BodyUnreadable from None
+        raise errors.MalformedRequest from None
     return bytes(body)
 
 
@@ -136,7 +143,7 @@ def _answer(delivery: Delivery, outcome: Outcome, reason: Reason | None, status:
     response = web.Response(body=body.encode(), status=status, content_type="application/json")
     if status == errors.MethodNotAllowed.status:
         response.headers["Allow"] = "POST"
-    elif status in (errors.BodyTooLarge.status, errors.BodyTimeout.status):
+    elif status in (errors.BodyTooLarge.status, errors.RequestTimeout.status):
         response.force_close()  # what is left of the body is not worth reading
     return response
 

@@ -1,0 +1,1 @@
+"""What the local stack promises to everybody who starts it."""

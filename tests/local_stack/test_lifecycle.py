@@ -1,0 +1,92 @@
+"""`python -m local_stack` ends without leaving a process or a directory, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.local_stack.processes import processes_mentioning, wait_for_end
+
+READY = "# Running."
+
+
+@contextmanager
+def running(temporary: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command with its temporary directories in `temporary`, and its output until it is ready."""
+    command = [sys.executable, "-m", "local_stack", *arguments]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd="/") as process:
+        assert process.stdout is not None
+        try:
+            output = ""
+            for line in process.stdout:
+                output += line
+                if line.startswith(READY):
+                    break
+            assert READY in output
+            yield process, output
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_it_in_order(open_tmp: Path, number: signal.Signals) -> None:
+    with running(open_tmp) as (process, _):
+        assert processes_mentioning(open_tmp)
+
+        process.send_signal(number)
+        status = process.wait(30)
+
+    assert status == 0
+    assert processes_mentioning(open_tmp) == {}
+    assert list(open_tmp.iterdir()) == []
+
+
+def test_nothing_survives_even_a_sigkill(open_tmp: Path) -> None:
+    with running(open_tmp) as (process, _):
+        children = [pid for pid in processes_mentioning(open_tmp) if pid != process.pid]
+        assert children
+
+        process.kill()
+        process.wait(30)
+        wait_for_end(children)
+
+    assert processes_mentioning(open_tmp) == {}
+    assert list(open_tmp.iterdir()) == []
+
+
+def test_settings_file_is_private_and_kept_data_keeps_its_keys(open_tmp: Path) -> None:
+    files = [open_tmp / "first.env", open_tmp / "second.env"]
+    for file in files:
+        with running(open_tmp, "--data", str(open_tmp / "kept"), "--env-file", str(file)) as (process, output):
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+            assert file.read_text() in output
+
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    first, second = (
+        [line for line in file.read_text().splitlines() if not line.startswith("SUPABASE_URL=")] for file in files
+    )
+    assert first == second
+    names = [line.split("=")[0] for line in files[0].read_text().splitlines()]
+    assert names == ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"]
+
+
+def test_part_that_is_missing_is_named_before_anything_starts(open_tmp: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(open_tmp), "POSTGREST_BIN": "/no/postgrest"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "local_stack"], capture_output=True, text=True, env=environment, check=False, cwd="/"
+    )
+
+    assert done.returncode == 2
+    assert "POSTGREST_BIN=/no/postgrest does not exist" in done.stderr
+    assert "make setup" in done.stderr
+    assert list(open_tmp.iterdir()) == []

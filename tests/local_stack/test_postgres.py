@@ -1,0 +1,97 @@
+"""A server of our own: throwaway or kept, as root or not, alone or beside others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from local_stack.errors import PartMissingError, StartError
+from local_stack.postgres import Postgres
+
+
+def system_identifier(postgres: Postgres) -> int:
+    with psycopg.connect(postgres.dsn()) as connection:
+        row = connection.execute("select system_identifier from pg_control_system()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_server_never_runs_as_root_and_its_log_and_password_are_ours(server: Postgres) -> None:
+    assert server.server_pid is not None
+
+    assert Path(f"/proc/{server.server_pid}").stat().st_uid != 0
+    assert (server.home / "password").stat().st_uid == os.geteuid()
+    assert (server.home / "password").stat().st_mode & 0o777 == 0o600
+
+
+def test_server_listens_on_the_loopback_alone_and_asks_for_a_password(server: Postgres) -> None:
+    with psycopg.connect(server.dsn()) as connection:
+        assert connection.execute("show listen_addresses").fetchone() == ("127.0.0.1",)
+
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(server.dsn(password="wrong"))
+
+
+def test_kept_data_is_found_again_by_the_second_start(open_tmp: Path) -> None:
+    home = open_tmp / "kept data"
+    with Postgres(data=home) as first:
+        identifier = system_identifier(first)
+        with psycopg.connect(first.dsn()) as connection:
+            connection.execute("create table kept as select 42 as answer")
+            durable = connection.execute("show fsync").fetchone()
+
+    with Postgres(data=home) as second, psycopg.connect(second.dsn()) as connection:
+        assert connection.execute("select answer from kept").fetchone() == (42,)
+        assert system_identifier(second) == identifier
+
+    assert durable == ("on",)
+
+
+def test_kept_data_serves_one_stack_at_a_time(open_tmp: Path) -> None:
+    with Postgres(data=open_tmp / "kept") as first:
+        with pytest.raises(StartError, match="in use by another stack"):
+            Postgres(data=open_tmp / "kept")
+
+        assert system_identifier(first)
+
+
+def test_killed_server_starts_again_on_its_port_with_its_data() -> None:
+    with Postgres() as postgres:
+        port = postgres.port
+        with psycopg.connect(postgres.dsn()) as connection:
+            connection.execute("create table committed (id int)")
+
+        postgres.kill()
+        assert postgres.server_pid is None
+        postgres.start()
+
+        assert postgres.port == port
+        with psycopg.connect(postgres.dsn()) as connection:
+            assert connection.execute("select count(*) from committed").fetchone() == (0,)
+
+
+def test_port_that_somebody_else_holds_is_an_error_and_not_their_server(server: Postgres) -> None:
+    with pytest.raises(StartError, match=r"could not bind|Address already in use"):
+        Postgres(port=server.port)
+
+    assert system_identifier(server)
+
+
+def test_throwaway_server_leaves_nothing_behind() -> None:
+    with Postgres() as postgres:
+        home = postgres.home
+        assert home.exists()
+
+    assert not home.exists()
+
+
+def test_missing_programs_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LOCAL_STACK_PG_BIN", str(tmp_path))
+
+    with pytest.raises(PartMissingError, match="LOCAL_STACK_PG_BIN") as error:
+        Postgres()
+
+    assert "make setup" in str(error.value)
