@@ -249,11 +249,11 @@ begin
 
     -- Children in one order (by id), after their group: the lock order of every writer.
     select
-        count(*),
-        count(*) filter (where child.items = 0),
-        count(*) filter (where child.status <> 'pending'),
+        count(*)::integer,
+        (count(*) filter (where child.items = 0))::integer,
+        (count(*) filter (where child.status <> 'pending'))::integer,
         sum(child.total_amount),
-        sum(child.items)
+        sum(child.items)::integer
     into v_orders, v_orders_without_items, v_orders_not_pending, v_orders_total, v_items
     from (
         select

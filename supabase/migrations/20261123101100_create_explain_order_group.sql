@@ -124,7 +124,7 @@ begin
         where o.order_group_id = p_order_group_id
     ) as entry;
 
-    select count(*) into v_open
+    select count(*)::integer into v_open
     from payments.exceptions as x
     where x.order_group_id = p_order_group_id and x.status = 'open';
 
