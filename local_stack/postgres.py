@@ -49,6 +49,7 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
 
     host = "127.0.0.1"
     superuser = SUPERUSER
+    _owner_pid = -1  # nothing to stop in an instance that could not even begin
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
         max_connections: int = 200,
         settings: dict[str, str] | None = None,
     ) -> None:
+        bin_dir = find_bin_dir()
         self._kept = data is not None
         self._fixed_port = port
         self._server: GuardedProcess | None = None
@@ -76,7 +78,7 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
             **(settings or {}),
         }
         home = Path(data).absolute() if data is not None else self._new_home()
-        super().__init__(base_dir=str(home), initdb=str(find_bin_dir() / "initdb"), postgres="", port=port)
+        super().__init__(base_dir=str(home), initdb=str(bin_dir / "initdb"), postgres="", port=port)
 
     # --- what callers use ---------------------------------------------------------------------------------
 

@@ -68,6 +68,7 @@ def _run(arguments: list[str], project_dir: Path) -> subprocess.CompletedProcess
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith(("SUPABASE_", "PG"))},
                 "HOME": home,
+                "TMPDIR": home,  # the program unpacks a library there and leaves it
                 "XDG_CONFIG_HOME": home,
                 "SUPABASE_TELEMETRY_DISABLED": "1",
                 "DO_NOT_TRACK": "1",

@@ -58,7 +58,7 @@ def test_new_objects_in_public_are_granted_as_on_the_platform(
 
 
 def has(connection: psycopg.Connection[tuple[object, ...]], kind: str, role: str, name: str, verb: str) -> bool:
-    asked = connection.execute(f"select has_{kind}_privilege(%s, %s, %s)", (role, name, verb))  # noqa: S608
+    asked = connection.execute(f"select has_{kind}_privilege(%s, %s, %s)", (role, name, verb))
     row = asked.fetchone()
     assert row is not None
     return bool(row[0])
