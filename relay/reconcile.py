@@ -32,6 +32,8 @@ FUNCTION: Final = "reconcile_order_group_payment"
 # PostgREST's own pool is smaller (10 by default), so more calls at once would only wait there.
 MAX_CALLS: Final = 64
 MAX_WAITING: Final = 256
+# Of the call's time, what may go by with waiting. The rest is more than the function's own lock_timeout (3 s).
+_WAITING_SHARE: Final = 0.5
 # Enough for a TLS handshake across a continent; a dead host is known well before the call's budget ends.
 CONNECT_SECONDS: Final = 3.0
 # The client's own time-outs come after the call's, so that it is always the call's that answers.
@@ -93,24 +95,27 @@ class DataApi:
     async def _within_bounds(self, function: str, parameters: Mapping[str, object]) -> object:
         if self._slots.locked() and self._waiting >= MAX_WAITING:
             raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "too many deliveries wait for the Data API")
-        sent = False
         try:
             async with asyncio.timeout(self._timeout):
-                self._waiting += 1
-                try:
-                    await self._slots.acquire()
-                finally:
-                    self._waiting -= 1
-                sent = True
+                await self._take_slot()
                 try:
                     return await self._call(function, parameters)
                 finally:
                     self._slots.release()
         except TimeoutError:
             # The transaction may still be running, and may commit: the next delivery finds out.
-            if sent:
-                raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
+            raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
+
+    async def _take_slot(self) -> None:
+        """Wait for a slot, but not so long that the call could not be finished any more. Raises NoVerdict."""
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._timeout * _WAITING_SHARE):
+                await self._slots.acquire()
+        except TimeoutError:
             raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "no free call to the Data API in time") from None
+        finally:
+            self._waiting -= 1
 
     async def _call(self, function: str, parameters: Mapping[str, object]) -> object:
         """Call once, and once more where `errors` says that this is safe. The caller limits the time."""
