@@ -184,9 +184,10 @@ class Telemetry:
             if (count := self._sampled(reason)) is None:
                 return
             skipped = count
-        message = f"{outcome}: {delivery.note}" if delivery.note else str(outcome)
+        notes = [delivery.note] if delivery.note else []
         if skipped:
-            message += f" ({skipped} more like this were not logged)"
+            notes.append(f"{skipped} more like this were not logged")
+        message = f"{outcome}: {', '.join(notes)}" if notes else str(outcome)
         self.log.write(
             level,
             message,

@@ -1,0 +1,198 @@
+"""A missing or wrong setting stops the start, with one message that names all of them and shows none."""
+
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from relay.config import VARIABLES, Secret, Settings, SettingsError
+from tests.stage import environ
+
+NOW = time.time()
+NEEDED = [name for name, default in VARIABLES.items() if not default]
+
+
+def token(**claims: Any) -> str:
+    return jwt.encode({"iss": "supabase", **claims}, secrets.token_hex(32))
+
+
+def settings(**changes: str) -> Settings:
+    return Settings.from_env(environ("https://project.supabase.co", **changes), now=NOW)
+
+
+def fault_of(name: str, value: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        settings(**{name: value})
+    message = str(caught.value)
+    assert f"{name}: " in message
+    if len(value.strip()) > 6 and not value.endswith("_"):
+        assert value.strip() not in message
+    return message
+
+
+def test_an_empty_environment_names_all_that_is_needed_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({}, now=NOW)
+
+    assert [name for name in VARIABLES if f"{name}: is missing" in str(caught.value)] == NEEDED
+
+
+def test_several_wrong_settings_are_named_in_one_message() -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(STRIPE_SECRET_KEY="pk_test_1", RELAY_PORT="http", STRIPE_WEBHOOK_TOLERANCE="0", RELAY_RPC_TIMEOUT="x")
+
+    for name in ("STRIPE_SECRET_KEY", "RELAY_PORT", "STRIPE_WEBHOOK_TOLERANCE", "RELAY_RPC_TIMEOUT"):
+        assert name in str(caught.value)
+    assert "SUPABASE_URL" not in str(caught.value)
+
+
+def test_the_defaults_are_the_contracts() -> None:
+    env = environ("https://project.supabase.co")
+    usable = Settings.from_env({name: env[name] for name in NEEDED}, now=NOW)
+
+    assert (usable.host, usable.port) == ("0.0.0.0", 8080)  # noqa: S104
+    assert (usable.webhook_tolerance, usable.rpc_timeout) == (300, 9.0)
+    assert (usable.stripe_api_base, usable.log_level) == ("https://api.stripe.com", "info")
+
+
+def test_port_counts_where_relay_port_is_not_set() -> None:
+    env = environ("https://project.supabase.co", PORT="5000")
+
+    assert Settings.from_env(env | {"RELAY_PORT": "6000"}, now=NOW).port == 6000
+    assert Settings.from_env(env | {"RELAY_PORT": " "}, now=NOW).port == 5000
+    del env["RELAY_PORT"]
+    assert Settings.from_env(env, now=NOW).port == 5000
+    with pytest.raises(SettingsError, match="RELAY_PORT"):
+        Settings.from_env(env | {"PORT": "x"}, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "livemode"), [("sk_live_", True), ("rk_live_", True), ("sk_test_", False), ("rk_test_", False)]
+)
+def test_the_stripe_key_tells_live_from_test(prefix: str, livemode: bool) -> None:
+    assert settings(STRIPE_SECRET_KEY=prefix + secrets.token_hex(8)).livemode is livemode
+
+
+@pytest.mark.parametrize("value", ["sk_test_", "pk_test_12345", "whsec_12345", "SK_TEST_12345", "sk_test_1 2", "sk_1"])
+def test_what_is_no_secret_stripe_key_is_refused(value: str) -> None:
+    fault_of("STRIPE_SECRET_KEY", value)
+
+
+def test_several_webhook_secrets_are_stripped_and_keep_their_order() -> None:
+    first, second = f"whsec_{secrets.token_hex(8)}", f"whsec_{secrets.token_hex(8)}"
+
+    assert [
+        each.reveal() for each in settings(STRIPE_WEBHOOK_SECRET=f" {first} ,{second}\n").stripe_webhook_secrets
+    ] == [
+        first,
+        second,
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", ["whsec_", "whsec_ ", ",", "whsec_abcd,", "whsec_abcd,,whsec_efgh", "abcdefgh", "whsec_ab cd", "whsec_é"]
+)
+def test_a_blank_or_wrong_webhook_secret_is_refused(value: str) -> None:
+    fault_of("STRIPE_WEBHOOK_SECRET", value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://project.supabase.co",
+        "https://project.supabase.co/",
+        "http://127.0.0.1:54321",
+        "http://localhost:54321",
+        "http://[::1]:54321",
+        "http://kong:8000",
+        "http://10.0.0.7",
+        "http://host.docker.internal:8000",
+    ],
+)
+def test_a_url_is_taken_without_its_last_slash(value: str) -> None:
+    assert settings(SUPABASE_URL=value).supabase_url == value.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "project.supabase.co",
+        "ftp://project.supabase.co",
+        "https://",
+        "https:///rest",
+        "not a url",
+        "https://user:pass@project.supabase.co",
+        "https://project.supabase.co/rest/v1",
+        "https://project.supabase.co?x=1",
+        "https://project.supabase.co#x",
+        "https://project.supabase.co:port",
+        "https://[::1",
+        "http://project.supabase.co",
+        "http://93.184.216.34",
+    ],
+)
+def test_what_is_no_url_of_a_project_is_refused(value: str) -> None:
+    fault_of("SUPABASE_URL", value)
+    fault_of("STRIPE_API_BASE", value)
+
+
+def test_both_kinds_of_service_key_are_taken() -> None:
+    for key in (token(role="service_role"), token(role="service_role", exp=NOW + 60), "sb_secret_" + "x" * 20):
+        assert settings(SUPABASE_SERVICE_ROLE_KEY=key).supabase_service_role_key.reveal() == key
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (token(role="anon"), "role"),
+        (token(role="authenticated"), "role"),
+        (token(), "role"),
+        (token(role="service_role", exp=NOW - 60), "expired"),
+        ("sb_publishable_" + "x" * 20, "publishable"),
+        ("sb_secret_", "sb_secret_"),
+        ("sbp_" + "x" * 40, "service_role"),
+        ("a.b.c", "service_role"),
+        ("x" * 40, "service_role"),
+    ],
+    ids=["anon", "authenticated", "no role", "expired", "publishable", "half a key", "token", "no JWT", "noise"],
+)
+def test_a_key_that_cannot_reconcile_is_refused(value: str, word: str) -> None:
+    assert word in fault_of("SUPABASE_SERVICE_ROLE_KEY", value)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "abc", "٣", "1e3", "9" * 20])
+def test_a_tolerance_that_is_no_positive_number_of_seconds_is_refused(value: str) -> None:
+    fault_of("STRIPE_WEBHOOK_TOLERANCE", value)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "10", "1e9", "abc"])
+def test_an_rpc_timeout_beyond_stripes_patience_is_refused(value: str) -> None:
+    fault_of("RELAY_RPC_TIMEOUT", value)
+
+
+@pytest.mark.parametrize("value", ["-1", "65536", "80a", "8080.0"])
+def test_what_is_no_port_is_refused(value: str) -> None:
+    fault_of("RELAY_PORT", value)
+
+
+def test_an_unknown_log_level_is_refused() -> None:
+    assert settings(RELAY_LOG_LEVEL="DEBUG").log_level == "debug"
+    fault_of("RELAY_LOG_LEVEL", "chatty")
+
+
+def test_no_repr_shows_a_secret() -> None:
+    usable = settings()
+    shown = repr(usable) + str(usable) + repr(Secret("hidden")) + str(Secret("hidden")) + f"{Secret('hidden')}"
+
+    for secret in (usable.stripe_secret_key, *usable.stripe_webhook_secrets, usable.supabase_service_role_key):
+        assert secret.reveal() not in shown
+    assert "hidden" not in shown
+
+
+def test_the_example_file_names_exactly_the_settings_and_their_defaults() -> None:
+    lines = (Path(__file__).parent.parent / ".env.example").read_text().splitlines()
+
+    assert dict(line.split("=", 1) for line in lines if line and not line.startswith("#")) == dict(VARIABLES)

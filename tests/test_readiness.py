@@ -1,0 +1,108 @@
+"""`/readyz` names each precondition that fails, and cannot be used to load the database."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from relay.app import READINESS
+from tests.data_api import DataApi, Hang, Reply, Wait
+from tests.stage import Relay, environ, serving
+
+pytestmark = pytest.mark.anyio
+
+
+async def failed(relay: Relay) -> tuple[int, list[str]]:
+    """The status, and the names of the failed checks."""
+    status, text = await relay.get("/readyz")
+    answer = json.loads(text)
+    assert answer.keys() == {"ready", "checks"}
+    assert all(check.keys() == {"name", "ok", "detail"} for check in answer["checks"])
+    assert answer["ready"] is (status == 200) is all(check["ok"] for check in answer["checks"])
+    return status, [check["name"] for check in answer["checks"] if not check["ok"]]
+
+
+async def test_a_healthy_database_makes_the_relay_ready(relay: Relay) -> None:
+    assert await failed(relay) == (200, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"contract_version": 2}, ["contract_version"]),
+        ({"contract_version": True}, ["contract_version"]),
+        ({"can_execute": False}, ["execute_right"]),
+        ({"anon_can_execute": True}, ["anon_locked_out"]),
+        ({"anon_can_execute": None}, ["anon_locked_out"]),
+        ({"currencies": {"USD": 2}}, ["currencies"]),
+        ({"currencies": None}, ["currencies"]),
+        ({"server_time": "2020-01-01T00:00:00+00:00"}, ["clock"]),
+        ({"server_time": "soon"}, ["clock"]),
+        ({"server_time": None}, ["clock"]),
+    ],
+)
+async def test_each_failed_precondition_is_named(
+    relay: Relay, data_api: DataApi, change: dict[str, Any], names: list[str]
+) -> None:
+    data_api.readiness |= change
+
+    assert await failed(relay) == (503, names)
+
+
+async def test_one_wrong_exponent_is_named_with_its_currency(relay: Relay, data_api: DataApi) -> None:
+    data_api.readiness["currencies"]["ISK"] = 0
+
+    _, text = await relay.get("/readyz")
+
+    assert "different: ISK" in text
+
+
+@pytest.mark.parametrize(
+    "behaviour", [Reply(503, {"code": "PGRST000", "message": "x"}), Reply(401, {"message": "Invalid API key"})]
+)
+async def test_a_database_that_does_not_answer_is_named(relay: Relay, data_api: DataApi, behaviour: Reply) -> None:
+    data_api.always = behaviour
+
+    assert await failed(relay) == (503, ["database"])
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "{}", '"x"'])
+async def test_an_answer_of_another_shape_fails_every_check_of_the_database(
+    relay: Relay, data_api: DataApi, body: str
+) -> None:
+    data_api.always = Reply(200, body)
+
+    status, names = await failed(relay)
+
+    assert status == 503
+    assert names == ["contract_version", "execute_right", "anon_locked_out", "currencies", "clock"]
+
+
+async def test_a_probe_does_not_wait_for_a_database_that_hangs(data_api: DataApi) -> None:
+    async with serving(environ(data_api.url, RELAY_RPC_TIMEOUT="0.2")) as relay:
+        data_api.always = Hang()
+
+        assert await failed(relay) == (503, ["database"])
+
+
+async def test_many_probes_at_once_are_one_question(relay: Relay, data_api: DataApi) -> None:
+    gate = Wait()
+    data_api.script = [gate]
+
+    probes = [asyncio.create_task(failed(relay)) for _ in range(20)]
+    await data_api.arrived.wait()
+    gate.released.set()
+
+    assert await asyncio.gather(*probes) == [(200, [])] * 20
+    assert await failed(relay) == (200, [])
+    assert len(data_api.calls) == 1
+
+
+async def test_a_relay_that_stops_is_not_ready_whatever_it_knew(relay: Relay) -> None:
+    assert await failed(relay) == (200, [])
+
+    relay.app[READINESS].draining = True
+
+    assert await failed(relay) == (503, ["serving"])
+    assert (await relay.get("/healthz"))[0] == 200

@@ -1,0 +1,75 @@
+"""No key, no signature and no buyer's data leaves the relay: not in answers, logs, metrics or readiness."""
+
+from typing import Any
+
+import pytest
+
+from relay.webhook import PATH
+from tests import stage, stripe_side
+from tests.data_api import Behaviour, DataApi, Raw, Reply, Reset
+from tests.stage import Relay
+from tests.stripe_side import completed, delivery
+
+pytestmark = pytest.mark.anyio
+
+NEVER = {
+    "the webhook secret": stripe_side.WEBHOOK_SECRET,
+    "the Stripe key": stripe_side.STRIPE_KEY,
+    "the service key": stage.SECRET_KEY,
+    "the buyer's e-mail address": stripe_side.BUYER_EMAIL,
+    "the buyer's name": stripe_side.BUYER_NAME,
+    "the buyer's street": stripe_side.BUYER_STREET,
+    "a signature": "v1=",
+    "the database's words": "Failing row contains",
+}
+LEAKY = {
+    "code": "23505",
+    "message": f"duplicate key {stage.SECRET_KEY}",
+    "details": f"Failing row contains ({stripe_side.BUYER_EMAIL})",
+    "hint": stripe_side.WEBHOOK_SECRET,
+}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        None,
+        Reset(),
+        Raw(f"garbage {stripe_side.BUYER_EMAIL}\r\n".encode()),
+        Reply(409, LEAKY),
+        Reply(500, {**LEAKY, "code": stage.SECRET_KEY}),
+        Reply(502, f"<html>{stage.SECRET_KEY}</html>", "text/html"),
+        Reply(200, {"outcome": stripe_side.BUYER_NAME}),
+    ],
+)
+async def test_nothing_secret_leaves_the_relay(
+    relay: Relay, data_api: DataApi, behaviour: Behaviour | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data_api.always = behaviour
+    body, headers = delivery(completed())
+    seen: list[Any] = []
+
+    for content, head in [(body, headers), (body + b" ", headers), (b"{", headers), (body, {})]:
+        answer = await relay.send(content, head)
+        seen += [answer.json, dict(answer.headers)]
+    seen.append((await relay.deliver(completed(payment_status=stripe_side.BUYER_NAME))).json)
+    seen += [await relay.get(path) for path in ("/readyz", "/metrics", "/healthz", PATH)]
+
+    everything = relay.output + repr(seen) + "".join(capfd.readouterr())
+    assert [what for what, text in NEVER.items() if text in everything] == []
+
+
+async def test_a_fault_of_the_relays_own_is_500_and_names_only_its_place(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise KeyError(stripe_side.BUYER_EMAIL)
+
+    monkeypatch.setattr("relay.webhook.checkout.judge", stumble)
+
+    answer = await relay.deliver(completed())
+
+    assert answer.verdict == (500, "failed", "unexpected")
+    (line,) = relay.lines
+    assert line["message"].startswith("failed: KeyError at test_secrets.py:")
+    assert stripe_side.BUYER_EMAIL not in relay.output + str(answer.json)
