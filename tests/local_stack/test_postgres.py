@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -95,3 +97,38 @@ def test_missing_programs_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
         Postgres()
 
     assert "make setup" in str(error.value)
+
+
+def test_programs_in_a_directory_that_is_closed_to_others_are_used_all_the_same(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed to others"
+    closed.mkdir(mode=0o700)
+    shutil.copytree(server.bin_dir.parent, closed / "pginstall", symlinks=True)
+    monkeypatch.setenv("LOCAL_STACK_PG_BIN", str(closed / "pginstall/bin"))
+
+    with Postgres() as postgres:
+        assert system_identifier(postgres)
+
+
+def test_server_killed_under_a_busy_session_waits_for_its_end_and_starts() -> None:
+    with Postgres() as postgres, psycopg.connect(postgres.dsn(), autocommit=True) as busy:
+        backend = busy.info.backend_pid
+        # Computes without ever waiting for anything, so it notices the postmaster's death only when it is done.
+        loop = "do $$ begin for i in 1..30000000 loop end loop; end $$"
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(busy.execute, loop)
+            with psycopg.connect(postgres.dsn(), autocommit=True) as watcher:
+                while (
+                    watcher.execute(
+                        "select 1 from pg_stat_activity where pid = %s and state = 'active'", (backend,)
+                    ).fetchone()
+                    is None
+                ):
+                    assert not work.done()
+
+            postgres.kill()
+            postgres.start()
+
+            assert system_identifier(postgres)
+            assert work.exception(30) is not None
