@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import secrets
 import shutil
@@ -28,6 +29,9 @@ from local_stack.process import GuardedProcess
 SUPERUSER = "supabase_admin"
 START_ATTEMPTS = 5  # another process may take the free port between our look and the server's bind
 BOOT_SECONDS = 60.0  # generous: recovery after a crash on a busy two-core machine
+# After a SIGKILL of the postmaster its sessions live on until they notice; the next one must wait for them.
+STILL_DYING = "pre-existing shared memory block"
+STILL_DYING_WITHIN = 600  # characters at the end of the log: this start's words, not those of an earlier one
 THROWAWAY = ["-c", "fsync=off", "-c", "full_page_writes=off"]  # a crash of the machine loses nothing of value
 
 
@@ -121,9 +125,10 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
         if self.server_pid is not None:
             return
         self._take_lock()
-        again = self.settings["port"]
-        for attempt in range(1, START_ATTEMPTS + 1):
-            self.settings["port"] = again or self._fixed_port or free_port()
+        fixed = self.settings["port"] or self._fixed_port
+        deadline = time.monotonic() + BOOT_SECONDS
+        for attempt in itertools.count(1):
+            self.settings["port"] = fixed or free_port()
             self._server = GuardedProcess(
                 self.get_server_commandline(),
                 log=self._log,
@@ -132,12 +137,13 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
                 stop_signal=signal.SIGINT,  # "fast": open sessions are ended, the data is checkpointed
                 remove=None if self._kept else self.home,
             )
-            if self._wait_ready():
+            if self._wait_ready(deadline):
                 return
             reason = self._server.log_tail()
             self._server.stop()
-            lost_race = "could not bind" in reason or "could not create any TCP/IP sockets" in reason
-            if not lost_race or again or self._fixed_port or attempt == START_ATTEMPTS:
+            if STILL_DYING in reason[-STILL_DYING_WITHIN:] and time.monotonic() < deadline:
+                time.sleep(0.1)
+            elif fixed or "could not bind" not in reason or attempt == START_ATTEMPTS:
                 raise StartError(f"PostgreSQL in {self.home} did not start:\n{reason}")
 
     def halt(self) -> None:
@@ -261,10 +267,9 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
         icu = self.bin_dir.parent / "share" / "icu"  # musl wheels carry ICU's data beside the programs
         return {**environment, "LC_ALL": "C", **({"ICU_DATA": str(icu)} if icu.is_dir() else {})}
 
-    def _wait_ready(self) -> bool:
+    def _wait_ready(self, deadline: float) -> bool:
         """True once our own server answers; False where it ended before."""
         assert self._server is not None  # noqa: S101
-        deadline = time.monotonic() + BOOT_SECONDS
         while self._server.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.dsn()) as connection:
                 row: Any = connection.execute("show data_directory").fetchone()
