@@ -85,6 +85,14 @@ def db(
         yield Database(name, server.host, server.port, server.password)
 
 
+@pytest.fixture(scope="module")
+def module_db(server: Database, template: Callable[[platform.Regime], Database]) -> Iterator[Database]:
+    """A migrated database for a whole module, whose tests keep to rows of their own or roll back."""
+    name = f"test_{uuid4().hex}"
+    with janitor(server, name, template=template("explicit").name):
+        yield Database(name, server.host, server.port, server.password)
+
+
 @pytest.fixture
 def connections() -> Iterator[ExitStack]:
     with ExitStack() as stack:

@@ -1,0 +1,254 @@
+"""What somebody may do to an order group: each action done to the database and predicted by the model.
+
+The answer is a short text: the outcome (with its reason), or the SQLSTATE of an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import ClassVar, Literal, Protocol
+from uuid import UUID, uuid4
+
+import psycopg
+
+from sql_tests.model import FROZEN, Item, Model, Order
+from sql_tests.play import Connection, Payment, reconcile, scalar
+
+Actor = Literal["service_role", "postgres"]  # the shop's server, or the owner, who may edit carts by hand
+LOCK_TIMEOUT = "55P03"
+SERIALIZATION_FAILURE = "40001"
+DONE = "done"
+
+
+class Action(Protocol):
+    actor: ClassVar[Actor]
+
+    def perform(self, connection: Connection) -> str: ...
+
+    def predict(self, model: Model) -> str: ...
+
+
+def attempt(connection: Connection, action: Action) -> str:
+    """Performs an action; an error of the database is an answer too."""
+    try:
+        return action.perform(connection)
+    except psycopg.Error as error:
+        return error.sqlstate or "connection lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    actor: ClassVar[Actor] = "service_role"
+    payment: Payment
+
+    def perform(self, connection: Connection) -> str:
+        verdict = reconcile(connection, self.payment)
+        return f"{verdict['outcome']} {verdict['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        return model.pay(self.payment)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(connection, "select public.cancel_order_group(%s)", self.group_id)
+        return f"{answer['outcome']} {answer['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        return model.cancel(self.group_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """An operator closes the exception of an event."""
+
+    actor: ClassVar[Actor] = "service_role"
+    event_id: str
+    resolution: str = "fixed_by_hand"
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(
+            connection,
+            "select public.resolve_payment_exception(x.id, %s, 'ada', 'seen')"
+            " from public.list_payment_exceptions('all') as x where x.stripe_event_id = %s",
+            self.resolution,
+            self.event_id,
+        )
+        return str(answer["status"])
+
+    def predict(self, model: Model) -> str:
+        return model.resolve(self.event_id, self.resolution)
+
+
+@dataclass(frozen=True, slots=True)
+class AddItem:
+    actor: ClassVar[Actor] = "service_role"
+    order_id: UUID
+    product_id: UUID
+    quantity: int = 2
+    item_id: UUID = field(default_factory=uuid4)
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute(
+            "insert into public.order_items (id, order_id, product_id, quantity, unit_amount)"
+            " values (%s, %s, %s, %s, 0)",
+            [self.item_id, self.order_id, self.product_id, self.quantity],
+        )
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        if model.is_frozen(model.orders[self.order_id].group_id):
+            return FROZEN
+        model.items[self.item_id] = Item(self.order_id, self.product_id, self.quantity)
+        model.moved.setdefault(self.product_id, 0)
+        return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class AddOrder:
+    """An order without items yet."""
+
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID
+    seller_id: UUID
+    order_id: UUID = field(default_factory=uuid4)
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute(
+            "insert into public.orders (id, order_group_id, seller_id, total_amount) values (%s, %s, %s, 0)",
+            [self.order_id, self.group_id, self.seller_id],
+        )
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        if model.is_frozen(self.group_id):
+            return FROZEN
+        model.orders[self.order_id] = Order(self.group_id, Decimal(0))
+        return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeItem:
+    actor: ClassVar[Actor] = "postgres"
+    item_id: UUID
+    quantity: int
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute("update public.order_items set quantity = %s where id = %s", [self.quantity, self.item_id])
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        item = model.items[self.item_id]
+        if model.is_frozen(model.orders[item.order_id].group_id):
+            return FROZEN
+        item.quantity = self.quantity
+        return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveItem:
+    actor: ClassVar[Actor] = "postgres"
+    item_id: UUID
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute("delete from public.order_items where id = %s", [self.item_id])
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        if model.is_frozen(model.orders[model.items[self.item_id].order_id].group_id):
+            return FROZEN
+        del model.items[self.item_id]
+        return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class EditGroupTotal:
+    """The group's total alone: where the orders do not follow, the totals are inconsistent."""
+
+    actor: ClassVar[Actor] = "postgres"
+    group_id: UUID
+    total: Decimal
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute(
+            "update public.order_groups set total_amount = %s where id = %s", [self.total, self.group_id]
+        )
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        if model.is_frozen(self.group_id):
+            return FROZEN
+        model.groups[self.group_id].total = self.total
+        return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class EditOrderTotal:
+    """One order's total, by an editor who has not taken the group's lock first."""
+
+    actor: ClassVar[Actor] = "postgres"
+    order_id: UUID
+    total: Decimal
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute("update public.orders set total_amount = %s where id = %s", [self.total, self.order_id])
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        order = model.orders[self.order_id]
+        if model.is_frozen(order.group_id):
+            return FROZEN
+        order.total = self.total
+        return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class EditTotals:
+    """An order's and its group's total together, under the group's lock: how a cart is edited."""
+
+    actor: ClassVar[Actor] = "postgres"
+    group_id: UUID
+    order_id: UUID
+    difference: Decimal
+
+    def perform(self, connection: Connection) -> str:
+        with connection.transaction():
+            connection.execute("select from public.order_groups where id = %s for update", [self.group_id])
+            for table, key in (("orders", self.order_id), ("order_groups", self.group_id)):
+                connection.execute(
+                    f"update public.{table} set total_amount = total_amount + %s where id = %s".encode(),
+                    [self.difference, key],
+                )
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        if model.is_frozen(self.group_id):
+            return FROZEN
+        model.orders[self.order_id].total += self.difference
+        model.groups[self.group_id].total += self.difference
+        return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Goods come in, or are counted anew."""
+
+    actor: ClassVar[Actor] = "service_role"
+    product_id: UUID
+    quantity_delta: int
+    entry_type: Literal["receipt", "adjustment"] = "receipt"
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute(
+            f"select public.record_inventory_{self.entry_type}(%s, %s, 'counted')".encode(),
+            [self.product_id, self.quantity_delta],
+        )
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        return model.move(self.product_id, self.quantity_delta)

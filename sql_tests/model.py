@@ -1,0 +1,344 @@
+"""A plain Python model of order groups, payments and stock, and the look at the database to compare it with.
+
+The model knows the contract and nothing of the SQL: what it predicts for actions one after another is what the
+database must show after them, whatever ran beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sql_tests.play import EXPONENTS, Connection, Payment, Row
+
+INVARIANTS = Path(__file__).with_name("invariants.sql")
+
+FROZEN = "23514"  # the SQLSTATE of an edit that comes too late
+CLOSED_ALREADY = "55000"
+KNOWN_CURRENCIES = {"USD", "EUR", "JPY", "KWD", "ISK"}
+CENTLESS = {"ISK": 100, "UGX": 100}  # minor units must be a multiple of this
+
+World = dict[str, dict[Any, Any]]
+
+
+@cache
+def _invariants() -> bytes:
+    return INVARIANTS.read_bytes()
+
+
+def broken_invariants(connection: Connection) -> list[Row]:
+    """What `invariants.sql` finds; nothing where all is well."""
+    return connection.execute(_invariants()).fetchall()
+
+
+@dataclass(slots=True)
+class Item:
+    order_id: UUID
+    product_id: UUID
+    quantity: int
+
+
+@dataclass(slots=True)
+class Order:
+    group_id: UUID
+    total: Decimal
+    status: str = "pending"
+
+
+@dataclass(slots=True)
+class Group:
+    currency: str
+    total: Decimal
+    status: str = "pending"
+    paid_by: Payment | None = None
+
+
+@dataclass(slots=True)
+class Case:
+    """An exception: money that needs a person."""
+
+    event: Payment
+    reason: str
+    attempts: int = 1
+    resolution: str | None = None
+
+
+@dataclass(slots=True)
+class Model:
+    groups: dict[UUID, Group] = field(default_factory=dict)
+    orders: dict[UUID, Order] = field(default_factory=dict)
+    items: dict[UUID, Item] = field(default_factory=dict)
+    events: dict[str, tuple[Payment, str]] = field(default_factory=dict)
+    cases: dict[str, Case] = field(default_factory=dict)
+    commits: dict[UUID, tuple[UUID, int, str]] = field(default_factory=dict)
+    moved: dict[UUID, int] = field(default_factory=dict)
+    tried: set[str] = field(default_factory=set)
+
+    def copy(self) -> Model:
+        return deepcopy(self)
+
+    def adopt(self, connection: Connection, group_id: UUID) -> None:
+        """Takes a pending group over from the database, as it was made there."""
+        group = _one(connection, "select * from public.order_groups where id = %s", group_id)
+        assert group["status"] == "pending"
+        self.groups[group_id] = Group(group["currency"], group["total_amount"])
+        for order in connection.execute("select * from public.orders where order_group_id = %s", [group_id]):
+            self.orders[order["id"]] = Order(group_id, order["total_amount"])
+            for item in connection.execute("select * from public.order_items where order_id = %s", [order["id"]]):
+                self.items[item["id"]] = Item(order["id"], item["product_id"], item["quantity"])
+                self.moved.setdefault(item["product_id"], 0)
+
+    def orders_of(self, group_id: UUID) -> dict[UUID, Order]:
+        return {key: order for key, order in self.orders.items() if order.group_id == group_id}
+
+    def items_of(self, group_id: UUID) -> dict[UUID, Item]:
+        orders = self.orders_of(group_id)
+        return {key: item for key, item in self.items.items() if item.order_id in orders}
+
+    # --- what may happen --------------------------------------------------------------------------------------
+
+    def pay(self, payment: Payment) -> str:
+        """The verdict, `outcome` or `outcome reason`, and its effects."""
+        assert payment.event_id is not None
+        self.tried.add(payment.event_id)
+        if known := self.events.get(payment.event_id):
+            if _payload(known[0]) == _payload(payment):
+                return "replayed"
+            return self._set_aside(payment, "rejected", "event_collision")
+        if payment.unmatched_reason is not None:
+            return self._set_aside(payment, "unmatched", payment.unmatched_reason)
+        case = self.cases.get(payment.event_id)
+        if (case and case.resolution) or self._was_sent_back(payment):
+            return "resolved"
+        if reason := self._reason_against(payment):
+            return self._set_aside(payment, "rejected", reason)
+        assert payment.order_group_id is not None
+        group = self.groups[payment.order_group_id]
+        outcome = "already_paid" if group.status == "paid" else "applied"
+        self.events[payment.event_id] = (payment, outcome)
+        if case:
+            case.resolution = "reconciled"
+        if outcome == "applied":
+            group.status, group.paid_by = "paid", payment
+            for order in self.orders_of(payment.order_group_id).values():
+                order.status = "paid"
+            for item_id, item in self.items_of(payment.order_group_id).items():
+                self.commits[item_id] = (item.product_id, -item.quantity, payment.event_id)
+                self.moved[item.product_id] -= item.quantity
+        return outcome
+
+    def cancel(self, group_id: UUID) -> str:
+        group = self.groups[group_id]
+        if group.status == "cancelled":
+            return "already_cancelled"
+        if group.status != "pending":
+            return "rejected order_group_not_pending"
+        group.status = "cancelled"
+        for order in self.orders_of(group_id).values():
+            order.status = "cancelled"
+        return "cancelled"
+
+    def resolve(self, event_id: str, resolution: str) -> str:
+        if self.cases[event_id].resolution is not None:
+            return CLOSED_ALREADY
+        self.cases[event_id].resolution = resolution
+        return "resolved"
+
+    def move(self, product_id: UUID, quantity_delta: int) -> str:
+        self.moved[product_id] = self.moved.get(product_id, 0) + quantity_delta
+        return "done"
+
+    def is_frozen(self, group_id: UUID) -> bool:
+        return self.groups[group_id].status != "pending"
+
+    # --- the contract's rules ---------------------------------------------------------------------------------
+
+    def _reason_against(self, payment: Payment) -> str | None:
+        """The first rule of the contract that the payment breaks."""
+        group_id = payment.order_group_id
+        if group_id not in self.groups:
+            return "order_group_not_found"
+        group, orders, items = self.groups[group_id], self.orders_of(group_id), self.items_of(group_id)
+        if group.status not in {"pending", "paid"}:
+            return "order_group_not_payable"
+        if not orders or set(orders) != {item.order_id for item in items.values()}:
+            return "order_group_empty"
+        if payment.amount_minor is None or payment.amount is None or payment.amount_minor < 0:
+            return "amount_missing"
+        currency = (payment.currency or "").strip().upper()
+        if currency not in KNOWN_CURRENCIES:
+            return "currency_unsupported"
+        if not _agrees(payment.amount_minor, Decimal(payment.amount), currency):
+            return "amount_normalization_mismatch"
+        if currency != group.currency:
+            return "currency_mismatch"
+        if Decimal(payment.amount) != group.total:
+            return "amount_mismatch"
+        if sum((order.total for order in orders.values()), Decimal(0)) != group.total:
+            return "totals_inconsistent"
+        if group.status == "paid" and not _is_same_payment(payment, group.paid_by):
+            return "duplicate_payment"
+        if any(
+            outcome == "applied" and known.order_group_id != group_id and _is_same_payment(payment, known)
+            for known, outcome in self.events.values()
+        ):
+            return "payment_already_used"
+        return None
+
+    def _was_sent_back(self, payment: Payment) -> bool:
+        return any(
+            case.resolution == "refunded"
+            and case.event.order_group_id == payment.order_group_id
+            and _is_same_payment(payment, case.event)
+            for case in self.cases.values()
+            if payment.order_group_id in self.groups
+        )
+
+    def _set_aside(self, payment: Payment, outcome: str, reason: str) -> str:
+        assert payment.event_id is not None
+        case = self.cases.get(payment.event_id)
+        if case is None:
+            self.cases[payment.event_id] = Case(payment, reason)
+        elif case.resolution not in {None, "reconciled"}:
+            return "resolved"
+        else:
+            case.reason, case.attempts, case.resolution = reason, case.attempts + 1, None
+        return f"{outcome} {reason}"
+
+    # --- the comparison ---------------------------------------------------------------------------------------
+
+    def world(self) -> World:
+        """All that the database must show of this model's groups, events and products."""
+        return {
+            "groups": {
+                key: (group.status, group.total, group.paid_by.event_id if group.paid_by else None)
+                for key, group in self.groups.items()
+            },
+            "orders": {key: (order.group_id, order.status, order.total) for key, order in self.orders.items()},
+            "items": {key: (item.order_id, item.product_id, item.quantity) for key, item in self.items.items()},
+            "events": {key: (event.order_group_id, outcome) for key, (event, outcome) in self.events.items()},
+            "exceptions": {key: (case.reason, case.attempts, case.resolution) for key, case in self.cases.items()},
+            "commits": dict(self.commits),
+            "on_hand": dict(self.moved),
+        }
+
+    def observe(self, connection: Connection) -> World:
+        """The same of the database, whatever else it holds."""
+        groups = list(self.groups)
+        return {
+            "groups": _keyed(
+                connection.execute(
+                    "select id, status, total_amount, stripe_webhook_event_id"
+                    " from public.order_groups where id = any(%s)",
+                    [groups],
+                )
+            ),
+            "orders": _keyed(
+                connection.execute(
+                    "select id, order_group_id, status, total_amount from public.orders where order_group_id = any(%s)",
+                    [groups],
+                )
+            ),
+            "items": _keyed(
+                connection.execute(
+                    "select i.id, i.order_id, i.product_id, i.quantity from public.order_items as i"
+                    " join public.orders as o on o.id = i.order_id where o.order_group_id = any(%s)",
+                    [groups],
+                )
+            ),
+            "events": _keyed(
+                connection.execute(
+                    "select id, order_group_id, outcome from payments.stripe_events"
+                    " where order_group_id = any(%s) or id = any(%s)",
+                    [groups, list(self.tried)],
+                )
+            ),
+            "exceptions": _keyed(
+                connection.execute(
+                    "select stripe_event_id, reason, attempts, resolution from payments.exceptions"
+                    " where order_group_id = any(%s) or stripe_event_id = any(%s)",
+                    [groups, list(self.tried)],
+                )
+            ),
+            "commits": _keyed(
+                connection.execute(
+                    "select order_item_id, l.product_id, quantity_delta, stripe_webhook_event_id"
+                    " from public.inventory_ledger as l join public.order_items as i on i.id = l.order_item_id"
+                    " join public.orders as o on o.id = i.order_id where o.order_group_id = any(%s)",
+                    [groups],
+                )
+            ),
+            "on_hand": _keyed(
+                connection.execute(
+                    "select product_id, on_hand from public.inventory_levels where product_id = any(%s)",
+                    [list(self.moved)],
+                )
+            ),
+        }
+
+
+def fingerprint(connection: Connection) -> list[Row]:
+    """Rows and writing transactions per table: equal fingerprints mean that not one row was written."""
+    return connection.execute(_FINGERPRINT).fetchall()
+
+
+_FINGERPRINT = " union all ".join(
+    f"select '{table}' as name, count(*) as rows, sum(t.xmin::text::bigint) as writers from {table} as t"
+    for table in (
+        "public.order_groups",
+        "public.orders",
+        "public.order_items",
+        "public.inventory_ledger",
+        "payments.stripe_events",
+        "payments.exceptions",
+    )
+).encode()
+
+
+def _payload(payment: Payment) -> tuple[Any, ...]:
+    """What makes two deliveries of one id the same event; neither derived values nor our own source do."""
+    return (
+        payment.event_type,
+        payment.event_created,
+        payment.livemode,
+        payment.order_group_id,
+        payment.checkout_session_id,
+        payment.payment_intent_id,
+        payment.amount_minor,
+        (payment.currency or "").strip().upper(),
+    )
+
+
+def _is_same_payment(one: Payment, other: Payment | None) -> bool:
+    if other is None:
+        return False
+    return one.checkout_session_id == other.checkout_session_id or (
+        one.payment_intent_id is not None and one.payment_intent_id == other.payment_intent_id
+    )
+
+
+def _agrees(minor: int, major: Decimal, currency: str) -> bool:
+    return major.scaleb(EXPONENTS.get(currency, 2)) == minor and minor % CENTLESS.get(currency, 1) == 0
+
+
+def _keyed(rows: Iterable[Row]) -> dict[Any, Any]:
+    """First column -> the others; a key that comes twice stays visible as another one."""
+    found: dict[Any, Any] = {}
+    for row in rows:
+        key, *values = row.values()
+        while key in found:
+            key = ("again", key)
+        found[key] = values[0] if len(values) == 1 else tuple(values)
+    return found
+
+
+def _one(connection: Connection, query: Any, *values: Any) -> Row:
+    row = connection.execute(query, values).fetchone()
+    assert row is not None
+    return row

@@ -1,0 +1,260 @@
+"""Races whose every step is chosen: rivals are held at named points and let go when the server says that they wait.
+
+A rival is a session with a thread of its own. It is held by its own open transaction (it has acted, but not ended), by
+another session's lock, or by `hold_at`: a test-only trigger that wants an advisory lock which the arena holds.
+Nothing sleeps: `until_waiting` asks pg_blocking_pids() and waits for the rival's answer in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from time import monotonic
+from typing import Any, Literal, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg import IsolationLevel
+
+from sql_tests.actions import LOCK_TIMEOUT, SERIALIZATION_FAILURE, Action, Actor, attempt
+from sql_tests.model import Model, broken_invariants
+from sql_tests.play import Connection, Database, Payment, Row, Shop, open_shop, scalar
+
+End = Literal["commit", "rollback"]
+ENDS: tuple[End, End] = ("commit", "rollback")
+ISOLATIONS = (IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE)
+PATIENCE = 30.0  # seconds until a rival that neither answers nor waits is a fault of the test
+LOOK_AGAIN = 0.005  # seconds between two looks at the server
+
+# Where a rival can be held inside a call, by name: the trigger that holds it.
+HOLDING_POINTS: dict[str, LiteralString] = {
+    "recording the event": "before insert on payments.stripe_events for each row",
+    "keeping an exception": "before insert on payments.exceptions for each row",
+    "marking the group paid": "before update on public.order_groups for each row",
+    "committing an item": "after insert on public.inventory_ledger for each row",
+}
+HOLD_KEY = 4242
+
+__all__ = ["ENDS", "ISOLATIONS", "Arena", "End", "Rival"]
+
+
+class Rival:
+    """One session, with a thread that runs its calls."""
+
+    def __init__(self, connection: Connection, observer: Connection, isolation: IsolationLevel) -> None:
+        connection.autocommit = False
+        connection.isolation_level = isolation
+        self.connection = connection
+        self.pid = connection.info.backend_pid
+        self.isolation = isolation
+        self._observer = observer
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._call: Future[Any] | None = None
+
+    def start(self, act: Callable[[Connection], Any]) -> None:
+        """Begins a call in the rival's transaction and does not wait for its answer."""
+        assert self._call is None or self._call.done()
+        self._call = self._thread.submit(act, self.connection)
+
+    def act(self, action: Action) -> None:
+        self.start(lambda connection: attempt(connection, action))
+
+    def answer(self) -> Any:
+        """The answer of the call that was begun last; waits for it."""
+        assert self._call is not None
+        return self._call.result(timeout=PATIENCE)
+
+    def blockers(self) -> list[int]:
+        """The sessions that this one waits for, as the server says."""
+        pids: list[int] = scalar(self._observer, "select pg_blocking_pids(%s)", self.pid)
+        return pids
+
+    def is_busy(self) -> bool:
+        return self._call is not None and not self._call.done()
+
+    def until_waiting_or_done(self) -> bool:
+        """True once the server says that the call waits for somebody; False once it has answered."""
+        assert self._call is not None
+        deadline = monotonic() + PATIENCE
+        while not self._call.done():
+            if self.blockers():
+                return True
+            assert monotonic() < deadline, "the rival neither waits nor answers"
+            wait([self._call], timeout=LOOK_AGAIN)
+        return False
+
+    def until_waiting_for(self, other: Rival | int) -> None:
+        pid = other if isinstance(other, int) else other.pid
+        assert self.until_waiting_or_done(), f"it answered at once: {self.answer()}"
+        assert pid in self.blockers(), f"it waits for {self.blockers()}, not for {pid}"
+
+    def begin(self) -> None:
+        """Opens the transaction and, where the isolation keeps one, takes its snapshot."""
+        self.connection.execute("select 1")
+
+    def end(self, end: End) -> str:
+        """Ends the transaction; the SQLSTATE where the server refuses the commit (40001 under serializable)."""
+        try:
+            self.connection.commit() if end == "commit" else self.connection.rollback()
+        except psycopg.Error as error:
+            self.connection.rollback()
+            return error.sqlstate or "connection lost"
+        return end
+
+    def leave(self) -> None:
+        self._thread.shutdown()
+        self.connection.close()
+
+
+class Arena:
+    """A database with a shop, an observer, and rivals that come and go. Its tests share it: keep to your own groups."""
+
+    def __init__(self, db: Database, observer: Connection, shop: Shop) -> None:
+        self.db = db
+        self.observer = observer
+        self.shop = shop
+        self._rivals: list[Rival] = []
+        self._broken: list[Row] = []
+
+    @classmethod
+    @contextmanager
+    def open(cls, db: Database) -> Iterator[Arena]:
+        with db.connect() as observer, db.act_as("service_role") as service:
+            _install_holding_points(observer)
+            arena = cls(db, observer, open_shop(observer, service))
+            try:
+                yield arena
+            finally:
+                arena.clear()
+
+    def rival(self, isolation: IsolationLevel, actor: Actor = "service_role", *, hold_at: str | None = None) -> Rival:
+        connection = self.db.act_as("service_role") if actor == "service_role" else self.db.connect(actor)
+        if hold_at is not None:
+            assert hold_at in HOLDING_POINTS
+            connection.execute("select set_config('race.hold_at', %s, false)", [hold_at])
+        self._rivals.append(Rival(connection, self.observer, isolation))
+        return self._rivals[-1]
+
+    def clear(self) -> None:
+        while self._rivals:
+            self._rivals.pop().leave()
+
+    @contextmanager
+    def holding(self) -> Iterator[int]:
+        """Holds every rival that comes to its holding point; yields the pid that they wait for."""
+        with self.db.connect() as holder:
+            holder.execute("select pg_advisory_lock(%s)", [HOLD_KEY])
+            yield holder.info.backend_pid
+
+    @contextmanager
+    def locked_row(self, query: LiteralString, *values: Any) -> Iterator[int]:
+        """A third session that holds a row lock; yields its pid."""
+        with self.db.connect() as holder, holder.transaction():
+            assert holder.execute(query, values).fetchone() is not None
+            yield holder.info.backend_pid
+
+    def race(
+        self, first: Action, second: Action, isolation: IsolationLevel, end: End, *, given: Sequence[Action] = ()
+    ) -> tuple[str, str]:
+        """The first has acted and its transaction is open; the second acts and waits; then the first ends.
+
+        Returns both answers, the second's as it stands after a retry where a stricter isolation made it lose (55P03;
+        40001 where the server itself says so: to an edit, or when a serializable transaction commits). Asserts that the
+        database is then as if both had come one after another, or the second alone, and that no invariant is broken.
+        """
+        model = self.model(first, second, *given)
+        with ExitStack() as sessions:
+            for action in given:
+                self.alone(action, model)
+            one = self.rival(isolation, first.actor)
+            other = self.rival(isolation, second.actor)
+            sessions.callback(self.clear)
+
+            one.act(first)
+            first_answer = one.answer()
+            other.act(second)
+            if not other.until_waiting_or_done():
+                assert other.answer() == LOCK_TIMEOUT, f"it did not wait for the first: {other.answer()}"
+            assert one.end(end) == end
+            second_answer = other.answer()
+            lost = _lost(second_answer) or _lost(other.end("rollback" if _is_error(second_answer) else "commit"))
+
+            foreseen = model if end == "commit" else model.copy()
+            assert first_answer == first.predict(foreseen)
+            model.tried |= foreseen.tried
+            if lost:
+                assert self.may_lose(second, other, end), f"it lost ({second_answer}), though nobody was in its way"
+                second_answer = self.retry(second, isolation)
+            assert second_answer == second.predict(model)
+            self.assert_as_if(model)
+        return first_answer, second_answer
+
+    def may_lose(self, action: Action, rival: Rival, end: End) -> bool:
+        """A verdict may be missing only where a rival has committed, and a payment's only under stricter isolation."""
+        return end == "commit" and (rival.isolation is not IsolationLevel.READ_COMMITTED or action.actor == "postgres")
+
+    def retry(self, action: Action, isolation: IsolationLevel) -> str:
+        """The same call again, as Stripe or the relay makes it."""
+        again = self.rival(isolation, action.actor)
+        again.act(action)
+        answer = str(again.answer())
+        assert again.end("rollback" if _is_error(answer) else "commit") in ENDS
+        return answer
+
+    def alone(self, action: Action, model: Model) -> None:
+        """An action with nobody beside it; the model must have foreseen its answer."""
+        assert self.retry(action, IsolationLevel.READ_COMMITTED) == action.predict(model)
+
+    def model(self, *actions: Action) -> Model:
+        """The model of the groups that the actions are about, as they are now."""
+        model = Model()
+        self._broken = broken_invariants(self.observer)  # a fault is reported once, by the race that brings it about
+        for action in actions:
+            if (group_id := _group_id(action)) and group_id not in model.groups:
+                model.adopt(self.observer, group_id)
+        for product_id in model.moved:
+            model.moved[product_id] = scalar(
+                self.observer, "select on_hand from public.inventory_levels where product_id = %s", product_id
+            )
+        return model
+
+    def assert_as_if(self, model: Model) -> None:
+        """The database shows what the model predicts, completely, and nothing anywhere is broken."""
+        assert [row for row in broken_invariants(self.observer) if row not in self._broken] == []
+        assert model.observe(self.observer) == model.world()
+
+
+def _group_id(action: Action) -> UUID | None:
+    """The group that an action names; those on orders and items race with one that names their group."""
+    payment: Payment | None = getattr(action, "payment", None)
+    group_id: UUID | None = payment.order_group_id if payment else getattr(action, "group_id", None)
+    return group_id
+
+
+def _is_error(answer: str) -> bool:
+    return len(answer) == 5 and answer.isalnum() and not answer.islower()
+
+
+def _lost(answer: str) -> bool:
+    return answer in {LOCK_TIMEOUT, SERIALIZATION_FAILURE}
+
+
+def _install_holding_points(superuser: Connection) -> None:
+    """Triggers for the test alone; a session is held where its setting `race.hold_at` names the trigger."""
+    superuser.execute(
+        f"""
+        create function public.tg_race__hold() returns trigger
+        language plpgsql security definer set search_path = '' as $$
+        begin
+            if current_setting('race.hold_at', true) = tg_argv[0] then
+                perform pg_catalog.pg_advisory_xact_lock_shared({HOLD_KEY});
+            end if;
+            return new;
+        end $$
+        """.encode()
+    )
+    for number, (point, timing) in enumerate(HOLDING_POINTS.items()):
+        superuser.execute(
+            f"create trigger zz_race_{number} {timing} execute function public.tg_race__hold('{point}')".encode()
+        )

@@ -1,0 +1,203 @@
+"""`invariants.sql` is silent about a healthy database and names each thing that can be broken in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import LiteralString
+
+import pytest
+
+from local_stack.binaries import find_bin_dir
+from sql_tests.model import INVARIANTS, broken_invariants
+from sql_tests.play import Connection, Database, Shop, open_shop, reconcile, scalar
+
+# What could be wrong -> how to make it so, past every guard. The stage: two paid groups (the first with a twin event),
+# a pending one, a cancelled one with a rejected payment. :paid, :other, :pending name groups, :event the paying event.
+FAULTS: dict[str, LiteralString] = {
+    "paid_group_has_its_applied_event": "delete from payments.stripe_events where id = :event",
+    "group_is_paid_by_one_event": """
+        drop index payments.stripe_events_applied_order_group_id_key;
+        insert into payments.stripe_events
+        select (jsonb_populate_record(
+            e, '{"id": "evt_2", "checkout_session_id": "cs_2", "payment_intent_id": "pi_2"}')).*
+        from payments.stripe_events as e where e.id = :event
+    """,
+    "applied_event_has_paid_its_group": """
+        insert into payments.stripe_events
+        select (jsonb_populate_record(e, jsonb_build_object(
+            'id', 'evt_2', 'checkout_session_id', 'cs_2', 'payment_intent_id', 'pi_2', 'order_group_id', :pending))).*
+        from payments.stripe_events as e where e.id = :event
+    """,
+    "paid_group_shows_the_payment_of_its_event": """
+        update public.order_groups set stripe_payment_intent_id = 'pi_2'
+        where id = :paid
+    """,
+    "unpaid_group_shows_no_payment": """
+        alter table public.order_groups drop constraint order_groups_unpaid_has_no_payment_check;
+        update public.order_groups set stripe_checkout_session_id = 'cs_2' where id = :pending
+    """,
+    "twin_event_is_of_the_payment_that_paid": """
+        insert into payments.stripe_events
+        select (jsonb_populate_record(e, '{"id": "evt_2", "checkout_session_id": "cs_2", "payment_intent_id": "pi_2",
+            "outcome": "already_paid"}')).*
+        from payments.stripe_events as e where e.id = :event
+    """,
+    "payment_pays_one_group": """
+        drop index payments.stripe_events_applied_payment_intent_id_key;
+        update payments.stripe_events set payment_intent_id = 'pi_2' where outcome = 'applied';
+        update public.order_groups set stripe_payment_intent_id = 'pi_2' where status = 'paid'
+    """,
+    "event_amount_agrees_with_its_minor_units": """
+        update payments.stripe_events set amount_minor = amount_minor * 100
+        where id = :event
+    """,
+    "paid_total_is_what_was_charged": """
+        update public.order_groups set total_amount = total_amount + 2 where id = :paid;
+        update public.orders set total_amount = total_amount + 1 where order_group_id = :paid
+    """,
+    "paid_total_is_the_sum_of_its_orders": """
+        update public.orders set total_amount = total_amount + 1
+        where order_group_id = :paid
+    """,
+    "order_follows_its_group": "update public.orders set status = 'pending' where order_group_id = :paid",
+    "order_is_paid_when_its_group_is": """
+        update public.orders set paid_at = paid_at + interval '1 second'
+        where order_group_id = :paid
+    """,
+    "paid_order_has_items": """
+        insert into public.orders (order_group_id, seller_id, status, total_amount, paid_at)
+        select o.order_group_id, o.seller_id, 'paid', 0, o.paid_at from public.orders as o
+        where o.order_group_id = :paid limit 1
+    """,
+    "item_is_sold_by_its_orders_seller": """
+        update public.orders as o
+        set seller_id = (select s.id from public.sellers as s where s.id <> o.seller_id limit 1)
+        where o.order_group_id = :pending
+    """,
+    "paid_item_is_committed": """
+        insert into public.order_items (order_id, product_id, quantity, unit_amount)
+        select i.order_id, i.product_id, 1, 1 from public.order_items as i
+        join public.orders as o on o.id = i.order_id where o.order_group_id = :paid limit 1
+    """,
+    "item_is_committed_once": """
+        drop index public.inventory_ledger_order_commit_order_item_id_key;
+        insert into public.inventory_ledger (
+            product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)
+        select l.product_id, l.order_item_id, l.entry_type, l.quantity_delta, l.stripe_webhook_event_id
+        from public.inventory_ledger as l where l.entry_type = 'order_commit' limit 1
+    """,
+    "order_commit_has_a_paid_item": """
+        insert into public.inventory_ledger (
+            product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)
+        select i.product_id, i.id, 'order_commit', -i.quantity, :event from public.order_items as i
+        join public.orders as o on o.id = i.order_id where o.order_group_id = :pending limit 1
+    """,
+    "order_commit_takes_what_was_ordered": """
+        update public.order_items as i set quantity = quantity + 1
+        from public.orders as o where o.id = i.order_id and o.order_group_id = :paid
+    """,
+    "order_commit_names_the_event_that_paid": """
+        update public.inventory_ledger set stripe_webhook_event_id = 'evt_2'
+        where stripe_webhook_event_id = :event
+    """,
+    "ledger_entry_moves_stock_its_own_way": """
+        alter table public.inventory_ledger drop constraint inventory_ledger_receipt_adds_stock_check;
+        update public.inventory_ledger set quantity_delta = -1 where entry_type = 'receipt'
+    """,
+    "on_hand_is_the_sum_of_the_ledger": """
+        create or replace view public.inventory_levels with (security_invoker = on) as
+        select l.product_id, sum(l.quantity_delta)::bigint as on_hand from public.inventory_ledger as l
+        where l.entry_type <> 'receipt' group by l.product_id
+    """,
+    "exception_is_of_an_event_not_processed": """
+        insert into payments.exceptions (stripe_event_id, order_group_id, reason, details)
+        values (:event, :paid, 'amount_mismatch', '{}')
+    """,
+    "closed_or_collided_exception_has_its_event": """
+        update payments.exceptions set status = 'resolved',
+            resolution = 'reconciled', resolved_by = 'x', resolved_at = now()
+    """,
+    "duplicate_payment_is_of_a_paid_group": """
+        insert into payments.exceptions (stripe_event_id, order_group_id, reason, details)
+        values ('evt_2', :pending, 'duplicate_payment', '{}')
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    superuser: Connection
+    names: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def stage(module_db: Database) -> Iterator[Stage]:
+    """Two paid groups, a pending and a cancelled one; and what the faults' names stand for."""
+    with module_db.connect() as superuser, module_db.act_as("service_role") as service:
+        shop = open_shop(superuser, service)
+        paid, other, pending, cancelled = (shop.order_group() for _ in range(4))
+        payment = paid.payment()
+        reconcile(service, payment)
+        reconcile(service, payment.twin())
+        reconcile(service, other.payment())
+        scalar(service, "select public.cancel_order_group(%s)", cancelled.id)
+        reconcile(service, cancelled.payment())
+        scalar(service, "select public.record_inventory_receipt(%s, 5, 'stage')", shop.sellers[0].product_ids[0])
+        assert payment.event_id is not None
+        names = {"paid": str(paid.id), "pending": str(pending.id), "event": payment.event_id}
+        yield Stage(superuser, names)
+
+
+def test_healthy_database_breaks_no_invariant(stage: Stage) -> None:
+    assert broken_invariants(stage.superuser) == []
+
+
+@pytest.mark.parametrize("invariant", FAULTS)
+def test_fault_is_named_by_its_invariant_and_by_no_other(stage: Stage, invariant: str) -> None:
+    fault = re.sub(r"(?<!:):(\w+)", lambda name: f"'{stage.names[name[1]]}'", FAULTS[invariant])
+
+    with stage.superuser.transaction(force_rollback=True):
+        past_every_guard(stage.superuser)
+        stage.superuser.execute(fault.encode())
+        broken = broken_invariants(stage.superuser)
+
+    assert {row["invariant"] for row in broken} == {invariant}
+    assert all(row["subject"] and row["detail"] for row in broken)
+
+
+def test_every_invariant_has_its_fault() -> None:
+    written = re.findall(r"select\n\s+'(\w+)',", INVARIANTS.read_text())
+
+    assert sorted(set(written)) == sorted(FAULTS)
+
+
+def test_invariants_run_by_psql_as_the_owner_in_a_read_only_transaction(
+    db: Database, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    past_every_guard(superuser)
+    superuser.execute("update public.orders set status = 'cancelled' where order_group_id = %s", [group.id])
+
+    done = subprocess.run(
+        [find_bin_dir() / "psql", db.dsn("postgres"), "-XAt", "-v", "ON_ERROR_STOP=1", "-f", INVARIANTS],
+        env={"PGOPTIONS": "-c default_transaction_read_only=on"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert {line.split("|")[0] for line in done.stdout.splitlines()} == {"order_follows_its_group"}
+
+
+def past_every_guard(superuser: Connection) -> None:
+    """Lets the session write what no trigger and no foreign key would have let through."""
+    superuser.execute(
+        """
+        set session_replication_role = replica;
+        alter table public.inventory_ledger disable trigger all;
+        alter table payments.stripe_events disable trigger all
+        """
+    )
