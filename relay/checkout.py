@@ -164,8 +164,13 @@ def _parse(text: str) -> object:
 
 
 def _usable_id(value: object) -> str:
-    """An id that can be stored, logged and compared. Raises MalformedEvent."""
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID or not value.isprintable():
+    """An id that can be stored, logged, and compared with what comes back. Raises MalformedEvent.
+
+    Neither blanks nor control characters: the database trims, and half a surrogate pair cannot be sent.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
+        raise MalformedEvent
+    if not value.isprintable() or " " in value:
         raise MalformedEvent
     return value
 

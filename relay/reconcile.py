@@ -8,7 +8,7 @@ names.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final
@@ -92,7 +92,7 @@ class DataApi:
         except TimeoutError:
             raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
 
-    async def _within_bounds(self, function: str, parameters: Mapping[str, object]) -> object:
+    async def _within_bounds(self, function: str, parameters: dict[str, object]) -> object:
         if self._slots.locked() and self._waiting >= MAX_WAITING:
             raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "too many deliveries wait for the Data API")
         try:
@@ -117,22 +117,26 @@ class DataApi:
         finally:
             self._waiting -= 1
 
-    async def _call(self, function: str, parameters: Mapping[str, object]) -> object:
+    async def _call(self, function: str, parameters: dict[str, object]) -> object:
         """Call once, and once more where `errors` says that this is safe. The caller limits the time."""
-        failure = None
-        for attempt in (1, 2):
-            if failure is not None:
-                self._metrics.rpc_retries.labels(failure.reason).inc()
-                await asyncio.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311  not for secrets
-            try:
-                return (await self._client.rpc(function, dict(parameters)).execute()).data
-            except APIError as error:
-                failure = errors.from_answer(error.code, _status.get(0))
-            except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
-                failure = errors.from_exception(error)
-            if not failure.retryable or attempt == 2:
-                break
-        raise failure or NoVerdict(Reason.UNEXPECTED, "no attempt was made")
+        try:
+            return await self._attempt(function, parameters)
+        except NoVerdict as failure:
+            if not failure.retryable:
+                raise
+            self._metrics.rpc_retries.labels(failure.reason).inc()
+        await asyncio.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))  # noqa: S311  not for secrets
+        return await self._attempt(function, parameters)
+
+    async def _attempt(self, function: str, parameters: dict[str, object]) -> object:
+        try:
+            return (await self._client.rpc(function, parameters).execute()).data
+        except APIError as error:
+            failure = errors.from_answer(error.code, _status.get(0))
+        except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
+            failure = errors.from_exception(error)
+        # Not chained: the causes quote payloads and addresses.
+        raise failure
 
 
 def _parameters(payment: Payment, unmatched_reason: Reason | None) -> dict[str, object]:

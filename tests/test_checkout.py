@@ -103,6 +103,7 @@ MALFORMED = {
     "id is a number": spoil(id=1),
     "id is blank": spoil(id=""),
     "id holds NUL": spoil(id="cs_\x00"),
+    "id ends in a blank": spoil(id="cs_1 "),
     "id is too long": spoil(id="c" * 256),
     "no livemode": without("livemode"),
     "livemode is text": spoil(livemode="false"),

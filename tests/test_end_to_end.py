@@ -11,6 +11,8 @@ from typing import Any
 import jwt
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -362,6 +364,42 @@ async def test_metadata_that_postgres_cannot_store_does_not_cost_the_payment(
     answer = await deliver(paid(group, metadata={"order_group_id": str(group.id), "a\x00": "\ud800", "n": 1e300}))
 
     assert answer.verdict == (200, "applied", None)
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+async def test_no_signed_oddity_is_ever_without_a_verdict(deliver: Callable[[Json], Any]) -> None:
+    """One value of the event or its session is anything at all, and the real database judges it."""
+    examples: list[Json] = []
+
+    @settings(max_examples=200, database=None, suppress_health_check=list(HealthCheck))
+    @given(
+        key=st.sampled_from([*sorted(completed()), *(f"session.{key}" for key in sorted(session_of(completed())))]),
+        value=ODD | ODD.map(lambda value: {"order_group_id": str(uuid.uuid4()), "odd": value}),
+    )
+    def collect(key: str, value: object) -> None:
+        event = completed()
+        target = session_of(event) if key.startswith("session.") else event
+        examples.append(event)
+        target[key.removeprefix("session.")] = value
+
+    collect()
+    answers = await asyncio.gather(*(deliver(event) for event in examples))
+
+    assert {answer.json["outcome"] for answer in answers} <= {
+        "refused",
+        "ignored",
+        "awaiting_funds",
+        "unmatched",
+        "rejected",
+        "resolved",
+    }
+    assert {answer.json["reason"] for answer in answers if answer.json["outcome"] == "refused"} <= {"malformed_event"}
 
 
 async def test_a_group_that_is_locked_for_too_long_is_a_lock_timeout_and_then_applied(
