@@ -11,8 +11,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from relay import reconcile, webhook
 from relay.config import Settings
 from relay.connections import HANDLER_ARGS
+from relay.metrics import Metrics
 from relay.readiness import Readiness
-from relay.telemetry import Log, Metrics, Telemetry
+from relay.telemetry import Log, Telemetry
 from relay.webhook import Webhook
 
 WEBHOOK: Final = web.AppKey("webhook", Webhook)

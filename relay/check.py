@@ -10,8 +10,8 @@ from typing import Final
 
 from relay import reconcile
 from relay.config import Settings
+from relay.metrics import Metrics
 from relay.readiness import Check, Readiness
-from relay.telemetry import Metrics
 
 NAME: Final = "check"
 HELP: Final = "tell whether the relay could reconcile with these settings"

@@ -9,34 +9,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Never
+from typing import Any, Final
 
 from relay import currency
 from relay.errors import MalformedEvent
+from relay.event import Event, usable_id
 from relay.outcomes import Reason
 
 # https://docs.stripe.com/checkout/fulfillment: either may come first, alone, twice, or with the other.
 RECONCILING_TYPES: Final = frozenset({"checkout.session.completed", "checkout.session.async_payment_succeeded"})
 _PAYMENT_STATUSES: Final = frozenset({"paid", "unpaid", "no_payment_required"})
 _THIN_EVENT: Final = "v2.core.event"
-_LONGEST_ID: Final = 255  # Stripe's own limit for its ids
 _BIGINT_MAX: Final = 2**63 - 1
-_LONGEST_INTEGER: Final = 30  # digits; Python refuses to read integers of more than 4300
 _LATEST_CREATED: Final = 4_102_444_800  # 2100-01-01: a later "created" is noise, and is stored as unknown
 # What Postgres cannot store in jsonb or text: NUL and half surrogate pairs. JSON can spell both.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Canonical or 32 hex digits. `uuid.UUID` would also take braces, `urn:uuid:` and hyphens anywhere; a
 # reference that looks like that did not come from the shop's checkout code, and an operator should see it.
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A verified Stripe event: its id and type are usable text, the rest has not been looked at."""
-
-    id: str
-    type: str
-    body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +79,6 @@ class Unmatched:
 Decision = Ignored | AwaitingFunds | Unmatched | Payment
 
 
-def read_event(text: str) -> Event:
-    """Parse a verified body. Raises MalformedEvent where it is not a Stripe event."""
-    try:
-        body = _parse(text)
-    except (ValueError, RecursionError):
-        raise MalformedEvent from None
-    if not isinstance(body, dict):
-        raise MalformedEvent
-    event_type = body.get("type")
-    if not isinstance(event_type, str):
-        raise MalformedEvent
-    return Event(_usable_id(body.get("id")), event_type, body)
-
-
 def judge(event: Event, *, livemode: bool) -> Decision:
     """Decide what the event means for a relay whose Stripe key is in `livemode`. Raises MalformedEvent."""
     body = event.body
@@ -137,51 +113,13 @@ def judge(event: Event, *, livemode: bool) -> Decision:
     return payment if problem is None else Unmatched(problem, payment)
 
 
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(name)
-
-
-def _bounded_int(digits: str) -> int | None:
-    return int(digits) if len(digits) <= _LONGEST_INTEGER else None
-
-
-# NaN and Infinity are not JSON. Decoders are built once: json.loads builds one per call for such options.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-_DECODER_OF_HUGE_INTEGERS = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_bounded_int)
-
-
-def _parse(text: str) -> object:
-    """JSON, strictly. Raises ValueError or RecursionError."""
-    try:
-        return _DECODER.decode(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # Either NaN/Infinity, which fails again, or an integer that Python will not read. The latter is JSON,
-        # and no amount either: read it as null. Done on this path only, a parse_int hook slows every event
-        # down.
-        return _DECODER_OF_HUGE_INTEGERS.decode(text)
-
-
-def _usable_id(value: object) -> str:
-    """An id that can be stored, logged, and compared with what comes back. Raises MalformedEvent.
-
-    Neither blanks nor control characters: the database trims, and half a surrogate pair cannot be sent.
-    """
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
-        raise MalformedEvent
-    if not value.isprintable() or " " in value:
-        raise MalformedEvent
-    return value
-
-
 def _checked_session(event: Event) -> tuple[Mapping[str, Any], str, str | None]:
     """The checkout session, its id and its payment intent's id. Raises MalformedEvent."""
     data = event.body.get("data")
     session = data.get("object") if isinstance(data, dict) else None
     if not isinstance(session, dict) or session.get("object") != "checkout.session":
         raise MalformedEvent
-    session_id = _usable_id(session.get("id"))
+    session_id = usable_id(session.get("id"))
     if type(event.body.get("livemode")) is not bool or type(session.get("livemode")) is not bool:
         raise MalformedEvent
     status = session.get("payment_status")
@@ -189,9 +127,9 @@ def _checked_session(event: Event) -> tuple[Mapping[str, Any], str, str | None]:
         raise MalformedEvent
     payment_intent = session.get("payment_intent")
     if isinstance(payment_intent, dict):  # an endpoint with `expand`, or an older API version
-        payment_intent = _usable_id(payment_intent.get("id"))
+        payment_intent = usable_id(payment_intent.get("id"))
     elif payment_intent is not None:
-        payment_intent = _usable_id(payment_intent)
+        payment_intent = usable_id(payment_intent)
     return session, session_id, payment_intent
 
 

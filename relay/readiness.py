@@ -14,8 +14,8 @@ from typing import Final
 from relay.config import Settings
 from relay.currency import EXPONENTS
 from relay.errors import NoVerdict
+from relay.metrics import Metrics
 from relay.reconcile import DataApi
-from relay.telemetry import Metrics
 
 CONTRACT_VERSION: Final = 1
 CACHE_SECONDS: Final = 3.0

@@ -23,8 +23,8 @@ from relay import errors
 from relay.checkout import Payment
 from relay.config import Settings
 from relay.errors import NoVerdict
+from relay.metrics import Metrics
 from relay.outcomes import Reason, Verdict, read_verdict
-from relay.telemetry import Metrics
 
 FUNCTION: Final = "reconcile_order_group_payment"
 # Calls at once, and deliveries that may wait for one of them. A Data API that hangs holds 64 calls for

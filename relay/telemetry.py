@@ -1,4 +1,4 @@
-"""Logs and metrics: one JSON line and one count per delivery.
+"""One JSON line and one count per delivery.
 
 A line has the contract's fields and a message, and nothing else can get in: there is no way to pass a body,
 a header or an exception's text to it.
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import Counter
 
 from relay.config import LOG_LEVELS
+from relay.metrics import Metrics
 from relay.outcomes import Outcome, Reason
 
 # Refusals cost their sender nothing, so a flood of them must not fill the log. The first of each reason in a
@@ -23,8 +24,6 @@ from relay.outcomes import Outcome, Reason
 SAMPLE_WINDOW_SECONDS: Final = 10.0
 SAMPLE_LINES: Final = 100
 _LONGEST_FIELD: Final = 255
-# From a warm local stack (5 ms) up to Stripe's patience; 3 s and 8 s are the database's own limits.
-_SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0)
 
 
 class Stream(Protocol):
@@ -116,45 +115,6 @@ class LibraryLog(logging.Handler):
             level if level in LOG_LEVELS else "error",
             f"{record.name}: {str(record.msg)[:_LONGEST_FIELD]}{suffix}",
         )
-
-
-class Metrics:
-    """Prometheus series on a registry of their own."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self.deliveries = Counter(
-            "relay_deliveries",
-            "Webhook deliveries by what they ended in.",
-            ("outcome", "reason"),
-            registry=self.registry,
-        )
-        self.delivery_seconds = Histogram(
-            "relay_delivery_seconds",
-            "Seconds from the request's head to its answer.",
-            buckets=_SECONDS_BUCKETS,
-            registry=self.registry,
-        )
-        self.rpc_seconds = Histogram(
-            "relay_rpc_seconds",
-            "Seconds that the call of the database function took, retries and waiting included.",
-            buckets=_SECONDS_BUCKETS,
-            registry=self.registry,
-        )
-        self.rpc_retries = Counter(
-            "relay_rpc_retries", "Calls sent a second time, by why.", ("reason",), registry=self.registry
-        )
-        self.in_flight = Gauge(
-            "relay_deliveries_in_flight", "Deliveries that have no answer yet.", registry=self.registry
-        )
-        self.rpcs_waiting = Gauge(
-            "relay_rpcs_waiting",
-            "Deliveries that wait for a slot towards the Data API.",
-            registry=self.registry,
-        )
-        self.ready = Gauge("relay_ready", "1 while the last readiness check passed.", registry=self.registry)
-        self.lines_lost = Gauge("relay_log_lines_lost", "Log lines that could not be written.", registry=self.registry)
 
 
 class Telemetry:

@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
-from relay import checkout, errors, signature
+from relay import checkout, errors, event, signature
 from relay.checkout import AwaitingFunds, Ignored, Unmatched
 from relay.config import Settings
 from relay.errors import NoVerdict, RelayError
@@ -86,9 +86,9 @@ class Webhook:
         )
         if len(self._secrets) > 1:
             delivery.note = f"signed with webhook secret {verified.secret_position} of {len(self._secrets)}"
-        event = checkout.read_event(verified.text)
-        delivery.event_id, delivery.event_type = event.id, event.type
-        decision = checkout.judge(event, livemode=self._livemode)
+        received = event.read_event(verified.text)
+        delivery.event_id, delivery.event_type = received.id, received.type
+        decision = checkout.judge(received, livemode=self._livemode)
         if isinstance(decision, Ignored):
             delivery.checkout_session_id = decision.session_id
             return Verdict(Outcome.IGNORED, decision.reason)

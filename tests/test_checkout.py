@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.checkout import AwaitingFunds, Decision, Ignored, Payment, Unmatched, judge, read_event
+from relay.checkout import AwaitingFunds, Decision, Ignored, Payment, Unmatched, judge
 from relay.errors import MalformedEvent
+from relay.event import read_event
 from relay.outcomes import Reason
 from tests.stripe_side import Json, completed, session_of, twin
 

@@ -229,7 +229,7 @@ async def test_no_answer_within_the_rpc_timeout_is_a_timeout_and_not_tried_again
 
 
 async def test_the_relay_recovers_by_itself_when_the_data_api_does(data_api: DataApi) -> None:
-    async with serving(environ(data_api.url, RELAY_RPC_TIMEOUT="0.2")) as relay:
+    async with serving(environ(data_api.url, RELAY_RPC_TIMEOUT="1")) as relay:
         data_api.script = [Hang(), error(503, "PGRST000"), Reset(), Reset()]
         for _ in range(3):
             assert (await relay.deliver(completed())).status == 500

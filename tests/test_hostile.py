@@ -75,7 +75,7 @@ async def test_a_connection_that_never_finishes_its_head_is_cut(
 async def test_a_dripping_second_head_is_cut_though_the_first_was_good(
     data_api: DataApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
     async with serving(environ(data_api.url)) as relay, wire(relay) as slow:
         await slow.send("GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
         assert (await slow.answer())[0] == 200
@@ -89,7 +89,7 @@ async def test_a_dripping_second_head_is_cut_though_the_first_was_good(
 async def test_an_idle_connection_outlives_the_limit_of_a_head(
     data_api: DataApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
     async with serving(environ(data_api.url)) as relay, wire(relay) as idle, wire(relay) as slow:
         await idle.send("GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
         assert (await idle.answer())[0] == 200
@@ -259,7 +259,7 @@ SIGNATURES = st.one_of(
     st.lists(st.sampled_from([b"t=1", b"v1=", b"v0=x", b",", b"=", b"t=1795400001", b"\xff"])).map(b",".join),
     st.binary(max_size=50).map(lambda body: signed(body.decode("latin-1"), secret="whsec_" + "0" * 32).encode()),
 )
-IN_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+IN_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @IN_FIXTURE

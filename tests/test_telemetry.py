@@ -6,8 +6,9 @@ import logging
 
 import pytest
 
+from relay.metrics import Metrics
 from relay.outcomes import Outcome, Reason
-from relay.telemetry import SAMPLE_LINES, SAMPLE_WINDOW_SECONDS, Delivery, LibraryLog, Log, Metrics, Telemetry
+from relay.telemetry import SAMPLE_LINES, SAMPLE_WINDOW_SECONDS, Delivery, LibraryLog, Log, Telemetry
 from tests.stage import Json
 
 
