@@ -1,0 +1,192 @@
+"""Whatever the order of two or three sessions' steps, the outcome is that of some order one after another.
+
+`PERMUTATIONS=all` plays all of them, some minutes; the default is a fixed sample that takes each scenario under each
+isolation level.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import sha256
+from itertools import product
+
+import pytest
+from psycopg import IsolationLevel
+
+from sql_tests.actions import Action, AddItem, Cancel, EditGroupTotal, EditOrderTotal, Pay, RemoveItem, Resolve
+from sql_tests.interleavings import Schedule, play, schedules
+from sql_tests.play import Database, OrderGroup, Payment
+from sql_tests.races import ENDS, ISOLATIONS, Arena, End
+
+SAMPLE = 2  # of each scenario under each isolation level
+THREE_SESSIONS_STRIDE = 14  # of 1680 orders; a step that shares no factor with the 3 sessions' symmetry
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the sessions do, and what has come before them."""
+
+    actions: tuple[Action, ...]
+    given: tuple[Action, ...] = ()
+
+
+Scenario = Callable[[Arena, OrderGroup], Scene]
+
+
+def same_event(_: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment()
+    return Scene((Pay(payment), Pay(payment)))
+
+
+def same_wrong_event(_: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment().but(amount_minor=1, amount="0.01")
+    return Scene((Pay(payment), Pay(payment)))
+
+
+def twin_events(_: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment()
+    return Scene((Pay(payment), Pay(payment.twin())))
+
+
+def two_payments(_: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment()
+    return Scene((Pay(payment), Pay(payment.rival())))
+
+
+def one_payment_for_two_groups(arena: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment()
+    other = arena.shop.order_group().payment().but(payment_intent_id=payment.payment_intent_id)
+    return Scene((Pay(payment), Pay(other)))
+
+
+def one_event_id_for_two_groups(arena: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment()
+    return Scene((Pay(payment), Pay(arena.shop.order_group().payment().but(event_id=payment.event_id))))
+
+
+def payment_and_cancellation(_: Arena, group: OrderGroup) -> Scene:
+    return Scene((Pay(group.payment()), Cancel(group.id)))
+
+
+def payment_and_added_item(arena: Arena, group: OrderGroup) -> Scene:
+    return Scene((Pay(group.payment()), AddItem(group.order_ids[0], arena.shop.sellers[0].product_ids[0])))
+
+
+def payment_and_removed_item(_: Arena, group: OrderGroup) -> Scene:
+    return Scene((Pay(group.payment()), RemoveItem(group.item_ids[0])))
+
+
+def payment_and_group_total(_: Arena, group: OrderGroup) -> Scene:
+    return Scene((Pay(group.payment()), EditGroupTotal(group.id, Decimal(1))))
+
+
+def payment_and_order_total(_: Arena, group: OrderGroup) -> Scene:
+    return Scene((Pay(group.payment()), EditOrderTotal(group.order_ids[0], Decimal(1))))
+
+
+def rejected_though_right(group: OrderGroup, payment: Payment) -> tuple[Action, ...]:
+    """The event was rejected, and its cause is gone since."""
+    return EditGroupTotal(group.id, Decimal(1)), Pay(payment), EditGroupTotal(group.id, group.total_amount)
+
+
+def payment_and_resolution(_: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment()
+    return Scene((Pay(payment), Resolve(str(payment.event_id))), given=rejected_though_right(group, payment))
+
+
+def twin_and_refund(_: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment()
+    refund = Resolve(str(payment.event_id), "refunded")
+    return Scene((Pay(payment.twin()), refund), given=rejected_though_right(group, payment))
+
+
+def payment_twin_and_cancellation(_: Arena, group: OrderGroup) -> Scene:
+    payment = group.payment()
+    return Scene((Pay(payment), Pay(payment.twin()), Cancel(group.id)))
+
+
+SCENARIOS: dict[Scenario, int] = {
+    same_event: 2,
+    same_wrong_event: 2,
+    twin_events: 2,
+    two_payments: 2,
+    one_payment_for_two_groups: 2,
+    one_event_id_for_two_groups: 2,
+    payment_and_cancellation: 2,
+    payment_and_added_item: 2,
+    payment_and_removed_item: 2,
+    payment_and_group_total: 2,
+    payment_and_order_total: 2,
+    payment_and_resolution: 2,
+    twin_and_refund: 2,
+    payment_twin_and_cancellation: 3,
+}
+# What repeatable read gets wrong today: the lock of a group that its editor did not change hides the editor's commit.
+STALE_UNDER_REPEATABLE_READ: set[Scenario] = {payment_and_added_item, twin_and_refund}
+
+
+@dataclass(frozen=True, slots=True)
+class Permutation:
+    scenario: Scenario
+    isolation: IsolationLevel
+    ends: tuple[End, ...]
+    order: Schedule
+
+    def __str__(self) -> str:
+        steps = "".join("ABC"[session] for session in self.order)
+        ends = "".join(end[0] for end in self.ends)
+        return f"{self.scenario.__name__}-{self.isolation.name.lower()}-{steps}-{ends}"
+
+
+def permutations_of(scenario: Scenario, isolation: IsolationLevel) -> list[Permutation]:
+    sessions = SCENARIOS[scenario]
+    orders = list(schedules(sessions))[:: 1 if sessions == 2 else THREE_SESSIONS_STRIDE]
+    ends: list[tuple[End, ...]] = list(product(ENDS, repeat=sessions)) if sessions == 2 else [(ENDS[0],) * sessions]
+    return [Permutation(scenario, isolation, end, order) for end, order in product(ends, orders)]
+
+
+def chosen() -> list[Permutation]:
+    """All, or those whose names hash lowest: the same ones on every machine."""
+    found: list[Permutation] = []
+    for scenario, isolation in product(SCENARIOS, ISOLATIONS):
+        everything = permutations_of(scenario, isolation)
+        everything.sort(key=lambda one: sha256(str(one).encode()).digest())
+        found += everything if os.environ.get("PERMUTATIONS") == "all" else everything[:SAMPLE]
+    return found
+
+
+@pytest.fixture(scope="module")
+def arena(module_db: Database) -> Iterator[Arena]:
+    with Arena.open(module_db) as arena:
+        yield arena
+
+
+@pytest.fixture(autouse=True)
+def _rivals_leave(arena: Arena) -> Iterator[None]:
+    yield
+    arena.clear()
+
+
+@pytest.mark.parametrize("permutation", chosen(), ids=str)
+def test_interleaving_ends_as_some_order_one_after_another_would(arena: Arena, permutation: Permutation) -> None:
+    scene = permutation.scenario(arena, arena.shop.order_group())
+    before = arena.model(*scene.actions, *scene.given)
+    for action in scene.given:
+        arena.alone(action, before)
+
+    try:
+        play(arena, before, scene.actions, permutation.ends, permutation.isolation, permutation.order)
+    except AssertionError:
+        if (
+            permutation.scenario in STALE_UNDER_REPEATABLE_READ
+            and permutation.isolation is IsolationLevel.REPEATABLE_READ
+        ):
+            pytest.xfail("the payment decided on a snapshot from before the lock")
+        raise
+
+
+def test_permutations_are_many_enough() -> None:
+    assert sum(len(permutations_of(*pair)) for pair in product(SCENARIOS, ISOLATIONS)) >= 300
