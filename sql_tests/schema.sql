@@ -1,0 +1,1968 @@
+-- The schema after all migrations; written by `make schema`, reviewed in diffs, never applied.
+
+CREATE SCHEMA payments;
+
+COMMENT ON SCHEMA payments IS 'Payment evidence: Stripe events, exceptions, currencies. Not in the Data API; reached through functions of public.';
+
+CREATE TABLE payments.stripe_events (
+    id text NOT NULL,
+    type text NOT NULL,
+    created_at timestamp with time zone,
+    received_at timestamp with time zone NOT NULL,
+    processed_at timestamp with time zone NOT NULL,
+    livemode boolean NOT NULL,
+    order_group_id uuid NOT NULL,
+    checkout_session_id text NOT NULL,
+    payment_intent_id text,
+    amount_minor bigint NOT NULL,
+    amount numeric NOT NULL,
+    currency text NOT NULL,
+    session_metadata jsonb NOT NULL,
+    source text NOT NULL,
+    outcome text NOT NULL,
+    CONSTRAINT stripe_events_outcome_is_known_check CHECK ((outcome = ANY (ARRAY['applied'::text, 'already_paid'::text]))),
+    CONSTRAINT stripe_events_source_is_known_check CHECK ((source = ANY (ARRAY['webhook'::text, 'sweep'::text, 'replay'::text])))
+);
+
+COMMENT ON TABLE payments.stripe_events IS 'Every event that was processed, once. Append-only. A known id is a replay and changes nothing.';
+
+COMMENT ON COLUMN payments.stripe_events.created_at IS 'When Stripe made the event, by Stripe''s clock; null where it did not say.';
+
+COMMENT ON COLUMN payments.stripe_events.received_at IS 'Start of the transaction that processed it.';
+
+COMMENT ON COLUMN payments.stripe_events.processed_at IS 'When the order group''s lock was held and the verdict fell.';
+
+COMMENT ON COLUMN payments.stripe_events.amount_minor IS 'Minor units, as Stripe sent them.';
+
+COMMENT ON COLUMN payments.stripe_events.amount IS 'Major units of `currency`.';
+
+COMMENT ON COLUMN payments.stripe_events.source IS 'webhook: Stripe''s delivery; sweep: found by the sweep; replay: sent again by hand.';
+
+COMMENT ON COLUMN payments.stripe_events.outcome IS 'applied: this event paid the group; already_paid: a twin of the event that did.';
+
+CREATE FUNCTION payments.answer_known_event(p_known payments.stripe_events, p_event payments.stripe_events) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if (
+        p_known.type,
+        p_known.created_at,
+        p_known.livemode,
+        p_known.order_group_id,
+        p_known.checkout_session_id,
+        p_known.payment_intent_id,
+        p_known.amount_minor,
+        p_known.currency
+    ) is not distinct from (
+        p_event.type,
+        p_event.created_at,
+        p_event.livemode,
+        p_event.order_group_id,
+        p_event.checkout_session_id,
+        p_event.payment_intent_id,
+        p_event.amount_minor,
+        p_event.currency
+    ) then
+        return payments.verdict(p_event, 'replayed', null);
+    end if;
+    return payments.set_aside(p_event, 'rejected', 'event_collision', payments.describe_event(p_known));
+end;
+$$;
+
+COMMENT ON FUNCTION payments.answer_known_event(p_known payments.stripe_events, p_event payments.stripe_events) IS 'Replay or collision: an event id that was processed before.';
+
+CREATE FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if p_status <> 'pending' then
+        raise exception 'order group % is %: its totals, orders and items are frozen', p_order_group_id, p_status
+            using errcode = 'check_violation',
+                constraint = 'order_group_is_frozen_unless_pending';
+    end if;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) IS 'Raises unless the status is pending.';
+
+CREATE FUNCTION payments.describe_event(p_event payments.stripe_events) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select jsonb_build_object(
+        'event_type', p_event.type,
+        'event_created_at', p_event.created_at,
+        'livemode', p_event.livemode,
+        'order_group_id', p_event.order_group_id,
+        'checkout_session_id', p_event.checkout_session_id,
+        'payment_intent_id', p_event.payment_intent_id,
+        'amount_minor', p_event.amount_minor::text,
+        'amount', p_event.amount::text,
+        'currency', p_event.currency,
+        'session_metadata', p_event.session_metadata,
+        'source', p_event.source
+    );
+$$;
+
+COMMENT ON FUNCTION payments.describe_event(p_event payments.stripe_events) IS 'A payment as evidence for a person.';
+
+CREATE FUNCTION payments.explain_reason(p_reason text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select case p_reason
+        when 'missing_reference' then 'the session names no order group, in its metadata or as client_reference_id'
+        when 'malformed_reference' then 'the session''s order group reference is not a UUID'
+        when 'conflicting_references' then 'metadata and client_reference_id name different order groups'
+        when 'order_group_not_found' then 'the order group that the session names does not exist'
+        when 'order_group_not_payable' then 'a cancelled or refunded order group is never revived by a payment'
+        when 'order_group_empty' then 'the group has no order, or an order has no item'
+        when 'amount_missing' then 'the event carries no whole, non-negative amount'
+        when 'currency_unsupported' then 'the currency is not in payments.currencies'
+        when 'amount_normalization_mismatch' then 'major and minor units disagree by Stripe''s table of exponents'
+        when 'currency_mismatch' then 'the payment is not in the order group''s currency'
+        when 'amount_mismatch' then 'the payment is not the order group''s total'
+        when 'totals_inconsistent' then 'the order group''s total is not the sum of its orders'
+        when 'duplicate_payment' then 'another payment had paid the order group: this one is owed back'
+        when 'payment_already_used' then 'this payment has paid another order group'
+        when 'event_collision' then 'the event id was processed before, with another payload'
+    end;
+$$;
+
+COMMENT ON FUNCTION payments.explain_reason(p_reason text) IS 'A rejection''s reason as a sentence.';
+
+CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select exists (
+        select 1
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and e.payment_intent_id = p_event.payment_intent_id
+            and e.order_group_id <> p_event.order_group_id
+    )
+    or exists (
+        select 1
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and e.checkout_session_id = p_event.checkout_session_id
+            and e.order_group_id <> p_event.order_group_id
+    );
+$$;
+
+COMMENT ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) IS 'Whether this payment intent or session has paid another group.';
+
+CREATE FUNCTION payments.lock_order_group(p_order_group_id uuid) RETURNS text
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    select g.status
+    from public.order_groups as g
+    where g.id = p_order_group_id
+    for update;
+$$;
+
+COMMENT ON FUNCTION payments.lock_order_group(p_order_group_id uuid) IS 'Locks an order group for an edit and returns its status.';
+
+CREATE FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) RETURNS text
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '900ms'
+    AS $$
+    select payments.lock_order_group(p_order_group_id);
+$$;
+
+COMMENT ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) IS 'As lock_order_group, for an edit whose row is locked already: gives up before a payment could be a deadlock''s victim.';
+
+CREATE FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_known payments.stripe_events;
+    v_group public.order_groups;
+    v_currency payments.currencies;
+    v_exception payments.exceptions;
+    v_event payments.stripe_events := p_event;
+    v_orders integer;
+    v_orders_without_items integer;
+    v_orders_not_pending integer;
+    v_orders_total numeric;
+    v_items integer;
+    v_is_same_payment boolean;
+    v_reason text;
+    v_count integer;
+begin
+    -- 1. A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
+    select e.* into v_known
+    from payments.stripe_events as e
+    where e.id = p_event.id;
+    if found then
+        return payments.answer_known_event(v_known, p_event);
+    end if;
+
+    if p_unmatched_reason is not null then
+        return payments.set_aside(p_event, 'unmatched', p_unmatched_reason, null);
+    end if;
+
+    -- 2. Everything below is judged on the row as it is under the lock.
+    select g.* into v_group
+    from public.order_groups as g
+    where g.id = p_event.order_group_id
+    for update;
+
+    -- The rival that held the lock may have been this very event.
+    select e.* into v_known
+    from payments.stripe_events as e
+    where e.id = p_event.id;
+    if found then
+        return payments.answer_known_event(v_known, p_event);
+    end if;
+
+    -- Locked, so that an operator's resolution comes either before this verdict or after it.
+    select x.* into v_exception
+    from payments.exceptions as x
+    where x.stripe_event_id = p_event.id
+    for update;
+    if v_exception.status = 'resolved' then
+        return payments.verdict(p_event, 'resolved', null);
+    end if;
+
+    -- Money that an operator has sent back pays nothing, whichever of the payment's events comes now.
+    if exists (
+        select 1
+        from payments.exceptions as x
+        where
+            x.order_group_id = v_group.id
+            and x.status = 'resolved'
+            and x.resolution = 'refunded'
+            and (
+                x.checkout_session_id = p_event.checkout_session_id
+                or x.payment_intent_id = p_event.payment_intent_id
+            )
+    ) then
+        return payments.verdict(p_event, 'resolved', null);
+    end if;
+
+    select c.* into v_currency
+    from payments.currencies as c
+    where c.code = p_event.currency;
+
+    -- Children in one order (by id), after their group: the lock order of every writer.
+    select
+        count(*)::integer,
+        (count(*) filter (where child.items = 0))::integer,
+        (count(*) filter (where child.status <> 'pending'))::integer,
+        sum(child.total_amount),
+        sum(child.items)::integer
+    into v_orders, v_orders_without_items, v_orders_not_pending, v_orders_total, v_items
+    from (
+        select
+            o.status,
+            o.total_amount,
+            (
+                select count(*)
+                from public.order_items as i
+                where i.order_id = o.id
+            ) as items
+        from public.orders as o
+        where o.order_group_id = v_group.id
+        order by o.id
+        for update of o
+    ) as child;
+
+    v_is_same_payment := v_group.stripe_checkout_session_id = p_event.checkout_session_id
+        or coalesce(v_group.stripe_payment_intent_id = p_event.payment_intent_id, false);
+
+    -- 3. Comparisons are in minor units, by multiplication: exact. `is distinct from`, because null must never match.
+    v_reason := case
+        when v_group.id is null
+            then 'order_group_not_found'
+        when v_group.status not in ('pending', 'paid')
+            or (v_group.status = 'pending' and v_orders_not_pending > 0)
+            then 'order_group_not_payable'
+        when v_orders = 0 or v_orders_without_items > 0
+            then 'order_group_empty'
+        when p_event.amount_minor is null or p_event.amount_minor < 0 or p_event.amount is null
+            then 'amount_missing'
+        when v_currency.code is null
+            then 'currency_unsupported'
+        when p_event.amount * v_currency.minor_per_major is distinct from p_event.amount_minor
+            or p_event.amount_minor % v_currency.minor_multiple <> 0
+            then 'amount_normalization_mismatch'
+        when v_group.currency is distinct from p_event.currency
+            then 'currency_mismatch'
+        when v_group.total_amount * v_currency.minor_per_major is distinct from p_event.amount_minor
+            then 'amount_mismatch'
+        when v_group.total_amount is distinct from v_orders_total
+            then 'totals_inconsistent'
+        when v_group.status = 'paid' and v_is_same_payment is not true
+            then 'duplicate_payment'
+        when payments.has_paid_another_group(p_event)
+            then 'payment_already_used'
+    end;
+
+    v_event.processed_at := clock_timestamp();
+    if v_reason is null then
+        -- 4. or 5.: the payment is good, and the group waits for it or has it.
+        v_event.outcome := case v_group.status when 'paid' then 'already_paid' else 'applied' end;
+        insert into payments.stripe_events
+        select (v_event).*
+        on conflict do nothing;
+
+        -- A rival took the id or the payment while we held another group's lock, and has committed since.
+        if not found then
+            select e.* into v_known
+            from payments.stripe_events as e
+            where e.id = p_event.id;
+            if found then
+                return payments.answer_known_event(v_known, p_event);
+            end if;
+            if not payments.has_paid_another_group(p_event) then
+                raise exception 'order group % is % but an event has paid it', v_group.id, v_group.status
+                    using errcode = 'data_corrupted';
+            end if;
+            v_reason := 'payment_already_used';
+        end if;
+    end if;
+
+    if v_reason is not null then
+        return payments.set_aside(
+            p_event,
+            'rejected',
+            v_reason,
+            case when v_group.id is not null then jsonb_build_object(
+                'order_group_status', v_group.status,
+                'currency', v_group.currency,
+                'total_amount', v_group.total_amount::text,
+                'orders', v_orders,
+                'orders_total', v_orders_total::text,
+                'items', v_items,
+                'paid_by_event_id', v_group.stripe_webhook_event_id,
+                'paid_by_payment_intent_id', v_group.stripe_payment_intent_id,
+                'paid_by_checkout_session_id', v_group.stripe_checkout_session_id
+            ) end
+        );
+    end if;
+
+    if v_exception.id is not null then
+        update payments.exceptions as x
+        set
+            status = 'resolved',
+            resolution = 'reconciled',
+            resolved_by = 'reconcile_order_group_payment',
+            resolved_at = v_event.processed_at
+        where x.id = v_exception.id;
+    end if;
+
+    if v_event.outcome = 'already_paid' then
+        return payments.verdict(p_event, 'already_paid', null);
+    end if;
+
+    update public.order_groups as g
+    set
+        status = 'paid',
+        paid_at = v_event.processed_at,
+        stripe_webhook_event_id = v_event.id,
+        stripe_webhook_event_created_at = v_event.created_at,
+        stripe_webhook_received_at = v_event.received_at,
+        stripe_payment_intent_id = v_event.payment_intent_id,
+        stripe_checkout_session_id = v_event.checkout_session_id,
+        stripe_session_metadata = v_event.session_metadata
+    where g.id = v_group.id;
+
+    update public.orders as o
+    set
+        status = 'paid',
+        paid_at = v_event.processed_at
+    where o.order_group_id = v_group.id;
+
+    insert into public.inventory_ledger (
+        product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id
+    )
+    select
+        i.product_id,
+        i.id,
+        'order_commit',
+        -i.quantity,
+        v_event.id
+    from public.orders as o
+    inner join public.order_items as i on o.id = i.order_id
+    where o.order_group_id = v_group.id
+    order by i.id;
+
+    get diagnostics v_count = row_count;
+    if v_count <> v_items then
+        raise exception 'order group % has % items but % were committed', v_group.id, v_items, v_count
+            using errcode = 'data_corrupted';
+    end if;
+    return payments.verdict(p_event, 'applied', null, v_orders, v_items);
+end;
+$$;
+
+COMMENT ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) IS 'The decisions of reconcile_order_group_payment, on the locked rows.';
+
+CREATE FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    -- A case that was closed because its event got applied may come back (as a collision); an operator's word is final.
+    insert into payments.exceptions as x (
+        stripe_event_id, order_group_id, checkout_session_id, payment_intent_id, reason, details
+    )
+    values (
+        p_event.id,
+        p_event.order_group_id,
+        p_event.checkout_session_id,
+        p_event.payment_intent_id,
+        p_reason,
+        jsonb_build_object('expected', p_expected, 'received', payments.describe_event(p_event))
+    )
+    on conflict (stripe_event_id) do update
+        set
+            attempts = x.attempts + 1,
+            last_seen_at = excluded.last_seen_at,
+            reason = excluded.reason,
+            details = case
+                when x.reason = excluded.reason then x.details
+                else excluded.details || jsonb_build_object(
+                    'earlier',
+                    coalesce(x.details -> 'earlier', '[]'::jsonb) || jsonb_build_object(
+                        'reason', x.reason,
+                        'until', x.last_seen_at,
+                        'expected', x.details -> 'expected',
+                        'received', x.details -> 'received'
+                    )
+                )
+            end,
+            status = 'open',
+            resolution = null,
+            resolved_by = null,
+            resolved_at = null
+        where x.status = 'open' or x.resolution = 'reconciled';
+
+    if not found then
+        return payments.verdict(p_event, 'resolved', null);
+    end if;
+    return payments.verdict(p_event, p_outcome, p_reason);
+end;
+$$;
+
+COMMENT ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) IS 'Keeps the evidence of an event that cannot be applied: one exception a event, later attempts count it up.';
+
+CREATE FUNCTION payments.tg_history__refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    raise exception '%.% is append-only: % is refused', tg_table_schema, tg_table_name, lower(tg_op)
+        using errcode = 'insufficient_privilege',
+            hint = 'Record a new row that corrects the old one.';
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_history__refuse_change() IS 'Refuses update, delete and truncate of history.';
+
+CREATE FUNCTION payments.tg_order_groups__stay_settled() RETURNS trigger
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_allowed public.order_groups := old;
+begin
+    if tg_op = 'UPDATE' then
+        if old.status = 'paid' and new.status = 'refunded' then
+            v_allowed.status := 'refunded';
+        end if;
+        if new.buyer_id is null then
+            v_allowed.buyer_id := null;
+        end if;
+        if new is not distinct from v_allowed then
+            return new;
+        end if;
+    end if;
+    raise exception 'order group % is %: it cannot be changed or removed', old.id, old.status
+        using errcode = 'check_violation',
+            constraint = 'order_group_is_frozen_unless_pending';
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_order_groups__stay_settled() IS 'Settled order groups do not change.';
+
+CREATE FUNCTION payments.tg_order_items__need_pending_group() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_order_group_id uuid;
+begin
+    select o.order_group_id
+    into v_order_group_id
+    from public.orders as o
+    where o.id = coalesce(old.order_id, new.order_id);
+
+    if tg_op = 'INSERT' then
+        perform payments.assert_pending(v_order_group_id, payments.lock_order_group(v_order_group_id));
+        return new;
+    end if;
+    perform payments.assert_pending(v_order_group_id, payments.lock_order_group_of_held_child(v_order_group_id));
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    if (new.id, new.order_id) is distinct from (old.id, old.order_id) then
+        raise exception 'order item % stays in its order', old.id
+            using errcode = 'check_violation', constraint = 'order_item_stays_in_its_order';
+    end if;
+    return new;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_order_items__need_pending_group() IS 'Items change in pending groups only, under the group''s lock.';
+
+CREATE FUNCTION payments.tg_orders__move_forward() RETURNS trigger
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if (old.status, new.status) in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered'))
+        and new.paid_at is not distinct from old.paid_at
+    then
+        return new;
+    end if;
+
+    -- All other steps follow the group and belong to whoever may update the whole table: the owner's functions.
+    if has_table_privilege(current_user, tg_relid, 'update')
+        and (
+            (old.status = 'pending' and new.status in ('paid', 'cancelled') and new.status = (
+                select g.status
+                from public.order_groups as g
+                where g.id = old.order_group_id
+            ))
+            or (
+                old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+                and new.status = 'refunded'
+                and new.paid_at is not distinct from old.paid_at
+            )
+        )
+    then
+        return new;
+    end if;
+
+    raise exception 'order % cannot go from % to %', old.id, old.status, new.status
+        using errcode = 'check_violation', constraint = 'order_status_moves_forward';
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_orders__move_forward() IS 'paid, fulfilled, shipped, delivered, one step at a time; paid and cancelled only together with the group.';
+
+CREATE FUNCTION payments.tg_orders__need_pending_group() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if tg_op = 'INSERT' then
+        perform payments.assert_pending(new.order_group_id, payments.lock_order_group(new.order_group_id));
+        return new;
+    end if;
+    perform payments.assert_pending(
+        old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id)
+    );
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    if (new.id, new.order_group_id) is distinct from (old.id, old.order_group_id) then
+        raise exception 'order % stays in its order group', old.id
+            using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
+    end if;
+    return new;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_orders__need_pending_group() IS 'Orders change in pending groups only, under the group''s lock.';
+
+CREATE FUNCTION payments.tg_settled__start_pending() RETURNS trigger
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if new.status <> 'pending' and not has_table_privilege(current_user, tg_relid, 'update') then
+        raise exception '%.% starts as pending, not as %', tg_table_schema, tg_table_name, new.status
+            using errcode = 'insufficient_privilege';
+    end if;
+    return new;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_settled__start_pending() IS 'New order groups and orders are pending.';
+
+CREATE FUNCTION payments.verdict(p_event payments.stripe_events, p_outcome text, p_reason text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select jsonb_build_object(
+        'outcome', p_outcome,
+        'reason', p_reason,
+        'order_group_id', p_event.order_group_id,
+        'stripe_event_id', p_event.id,
+        'orders_paid', p_orders_paid,
+        'ledger_entries', p_ledger_entries
+    );
+$$;
+
+COMMENT ON FUNCTION payments.verdict(p_event payments.stripe_events, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) IS 'The answer of reconcile_order_group_payment.';
+
+CREATE FUNCTION public.cancel_order_group(p_order_group_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    AS $$
+declare
+    v_status text := payments.lock_order_group(p_order_group_id);
+    v_orders_cancelled integer := 0;
+    v_outcome text := 'rejected';
+    v_reason text;
+begin
+    case
+        when v_status is null then
+            v_reason := 'order_group_not_found';
+        when v_status = 'cancelled' then
+            v_outcome := 'already_cancelled';
+        when v_status <> 'pending' then
+            v_reason := 'order_group_not_pending';
+        else
+            v_outcome := 'cancelled';
+            perform o.id
+            from public.orders as o
+            where o.order_group_id = p_order_group_id
+            order by o.id
+            for update;
+
+            update public.order_groups as g
+            set status = 'cancelled'
+            where g.id = p_order_group_id;
+
+            update public.orders as o
+            set status = 'cancelled'
+            where o.order_group_id = p_order_group_id;
+            get diagnostics v_orders_cancelled = row_count;
+    end case;
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', v_reason,
+        'order_group_id', p_order_group_id,
+        'orders_cancelled', v_orders_cancelled
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.cancel_order_group(p_order_group_id uuid) IS 'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
+
+CREATE FUNCTION public.explain_order_group(p_order_group_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_group public.order_groups;
+    v_orders jsonb;
+    v_timeline jsonb;
+    v_open integer;
+begin
+    select g.* into v_group
+    from public.order_groups as g
+    where g.id = p_order_group_id;
+
+    select coalesce(jsonb_agg(
+        jsonb_build_object(
+            'id', o.id,
+            'seller_id', o.seller_id,
+            'status', o.status,
+            'total_amount', o.total_amount::text,
+            'paid_at', o.paid_at,
+            'items', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'id', i.id,
+                        'product_id', i.product_id,
+                        'quantity', i.quantity,
+                        'unit_amount', i.unit_amount::text
+                    )
+                    order by i.id
+                ), '[]'::jsonb)
+                from public.order_items as i
+                where i.order_id = o.id
+            )
+        )
+        order by o.id
+    ), '[]'::jsonb)
+    into v_orders
+    from public.orders as o
+    where o.order_group_id = p_order_group_id;
+
+    select coalesce(jsonb_agg(entry.story order by entry.at, entry.place, entry.id), '[]'::jsonb)
+    into v_timeline
+    from (
+        select
+            v_group.created_at as at,
+            0 as place,
+            0::bigint as id,
+            jsonb_build_object(
+                'at', v_group.created_at,
+                'kind', 'order_group_created',
+                'rule', 'an order group starts pending and waits for one payment of its total'
+            ) as story
+        where v_group.id is not null
+        union all
+        select
+            e.processed_at,
+            1,
+            0,
+            payments.describe_event(e) || jsonb_build_object(
+                'at', e.processed_at,
+                'kind', 'stripe_event',
+                'stripe_event_id', e.id,
+                'outcome', e.outcome,
+                'rule', case e.outcome
+                    when 'applied' then 'amount, currency and totals agreed: this payment paid the group'
+                    when 'already_paid' then 'another event of the payment that had paid the group: recorded, nothing else'
+                end
+            )
+        from payments.stripe_events as e
+        where e.order_group_id = p_order_group_id
+        union all
+        select
+            x.first_seen_at,
+            2,
+            x.id,
+            jsonb_build_object(
+                'at', x.first_seen_at,
+                'kind', 'payment_exception',
+                'exception_id', x.id,
+                'stripe_event_id', x.stripe_event_id,
+                'reason', x.reason,
+                'attempts', x.attempts,
+                'last_seen_at', x.last_seen_at,
+                'details', x.details,
+                'status', x.status,
+                'resolution', x.resolution,
+                'resolved_by', x.resolved_by,
+                'resolved_at', x.resolved_at,
+                'note', x.note,
+                'rule', payments.explain_reason(x.reason)
+            )
+        from payments.exceptions as x
+        where x.order_group_id = p_order_group_id
+        union all
+        select
+            l.created_at,
+            3,
+            l.id,
+            jsonb_build_object(
+                'at', l.created_at,
+                'kind', 'inventory_ledger',
+                'ledger_id', l.id,
+                'entry_type', l.entry_type,
+                'product_id', l.product_id,
+                'order_item_id', l.order_item_id,
+                'quantity_delta', l.quantity_delta,
+                'stripe_event_id', l.stripe_webhook_event_id,
+                'rule', 'each item of a paid group takes its quantity from stock, once'
+            )
+        from public.orders as o
+        inner join public.order_items as i on o.id = i.order_id
+        inner join public.inventory_ledger as l on i.id = l.order_item_id and l.entry_type = 'order_commit'
+        where o.order_group_id = p_order_group_id
+    ) as entry;
+
+    select count(*)::integer into v_open
+    from payments.exceptions as x
+    where x.order_group_id = p_order_group_id and x.status = 'open';
+
+    return jsonb_build_object(
+        'order_group_id', p_order_group_id,
+        'order_group', case when v_group.id is not null then
+            to_jsonb(v_group) || jsonb_build_object('total_amount', v_group.total_amount::text)
+        end,
+        'orders', v_orders,
+        'timeline', v_timeline,
+        'open_exceptions', v_open,
+        'verdict', case
+            when v_group.id is null then 'There is no such order group.'
+            when v_group.status = 'paid' then 'Paid by event ' || v_group.stripe_webhook_event_id || '.'
+            when v_group.status = 'pending' and v_open = 0 then 'Pending: no payment has come.'
+            when v_group.status = 'pending' then 'Pending: a payment came but could not be applied.'
+            when v_open > 0 then 'It is ' || v_group.status || ', and a payment came that needs a person.'
+            else 'It is ' || v_group.status || '.'
+        end
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.explain_order_group(p_order_group_id uuid) IS 'An order group''s state and timeline, each entry with the rule that decided. Money as text.';
+
+CREATE FUNCTION public.list_payment_exceptions(p_status text DEFAULT 'open'::text) RETURNS TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamp with time zone, note text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if p_status is null or p_status not in ('open', 'resolved', 'all') then
+        raise exception 'p_status must be open, resolved or all, not %', p_status
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return query
+    select
+        x.id,
+        x.stripe_event_id,
+        x.order_group_id,
+        x.checkout_session_id,
+        x.payment_intent_id,
+        x.reason,
+        x.attempts,
+        x.first_seen_at,
+        x.last_seen_at,
+        x.details,
+        x.status,
+        x.resolution,
+        x.resolved_by,
+        x.resolved_at,
+        x.note
+    from payments.exceptions as x
+    where p_status = 'all' or x.status = p_status
+    order by x.first_seen_at, x.id;
+end;
+$$;
+
+COMMENT ON FUNCTION public.list_payment_exceptions(p_status text) IS 'Payment exceptions, oldest first: open, resolved or all.';
+
+CREATE FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_event payments.stripe_events;
+begin
+    v_event.id := nullif(btrim(p_stripe_event_id), '');
+    v_event.type := nullif(btrim(p_stripe_event_type), '');
+    v_event.created_at := p_stripe_event_created;
+    v_event.received_at := now();
+    v_event.livemode := p_livemode;
+    v_event.order_group_id := p_order_group_id;
+    v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');
+    v_event.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
+    v_event.amount_minor := p_amount_minor;
+    v_event.amount := p_amount;
+    v_event.currency := nullif(upper(btrim(p_currency)), '');
+    v_event.session_metadata := coalesce(p_session_metadata, '{}'::jsonb);
+    v_event.source := p_source;
+
+    if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then
+        raise exception 'event id, event type, livemode and checkout session id are required'
+            using errcode = 'invalid_parameter_value';
+    elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
+        raise exception 'p_source must be webhook, sweep or replay, not %', p_source
+            using errcode = 'invalid_parameter_value';
+    elsif (p_order_group_id is null) <> (p_unmatched_reason is not null) then
+        raise exception 'either an order group or the reason why there is none is required'
+            using errcode = 'invalid_parameter_value';
+    elsif p_unmatched_reason not in ('missing_reference', 'malformed_reference', 'conflicting_references') then
+        raise exception 'p_unmatched_reason % is not known', p_unmatched_reason
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    if current_setting('transaction_isolation') = 'read committed' then
+        return payments.reconcile(v_event, p_unmatched_reason);
+    end if;
+
+    -- Under a stricter isolation a rival's commit shows as 40001, which PostgREST would answer by running the
+    -- transaction again for ever. 55P03 tells the caller the same: nothing happened, try again.
+    begin
+        return payments.reconcile(v_event, p_unmatched_reason);
+    exception
+        when serialization_failure then
+            raise exception 'order group % was changed by a rival', p_order_group_id
+                using errcode = 'lock_not_available';
+    end;
+end;
+$$;
+
+COMMENT ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) IS 'Reconciles one payment of Stripe with one order group, exactly once. Amounts in minor and in major units; returns the verdict.';
+
+CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    with reconcile as (
+        select p.oid
+        from pg_catalog.pg_proc as p
+        where p.pronamespace = 'public'::regnamespace and p.proname = 'reconcile_order_group_payment'
+    ),
+
+    caller as (
+        -- Inside a definer function current_user is the owner; the Data API sets `role`.
+        select coalesce(nullif(current_setting('role', true), 'none'), session_user::text) as name
+    )
+
+    select jsonb_build_object(
+        'contract_version', 1,
+        'server_time', clock_timestamp(),
+        'currencies', (
+            select jsonb_object_agg(c.code, c.exponent)
+            from payments.currencies as c
+        ),
+        'role', caller.name,
+        'can_execute', (
+            select coalesce(bool_and(has_function_privilege(caller.name, reconcile.oid, 'execute')), false)
+            from reconcile
+        ),
+        'anon_can_execute', (
+            select
+                coalesce(bool_or(
+                    has_function_privilege('anon', reconcile.oid, 'execute')
+                    or has_function_privilege('authenticated', reconcile.oid, 'execute')
+                    or has_function_privilege('public', reconcile.oid, 'execute')
+                ), false)
+            from reconcile
+        )
+    )
+    from caller;
+$$;
+
+COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract version, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
+
+CREATE FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_id bigint;
+begin
+    if p_product_id is null or p_quantity_delta is null or p_quantity_delta = 0 then
+        raise exception 'an adjustment needs a product and a quantity other than zero'
+            using errcode = 'invalid_parameter_value';
+    elsif btrim(coalesce(p_note, '')) = '' then
+        raise exception 'an adjustment needs a note: an auditor will ask why'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note)
+    values (p_product_id, 'adjustment', p_quantity_delta, btrim(p_note))
+    returning id into v_id;
+    return v_id;
+end;
+$$;
+
+COMMENT ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) IS 'Corrects stock by pieces, positive or negative, with the reason. Returns the ledger entry''s id.';
+
+CREATE FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_id bigint;
+begin
+    if p_product_id is null or p_quantity is null or p_quantity <= 0 then
+        raise exception 'a receipt needs a product and a positive quantity, not %', p_quantity
+            using errcode = 'invalid_parameter_value';
+    end if;
+    insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note)
+    values (p_product_id, 'receipt', p_quantity, nullif(btrim(p_note), ''))
+    returning id into v_id;
+    return v_id;
+end;
+$$;
+
+COMMENT ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) IS 'Records goods that came in: pieces, positive. Returns the ledger entry''s id.';
+
+CREATE FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    AS $$
+declare
+    v_exception payments.exceptions;
+begin
+    if p_resolution is null or p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed') then
+        raise exception 'p_resolution must be refunded, fixed_by_hand or dismissed, not %', p_resolution
+            using errcode = 'invalid_parameter_value';
+    elsif btrim(coalesce(p_resolved_by, '')) = '' then
+        raise exception 'p_resolved_by must say who resolves'
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    perform payments.lock_order_group(x.order_group_id)
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+
+    select x.* into v_exception
+    from payments.exceptions as x
+    where x.id = p_exception_id
+    for update;
+
+    if v_exception.id is null then
+        raise exception 'there is no payment exception %', p_exception_id
+            using errcode = 'no_data_found';
+    elsif v_exception.status <> 'open' then
+        raise exception 'payment exception % was closed as % by % at %',
+            v_exception.id, v_exception.resolution, v_exception.resolved_by, v_exception.resolved_at
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+
+    update payments.exceptions as x
+    set
+        status = 'resolved',
+        resolution = p_resolution,
+        resolved_by = btrim(p_resolved_by),
+        resolved_at = clock_timestamp(),
+        note = nullif(btrim(p_note), '')
+    where x.id = v_exception.id
+    returning x.* into v_exception;
+    return to_jsonb(v_exception);
+end;
+$$;
+
+COMMENT ON FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text) IS 'Closes a payment exception: refunded, fixed_by_hand or dismissed, by whom and why.';
+
+CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object text, detail text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    with expected_relation (name, definer_only) as (
+        values
+        ('public.sellers', false),
+        ('public.seller_members', false),
+        ('public.products', false),
+        ('public.order_groups', false),
+        ('public.orders', false),
+        ('public.order_items', false),
+        ('public.inventory_ledger', false),
+        ('public.inventory_levels', false),
+        ('public.inventory_ledger_id_seq', true),
+        ('payments.currencies', true),
+        ('payments.stripe_events', true),
+        ('payments.exceptions', true),
+        ('payments.exceptions_id_seq', true)
+    ),
+
+    -- A column of '*' is the whole table. Reading is for authenticated (through policies) and service_role alone.
+    expected_grant (relation, column_name, grantee, privilege) as (
+        select
+            r.name,
+            '*',
+            g.grantee,
+            'SELECT'
+        from expected_relation as r
+        cross join (values ('authenticated'), ('service_role')) as g (grantee)
+        where not r.definer_only
+        union all
+        select
+            w.relation,
+            c.column_name,
+            'service_role',
+            w.privilege
+        from (
+            values
+            ('public.sellers', 'INSERT', 'id name'),
+            ('public.seller_members', 'INSERT', 'seller_id user_id'),
+            ('public.products', 'INSERT', 'id seller_id sku name'),
+            ('public.order_groups', 'INSERT', 'id buyer_id currency total_amount status'),
+            ('public.orders', 'INSERT', 'id order_group_id seller_id total_amount status'),
+            ('public.orders', 'UPDATE', 'status'),
+            ('public.order_items', 'INSERT', 'id order_id product_id quantity unit_amount')
+        ) as w (relation, privilege, columns)
+        cross join regexp_split_to_table(w.columns, ' ') as c (column_name)
+    ),
+
+    actual_relation as (
+        select
+            c.oid,
+            n.nspname || '.' || c.relname as name,
+            c.relkind,
+            c.relacl,
+            c.relowner,
+            c.relrowsecurity,
+            c.relforcerowsecurity,
+            c.reloptions
+        from pg_catalog.pg_class as c
+        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+        where n.nspname in ('public', 'payments') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+    ),
+
+    actual_grant as (
+        select
+            r.name as relation,
+            '*' as column_name,
+            a.grantee,
+            a.privilege_type as privilege
+        from actual_relation as r
+        cross join aclexplode(r.relacl) as a
+        where a.grantee <> r.relowner
+        union all
+        select
+            r.name,
+            att.attname::text,
+            a.grantee,
+            a.privilege_type
+        from actual_relation as r
+        inner join pg_catalog.pg_attribute as att on r.oid = att.attrelid
+        cross join aclexplode(att.attacl) as a
+        where a.grantee <> r.relowner
+    ),
+
+    named_grant as (
+        select
+            g.relation,
+            g.column_name,
+            case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::text end as grantee,
+            g.privilege
+        from actual_grant as g
+        inner join expected_relation as r on g.relation = r.name
+    ),
+
+    expected_policy (relation, name, qual) as (
+        values
+        ('payments.currencies', 'Nobody can read currencies', 'false'),
+        ('payments.exceptions', 'Nobody can read exceptions', 'false'),
+        ('payments.stripe_events', 'Nobody can read Stripe events', 'false'),
+        (
+            'public.seller_members',
+            'Members can read their own memberships',
+            '(user_id = ( SELECT auth.uid() AS uid))'
+        ),
+        (
+            'public.sellers',
+            'Members can read their own sellers',
+            '(id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
+        ),
+        (
+            'public.products',
+            'Members can read their sellers'' products',
+            '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
+        ),
+        (
+            'public.order_groups',
+            'Buyers can read their own order groups',
+            '(buyer_id = ( SELECT auth.uid() AS uid))'
+        ),
+        (
+            'public.orders',
+            'Buyers and the seller''s members can read an order',
+            '((order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
+            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid))))) OR '
+            || '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))))'
+        ),
+        (
+            'public.order_items',
+            'Whoever can read an order can read its items',
+            '(order_id = ANY (ARRAY( SELECT o.id FROM public.orders o)))'
+        ),
+        (
+            'public.inventory_ledger',
+            'Whoever can read a product can read its stock movements',
+            '(product_id = ANY (ARRAY( SELECT p.id FROM public.products p)))'
+        )
+    ),
+
+    actual_policy as (
+        select
+            r.name as relation,
+            p.polname::text as name,
+            p.polcmd = 'r'
+            and p.polpermissive
+            and p.polwithcheck is null
+            and p.polroles = case
+                when r.name like 'payments.%' then array[0::oid]
+                else array[(select a.oid from pg_catalog.pg_roles as a where a.rolname = 'authenticated')]
+            end as is_plain_read,
+            regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\s+', ' ', 'g') as qual
+        from pg_catalog.pg_policy as p
+        inner join actual_relation as r on p.polrelid = r.oid
+        inner join expected_relation as e on r.name = e.name
+    ),
+
+    expected_function (signature, runs_as_owner, for_service_role) as (
+        values
+        (
+            'public.reconcile_order_group_payment(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,'
+            || 'numeric,text,jsonb,text,text)',
+            true,
+            true
+        ),
+        ('public.record_inventory_receipt(uuid,integer,text)', true, true),
+        ('public.record_inventory_adjustment(uuid,integer,text)', true, true),
+        ('public.list_payment_exceptions(text)', true, true),
+        ('public.resolve_payment_exception(bigint,text,text,text)', true, true),
+        ('public.cancel_order_group(uuid)', true, true),
+        ('public.explain_order_group(uuid)', true, true),
+        ('public.reconciliation_readiness()', true, true),
+        ('public.security_findings()', true, true),
+        ('payments.answer_known_event(payments.stripe_events,payments.stripe_events)', false, false),
+        ('payments.assert_pending(uuid,text)', false, false),
+        ('payments.describe_event(payments.stripe_events)', false, false),
+        ('payments.explain_reason(text)', false, false),
+        ('payments.has_paid_another_group(payments.stripe_events)', false, false),
+        ('payments.lock_order_group(uuid)', true, false),
+        ('payments.lock_order_group_of_held_child(uuid)', true, false),
+        ('payments.reconcile(payments.stripe_events,text)', false, false),
+        ('payments.set_aside(payments.stripe_events,text,text,jsonb)', false, false),
+        ('payments.tg_history__refuse_change()', false, false),
+        ('payments.tg_order_groups__stay_settled()', false, false),
+        ('payments.tg_order_items__need_pending_group()', true, false),
+        ('payments.tg_orders__move_forward()', false, false),
+        ('payments.tg_orders__need_pending_group()', true, false),
+        ('payments.tg_settled__start_pending()', false, false),
+        ('payments.verdict(payments.stripe_events,text,text,integer,integer)', false, false)
+    ),
+
+    -- Everything in payments, and everything in public that bears one of our names: an overload counts.
+    actual_function as (
+        select
+            p.oid::regprocedure::text as signature,
+            p.proowner,
+            p.prosecdef,
+            p.proconfig,
+            coalesce(p.proacl, acldefault('f', p.proowner)) as acl
+        from pg_catalog.pg_proc as p
+        inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
+        where
+            n.nspname = 'payments'
+            or (
+                n.nspname = 'public'
+                and p.proname in (
+                    select split_part(split_part(f.signature, '(', 1), '.', 2)
+                    from expected_function as f
+                )
+            )
+    ),
+
+    expected_trigger (relation, name, enabled) as (
+        values
+        ('payments.stripe_events', 'stripe_events_is_append_only', 'A'),
+        ('public.inventory_ledger', 'inventory_ledger_is_append_only', 'A'),
+        ('public.order_groups', 'order_groups_start_pending', 'O'),
+        ('public.order_groups', 'order_groups_stay_settled', 'O'),
+        ('public.order_items', 'order_items_need_pending_group', 'O'),
+        ('public.orders', 'orders_move_forward', 'O'),
+        ('public.orders', 'orders_need_pending_group', 'O'),
+        ('public.orders', 'orders_need_pending_group_to_change', 'O'),
+        ('public.orders', 'orders_start_pending', 'O')
+    )
+
+    select
+        'missing_relation' as finding,
+        e.name as object,
+        'the relation does not exist' as detail
+    from expected_relation as e
+    where not exists (select 1 from actual_relation as a where a.name = e.name)
+
+    union all
+    select
+        'unexpected_relation',
+        a.name,
+        'nothing else belongs into the private schema'
+    from actual_relation as a
+    where
+        a.name like 'payments.%'
+        and not exists (select 1 from expected_relation as e where e.name = a.name)
+
+    union all
+    select
+        'unexpected_grant',
+        g.relation,
+        g.grantee || ' has ' || g.privilege || case g.column_name when '*' then '' else ' on ' || g.column_name end
+    from (
+        select * from named_grant
+        except
+        select * from expected_grant
+    ) as g
+
+    union all
+    select
+        'missing_grant',
+        g.relation,
+        g.grantee || ' lacks ' || g.privilege || case g.column_name when '*' then '' else ' on ' || g.column_name end
+    from (
+        select * from expected_grant
+        except
+        select * from named_grant
+    ) as g
+
+    union all
+    select
+        'schema_is_open',
+        n.nspname,
+        case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::text end || ' has ' || a.privilege_type
+    from pg_catalog.pg_namespace as n
+    cross join aclexplode(n.nspacl) as a
+    where n.nspname = 'payments' and a.grantee <> n.nspowner
+
+    union all
+    select
+        'row_level_security_is_off',
+        a.name,
+        'every table of public and payments has row level security'
+    from actual_relation as a
+    where a.relkind in ('r', 'p') and not a.relrowsecurity
+
+    union all
+    select
+        'owner_is_bound_by_policies',
+        a.name,
+        'row level security is forced on an owner without BYPASSRLS: the functions would see no rows'
+    from actual_relation as a
+    inner join expected_relation as e on a.name = e.name
+    inner join pg_catalog.pg_roles as o on a.relowner = o.oid
+    where a.relforcerowsecurity and not (o.rolbypassrls or o.rolsuper)
+
+    union all
+    select
+        'view_bypasses_policies',
+        a.name,
+        'a view of public without security_invoker reads with its owner''s rights'
+    from actual_relation as a
+    where
+        a.relkind = 'v'
+        and a.name like 'public.%'
+        and not coalesce(a.reloptions && array['security_invoker=on', 'security_invoker=true'], false)
+
+    union all
+    select
+        'missing_policy',
+        e.relation,
+        e.name
+    from expected_policy as e
+    where not exists (select 1 from actual_policy as a where a.relation = e.relation and a.name = e.name)
+
+    union all
+    select
+        'unexpected_policy',
+        a.relation,
+        a.name
+    from actual_policy as a
+    where not exists (select 1 from expected_policy as e where e.relation = a.relation and e.name = a.name)
+
+    union all
+    select
+        'changed_policy',
+        a.relation,
+        a.name || ' using ' || a.qual
+    from actual_policy as a
+    inner join expected_policy as e on a.relation = e.relation and a.name = e.name
+    where (a.qual, a.is_plain_read) is distinct from (e.qual, true)
+
+    union all
+    select
+        'missing_function',
+        e.signature,
+        'the function does not exist'
+    from expected_function as e
+    where not exists (select 1 from actual_function as a where a.signature = e.signature)
+
+    union all
+    select
+        'unexpected_function',
+        a.signature,
+        'an overload, or a function that does not belong into the private schema'
+    from actual_function as a
+    where not exists (select 1 from expected_function as e where e.signature = a.signature)
+
+    union all
+    select
+        'function_is_executable',
+        a.signature,
+        case x.grantee when 0 then 'public' else pg_get_userbyid(x.grantee)::text end || ' may execute it'
+    from actual_function as a
+    cross join aclexplode(a.acl) as x
+    where
+        x.grantee <> a.proowner
+        and not exists (
+            select 1
+            from expected_function as e
+            where
+                e.signature = a.signature
+                and e.for_service_role
+                and x.grantee <> 0
+                and pg_get_userbyid(x.grantee) = 'service_role'
+        )
+
+    union all
+    select
+        'function_is_not_executable',
+        a.signature,
+        'service_role may not execute it'
+    from actual_function as a
+    inner join expected_function as e on a.signature = e.signature
+    where
+        e.for_service_role
+        and not exists (
+            select 1
+            from aclexplode(a.acl) as x
+            where x.grantee <> 0 and pg_get_userbyid(x.grantee) = 'service_role'
+        )
+
+    union all
+    select
+        'changed_function',
+        a.signature,
+        case
+            when not coalesce('search_path=""' = any(a.proconfig), false) then 'its search_path is not empty'
+            when a.prosecdef <> e.runs_as_owner then 'its security mode was switched'
+            when a.proowner <> k.relowner then 'it does not belong to the owner of the tables'
+        end
+    from actual_function as a
+    inner join expected_function as e on a.signature = e.signature
+    inner join actual_relation as k on k.name = 'payments.stripe_events'
+    where
+        not coalesce('search_path=""' = any(a.proconfig), false)
+        or a.prosecdef <> e.runs_as_owner
+        or a.proowner <> k.relowner
+
+    union all
+    select
+        'missing_guard',
+        e.relation,
+        'trigger ' || e.name || ' is missing or disabled'
+    from expected_trigger as e
+    where not exists (
+        select 1
+        from pg_catalog.pg_trigger as t
+        inner join actual_relation as a on t.tgrelid = a.oid
+        where a.name = e.relation and t.tgname = e.name and t.tgenabled = e.enabled
+    )
+
+    union all
+    select
+        'api_role_bypasses_policies',
+        r.rolname::text,
+        'anon and authenticated must neither be superusers nor bypass row level security'
+    from pg_catalog.pg_roles as r
+    where r.rolname in ('anon', 'authenticated') and (r.rolsuper or r.rolbypassrls)
+
+    order by 1, 2, 3;
+$$;
+
+COMMENT ON FUNCTION public.security_findings() IS 'Differences between the catalogue and the privileges of this project; no row when all is well.';
+
+CREATE TABLE payments.currencies (
+    code text NOT NULL,
+    exponent smallint NOT NULL,
+    minor_multiple integer DEFAULT 1 NOT NULL,
+    minor_per_major integer GENERATED ALWAYS AS (
+CASE exponent
+    WHEN 0 THEN 1
+    WHEN 2 THEN 100
+    WHEN 3 THEN 1000
+    ELSE NULL::integer
+END) STORED NOT NULL,
+    CONSTRAINT currencies_code_is_iso_check CHECK ((code ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT currencies_exponent_is_known_check CHECK ((exponent = ANY (ARRAY[0, 2, 3]))),
+    CONSTRAINT currencies_minor_multiple_is_positive_check CHECK ((minor_multiple > 0))
+);
+
+COMMENT ON TABLE payments.currencies IS 'How Stripe writes amounts: https://docs.stripe.com/currencies#zero-decimal. Neither ISO 4217 nor CLDR agrees with it.';
+
+COMMENT ON COLUMN payments.currencies.exponent IS 'Decimal places between Stripe''s minor unit and the major unit.';
+
+COMMENT ON COLUMN payments.currencies.minor_multiple IS 'Amounts in minor units must be a multiple of this: ISK and UGX have no cents, yet Stripe counts them in hundredths.';
+
+COMMENT ON COLUMN payments.currencies.minor_per_major IS 'Minor units in one major unit. Amounts are compared by multiplying with it, which is exact; a division may round.';
+
+CREATE TABLE payments.exceptions (
+    id bigint NOT NULL,
+    stripe_event_id text NOT NULL,
+    order_group_id uuid,
+    checkout_session_id text,
+    payment_intent_id text,
+    reason text NOT NULL,
+    attempts integer DEFAULT 1 NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    details jsonb NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    resolution text,
+    resolved_by text,
+    resolved_at timestamp with time zone,
+    note text,
+    CONSTRAINT exceptions_attempts_is_positive_check CHECK ((attempts > 0)),
+    CONSTRAINT exceptions_reason_is_known_check CHECK ((reason = ANY (ARRAY['missing_reference'::text, 'malformed_reference'::text, 'conflicting_references'::text, 'order_group_not_found'::text, 'order_group_not_payable'::text, 'order_group_empty'::text, 'amount_missing'::text, 'currency_unsupported'::text, 'amount_normalization_mismatch'::text, 'currency_mismatch'::text, 'amount_mismatch'::text, 'totals_inconsistent'::text, 'duplicate_payment'::text, 'payment_already_used'::text, 'event_collision'::text]))),
+    CONSTRAINT exceptions_resolution_is_known_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'fixed_by_hand'::text, 'dismissed'::text, 'reconciled'::text]))),
+    CONSTRAINT exceptions_resolved_says_how_and_by_whom_check CHECK (((status = 'resolved'::text) = ((resolution IS NOT NULL) AND (resolved_by IS NOT NULL) AND (resolved_at IS NOT NULL)))),
+    CONSTRAINT exceptions_status_is_known_check CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text])))
+);
+
+COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row for each event that was rejected or names no order group.';
+
+COMMENT ON COLUMN payments.exceptions.order_group_id IS 'What the event named; no foreign key, because it may not exist. Null where the event names none.';
+
+COMMENT ON COLUMN payments.exceptions.attempts IS 'How often Stripe, or the sweep, has brought this event.';
+
+COMMENT ON COLUMN payments.exceptions.details IS 'What was expected and what came, amounts as text; `earlier` keeps former reasons of the same event.';
+
+COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the event was applied after all.';
+
+ALTER TABLE payments.exceptions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME payments.exceptions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.inventory_ledger (
+    id bigint NOT NULL,
+    product_id uuid NOT NULL,
+    order_item_id uuid,
+    entry_type text NOT NULL,
+    quantity_delta integer NOT NULL,
+    stripe_webhook_event_id text,
+    note text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT inventory_ledger_entry_type_is_known_check CHECK ((entry_type = ANY (ARRAY['order_commit'::text, 'receipt'::text, 'adjustment'::text]))),
+    CONSTRAINT inventory_ledger_only_order_commit_has_an_item_check CHECK (((entry_type = 'order_commit'::text) OR ((order_item_id IS NULL) AND (stripe_webhook_event_id IS NULL)))),
+    CONSTRAINT inventory_ledger_order_commit_takes_stock_check CHECK (((entry_type <> 'order_commit'::text) OR ((quantity_delta < 0) AND (order_item_id IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL)))),
+    CONSTRAINT inventory_ledger_quantity_delta_is_not_zero_check CHECK ((quantity_delta <> 0)),
+    CONSTRAINT inventory_ledger_receipt_adds_stock_check CHECK (((entry_type <> 'receipt'::text) OR (quantity_delta > 0)))
+);
+
+COMMENT ON TABLE public.inventory_ledger IS 'Every movement of stock, in the order it was recorded. Append-only.';
+
+COMMENT ON COLUMN public.inventory_ledger.entry_type IS 'order_commit: sold, once per order item; receipt: goods came in; adjustment: counted, lost, broken.';
+
+COMMENT ON COLUMN public.inventory_ledger.quantity_delta IS 'Pieces, positive when stock grows.';
+
+COMMENT ON COLUMN public.inventory_ledger.stripe_webhook_event_id IS 'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
+
+ALTER TABLE public.inventory_ledger ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.inventory_ledger_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.products (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    seller_id uuid NOT NULL,
+    sku text NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.products IS 'What a seller sells. Stock is counted per product in public.inventory_ledger.';
+
+COMMENT ON COLUMN public.products.sku IS 'The seller''s own article number, unique within the seller.';
+
+CREATE VIEW public.inventory_levels WITH (security_invoker='on') AS
+ SELECT p.id AS product_id,
+    COALESCE(sum(l.quantity_delta), (0)::bigint) AS on_hand
+   FROM (public.products p
+     LEFT JOIN public.inventory_ledger l ON ((p.id = l.product_id)))
+  GROUP BY p.id;
+
+COMMENT ON VIEW public.inventory_levels IS 'Pieces on hand per product; zero where nothing ever moved.';
+
+CREATE TABLE public.order_groups (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    buyer_id uuid,
+    currency text NOT NULL,
+    total_amount numeric NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    paid_at timestamp with time zone,
+    stripe_webhook_event_id text,
+    stripe_webhook_event_created_at timestamp with time zone,
+    stripe_webhook_received_at timestamp with time zone,
+    stripe_payment_intent_id text,
+    stripe_checkout_session_id text,
+    stripe_session_metadata jsonb,
+    CONSTRAINT order_groups_currency_is_upper_case_check CHECK ((currency ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT order_groups_paid_has_its_payment_check CHECK (((status <> 'paid'::text) OR ((paid_at IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL) AND (stripe_checkout_session_id IS NOT NULL)))),
+    CONSTRAINT order_groups_status_is_known_check CHECK ((status = ANY (ARRAY['pending'::text, 'paid'::text, 'cancelled'::text, 'refunded'::text]))),
+    CONSTRAINT order_groups_total_amount_is_money_check CHECK (((total_amount >= (0)::numeric) AND (total_amount < '1000000000000000'::numeric) AND (min_scale(total_amount) <= 3))),
+    CONSTRAINT order_groups_unpaid_has_no_payment_check CHECK (((status = ANY (ARRAY['paid'::text, 'refunded'::text])) OR ((paid_at IS NULL) AND (stripe_webhook_event_id IS NULL) AND (stripe_payment_intent_id IS NULL) AND (stripe_checkout_session_id IS NULL))))
+);
+
+COMMENT ON TABLE public.order_groups IS 'One checkout: one buyer pays once for one child order per seller. Frozen as soon as it is no longer pending.';
+
+COMMENT ON COLUMN public.order_groups.buyer_id IS 'Null for a guest, or once the buyer''s account is deleted. Nobody but the buyer sees the group through the Data API.';
+
+COMMENT ON COLUMN public.order_groups.total_amount IS 'Major units of `currency`; the sum of the child orders.';
+
+COMMENT ON COLUMN public.order_groups.paid_at IS 'When the payment was recorded here; null until then, never changed after.';
+
+COMMENT ON COLUMN public.order_groups.stripe_webhook_event_id IS 'The Stripe event that paid the group.';
+
+COMMENT ON COLUMN public.order_groups.stripe_webhook_event_created_at IS 'When Stripe made that event, by Stripe''s clock.';
+
+COMMENT ON COLUMN public.order_groups.stripe_webhook_received_at IS 'When that event reached the database.';
+
+COMMENT ON COLUMN public.order_groups.stripe_session_metadata IS 'The metadata of the Checkout Session, as Stripe sent it.';
+
+CREATE TABLE public.order_items (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    order_id uuid NOT NULL,
+    product_id uuid NOT NULL,
+    quantity integer NOT NULL,
+    unit_amount numeric NOT NULL,
+    CONSTRAINT order_items_quantity_is_positive_check CHECK ((quantity > 0)),
+    CONSTRAINT order_items_unit_amount_is_money_check CHECK (((unit_amount >= (0)::numeric) AND (unit_amount < '1000000000000000'::numeric) AND (min_scale(unit_amount) <= 3)))
+);
+
+COMMENT ON TABLE public.order_items IS 'What was ordered. Each item of a paid order has exactly one order_commit in the ledger.';
+
+COMMENT ON COLUMN public.order_items.unit_amount IS 'Major units of the group''s currency for one piece. Information: the payment is checked against the totals.';
+
+CREATE TABLE public.orders (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    order_group_id uuid NOT NULL,
+    seller_id uuid NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    total_amount numeric NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    paid_at timestamp with time zone,
+    CONSTRAINT orders_paid_has_its_time_check CHECK (((status <> ALL (ARRAY['paid'::text, 'fulfilled'::text, 'shipped'::text, 'delivered'::text])) OR (paid_at IS NOT NULL))),
+    CONSTRAINT orders_status_is_known_check CHECK ((status = ANY (ARRAY['pending'::text, 'paid'::text, 'fulfilled'::text, 'shipped'::text, 'delivered'::text, 'cancelled'::text, 'refunded'::text]))),
+    CONSTRAINT orders_total_amount_is_money_check CHECK (((total_amount >= (0)::numeric) AND (total_amount < '1000000000000000'::numeric) AND (min_scale(total_amount) <= 3)))
+);
+
+COMMENT ON TABLE public.orders IS 'One seller''s part of an order group.';
+
+COMMENT ON COLUMN public.orders.status IS 'pending until the group is paid or cancelled; then the seller moves it on: paid, fulfilled, shipped, delivered.';
+
+COMMENT ON COLUMN public.orders.total_amount IS 'Major units of the group''s currency, shipping and discounts included.';
+
+CREATE TABLE public.seller_members (
+    seller_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.seller_members IS 'The people who may see a seller''s orders, items, products and stock.';
+
+CREATE TABLE public.sellers (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT sellers_name_is_not_blank_check CHECK ((btrim(name) <> ''::text))
+);
+
+COMMENT ON TABLE public.sellers IS 'A shop of the marketplace. Each has its own child order in an order group.';
+
+ALTER TABLE ONLY payments.currencies
+    ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
+
+ALTER TABLE ONLY payments.exceptions
+    ADD CONSTRAINT exceptions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY payments.exceptions
+    ADD CONSTRAINT exceptions_stripe_event_id_key UNIQUE (stripe_event_id);
+
+ALTER TABLE ONLY payments.stripe_events
+    ADD CONSTRAINT stripe_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.inventory_ledger
+    ADD CONSTRAINT inventory_ledger_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.order_groups
+    ADD CONSTRAINT order_groups_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.order_groups
+    ADD CONSTRAINT order_groups_stripe_webhook_event_id_key UNIQUE (stripe_webhook_event_id);
+
+ALTER TABLE ONLY public.order_items
+    ADD CONSTRAINT order_items_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_seller_id_sku_key UNIQUE (seller_id, sku);
+
+ALTER TABLE ONLY public.seller_members
+    ADD CONSTRAINT seller_members_pkey PRIMARY KEY (user_id, seller_id);
+
+ALTER TABLE ONLY public.sellers
+    ADD CONSTRAINT sellers_pkey PRIMARY KEY (id);
+
+CREATE INDEX exceptions_open_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at) WHERE (status = 'open'::text);
+
+CREATE INDEX exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id);
+
+CREATE UNIQUE INDEX stripe_events_applied_checkout_session_id_key ON payments.stripe_events USING btree (checkout_session_id) WHERE (outcome = 'applied'::text);
+
+CREATE UNIQUE INDEX stripe_events_applied_order_group_id_key ON payments.stripe_events USING btree (order_group_id) WHERE (outcome = 'applied'::text);
+
+CREATE UNIQUE INDEX stripe_events_applied_payment_intent_id_key ON payments.stripe_events USING btree (payment_intent_id) WHERE (outcome = 'applied'::text);
+
+CREATE INDEX stripe_events_order_group_id_idx ON payments.stripe_events USING btree (order_group_id);
+
+CREATE UNIQUE INDEX inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text);
+
+CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id) INCLUDE (quantity_delta);
+
+CREATE INDEX order_groups_buyer_id_idx ON public.order_groups USING btree (buyer_id);
+
+CREATE INDEX order_groups_currency_idx ON public.order_groups USING btree (currency);
+
+CREATE INDEX order_items_order_id_idx ON public.order_items USING btree (order_id);
+
+CREATE INDEX order_items_product_id_idx ON public.order_items USING btree (product_id);
+
+CREATE INDEX orders_order_group_id_idx ON public.orders USING btree (order_group_id);
+
+CREATE INDEX orders_seller_id_idx ON public.orders USING btree (seller_id);
+
+CREATE INDEX seller_members_seller_id_idx ON public.seller_members USING btree (seller_id);
+
+CREATE TRIGGER stripe_events_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.stripe_events FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE payments.stripe_events ENABLE ALWAYS TRIGGER stripe_events_is_append_only;
+
+CREATE TRIGGER inventory_ledger_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.inventory_ledger FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE public.inventory_ledger ENABLE ALWAYS TRIGGER inventory_ledger_is_append_only;
+
+CREATE TRIGGER order_groups_start_pending BEFORE INSERT ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
+
+CREATE TRIGGER order_groups_stay_settled BEFORE DELETE OR UPDATE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
+
+CREATE TRIGGER order_items_need_pending_group BEFORE INSERT OR DELETE OR UPDATE ON public.order_items FOR EACH ROW EXECUTE FUNCTION payments.tg_order_items__need_pending_group();
+
+CREATE TRIGGER orders_move_forward BEFORE UPDATE ON public.orders FOR EACH ROW WHEN (((new.status IS DISTINCT FROM old.status) OR (new.paid_at IS DISTINCT FROM old.paid_at))) EXECUTE FUNCTION payments.tg_orders__move_forward();
+
+CREATE TRIGGER orders_need_pending_group BEFORE INSERT OR DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__need_pending_group();
+
+CREATE TRIGGER orders_need_pending_group_to_change BEFORE UPDATE ON public.orders FOR EACH ROW WHEN (((((new.id IS DISTINCT FROM old.id) OR (new.order_group_id IS DISTINCT FROM old.order_group_id)) OR (new.seller_id IS DISTINCT FROM old.seller_id)) OR (new.total_amount IS DISTINCT FROM old.total_amount))) EXECUTE FUNCTION payments.tg_orders__need_pending_group();
+
+CREATE TRIGGER orders_start_pending BEFORE INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
+
+ALTER TABLE ONLY payments.stripe_events
+    ADD CONSTRAINT stripe_events_order_group_id_fkey FOREIGN KEY (order_group_id) REFERENCES public.order_groups(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.inventory_ledger
+    ADD CONSTRAINT inventory_ledger_order_item_id_fkey FOREIGN KEY (order_item_id) REFERENCES public.order_items(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.inventory_ledger
+    ADD CONSTRAINT inventory_ledger_product_id_fkey FOREIGN KEY (product_id) REFERENCES public.products(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.order_groups
+    ADD CONSTRAINT order_groups_buyer_id_fkey FOREIGN KEY (buyer_id) REFERENCES auth.users(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.order_groups
+    ADD CONSTRAINT order_groups_currency_fkey FOREIGN KEY (currency) REFERENCES payments.currencies(code);
+
+ALTER TABLE ONLY public.order_groups
+    ADD CONSTRAINT order_groups_stripe_webhook_event_id_fkey FOREIGN KEY (stripe_webhook_event_id) REFERENCES payments.stripe_events(id);
+
+ALTER TABLE ONLY public.order_items
+    ADD CONSTRAINT order_items_order_id_fkey FOREIGN KEY (order_id) REFERENCES public.orders(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.order_items
+    ADD CONSTRAINT order_items_product_id_fkey FOREIGN KEY (product_id) REFERENCES public.products(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_order_group_id_fkey FOREIGN KEY (order_group_id) REFERENCES public.order_groups(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY public.seller_members
+    ADD CONSTRAINT seller_members_seller_id_fkey FOREIGN KEY (seller_id) REFERENCES public.sellers(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.seller_members
+    ADD CONSTRAINT seller_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE;
+
+CREATE POLICY "Nobody can read Stripe events" ON payments.stripe_events FOR SELECT USING (false);
+
+CREATE POLICY "Nobody can read currencies" ON payments.currencies FOR SELECT USING (false);
+
+CREATE POLICY "Nobody can read exceptions" ON payments.exceptions FOR SELECT USING (false);
+
+ALTER TABLE payments.currencies ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.exceptions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.stripe_events ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY "Buyers and the seller's members can read an order" ON public.orders FOR SELECT TO authenticated USING (((order_group_id = ANY (ARRAY( SELECT g.id
+   FROM public.order_groups g
+  WHERE (g.buyer_id = ( SELECT auth.uid() AS uid))))) OR (seller_id = ANY (ARRAY( SELECT m.seller_id
+   FROM public.seller_members m
+  WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))));
+
+CREATE POLICY "Buyers can read their own order groups" ON public.order_groups FOR SELECT TO authenticated USING ((buyer_id = ( SELECT auth.uid() AS uid)));
+
+CREATE POLICY "Members can read their own memberships" ON public.seller_members FOR SELECT TO authenticated USING ((user_id = ( SELECT auth.uid() AS uid)));
+
+CREATE POLICY "Members can read their own sellers" ON public.sellers FOR SELECT TO authenticated USING ((id = ANY (ARRAY( SELECT m.seller_id
+   FROM public.seller_members m
+  WHERE (m.user_id = ( SELECT auth.uid() AS uid))))));
+
+CREATE POLICY "Members can read their sellers' products" ON public.products FOR SELECT TO authenticated USING ((seller_id = ANY (ARRAY( SELECT m.seller_id
+   FROM public.seller_members m
+  WHERE (m.user_id = ( SELECT auth.uid() AS uid))))));
+
+CREATE POLICY "Whoever can read a product can read its stock movements" ON public.inventory_ledger FOR SELECT TO authenticated USING ((product_id = ANY (ARRAY( SELECT p.id
+   FROM public.products p))));
+
+CREATE POLICY "Whoever can read an order can read its items" ON public.order_items FOR SELECT TO authenticated USING ((order_id = ANY (ARRAY( SELECT o.id
+   FROM public.orders o))));
+
+ALTER TABLE public.inventory_ledger ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.order_groups ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.order_items ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.orders ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.products ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.seller_members ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.sellers ENABLE ROW LEVEL SECURITY;
+
+REVOKE ALL ON FUNCTION payments.answer_known_event(p_known payments.stripe_events, p_event payments.stripe_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.explain_reason(p_reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.lock_order_group(p_order_group_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_order_groups__stay_settled() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_order_items__need_pending_group() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_orders__move_forward() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_orders__need_pending_group() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_settled__start_pending() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.verdict(p_event payments.stripe_events, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) TO service_role;
+
+REVOKE ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) TO service_role;
+
+REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.reconciliation_readiness() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.reconciliation_readiness() TO service_role;
+
+REVOKE ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.security_findings() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.security_findings() TO service_role;
+
+GRANT SELECT ON TABLE public.inventory_ledger TO authenticated;
+GRANT SELECT ON TABLE public.inventory_ledger TO service_role;
+
+GRANT SELECT ON TABLE public.products TO authenticated;
+GRANT SELECT ON TABLE public.products TO service_role;
+
+GRANT INSERT(id) ON TABLE public.products TO service_role;
+
+GRANT INSERT(seller_id) ON TABLE public.products TO service_role;
+
+GRANT INSERT(sku) ON TABLE public.products TO service_role;
+
+GRANT INSERT(name) ON TABLE public.products TO service_role;
+
+GRANT SELECT ON TABLE public.inventory_levels TO authenticated;
+GRANT SELECT ON TABLE public.inventory_levels TO service_role;
+
+GRANT SELECT ON TABLE public.order_groups TO authenticated;
+GRANT SELECT ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(id) ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(buyer_id) ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(currency) ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(total_amount) ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(status) ON TABLE public.order_groups TO service_role;
+
+GRANT SELECT ON TABLE public.order_items TO authenticated;
+GRANT SELECT ON TABLE public.order_items TO service_role;
+
+GRANT INSERT(id) ON TABLE public.order_items TO service_role;
+
+GRANT INSERT(order_id) ON TABLE public.order_items TO service_role;
+
+GRANT INSERT(product_id) ON TABLE public.order_items TO service_role;
+
+GRANT INSERT(quantity) ON TABLE public.order_items TO service_role;
+
+GRANT INSERT(unit_amount) ON TABLE public.order_items TO service_role;
+
+GRANT SELECT ON TABLE public.orders TO authenticated;
+GRANT SELECT ON TABLE public.orders TO service_role;
+
+GRANT INSERT(id) ON TABLE public.orders TO service_role;
+
+GRANT INSERT(order_group_id) ON TABLE public.orders TO service_role;
+
+GRANT INSERT(seller_id) ON TABLE public.orders TO service_role;
+
+GRANT INSERT(status),UPDATE(status) ON TABLE public.orders TO service_role;
+
+GRANT INSERT(total_amount) ON TABLE public.orders TO service_role;
+
+GRANT SELECT ON TABLE public.seller_members TO authenticated;
+GRANT SELECT ON TABLE public.seller_members TO service_role;
+
+GRANT INSERT(seller_id) ON TABLE public.seller_members TO service_role;
+
+GRANT INSERT(user_id) ON TABLE public.seller_members TO service_role;
+
+GRANT SELECT ON TABLE public.sellers TO authenticated;
+GRANT SELECT ON TABLE public.sellers TO service_role;
+
+GRANT INSERT(id) ON TABLE public.sellers TO service_role;
+
+GRANT INSERT(name) ON TABLE public.sellers TO service_role;
