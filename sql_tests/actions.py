@@ -181,9 +181,10 @@ class EditGroupTotal:
         return DONE
 
     def predict(self, model: Model) -> str:
-        if model.is_frozen(self.group_id):
+        group = model.groups[self.group_id]
+        if model.is_frozen(self.group_id) and group.total != self.total:
             return FROZEN
-        model.groups[self.group_id].total = self.total
+        group.total = self.total
         return DONE
 
 
@@ -201,7 +202,7 @@ class EditOrderTotal:
 
     def predict(self, model: Model) -> str:
         order = model.orders[self.order_id]
-        if model.is_frozen(order.group_id):
+        if model.is_frozen(order.group_id) and order.total != self.total:
             return FROZEN
         order.total = self.total
         return DONE

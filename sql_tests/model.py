@@ -92,7 +92,9 @@ class Model:
             self.orders[order["id"]] = Order(group_id, order["total_amount"])
             for item in connection.execute("select * from public.order_items where order_id = %s", [order["id"]]):
                 self.items[item["id"]] = Item(order["id"], item["product_id"], item["quantity"])
-                self.moved.setdefault(item["product_id"], 0)
+                if item["product_id"] not in self.moved:
+                    level = "select on_hand from public.inventory_levels where product_id = %s"
+                    self.moved[item["product_id"]] = _one(connection, level, item["product_id"])["on_hand"]
 
     def orders_of(self, group_id: UUID) -> dict[UUID, Order]:
         return {key: order for key, order in self.orders.items() if order.group_id == group_id}

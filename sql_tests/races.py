@@ -243,10 +243,6 @@ class Arena:
         for action in actions:
             if (group_id := _group_id(action)) and group_id not in model.groups:
                 model.adopt(self.observer, group_id)
-        for product_id in model.moved:
-            model.moved[product_id] = scalar(
-                self.observer, "select on_hand from public.inventory_levels where product_id = %s", product_id
-            )
         return model
 
     def assert_as_if(self, model: Model) -> None:

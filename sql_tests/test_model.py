@@ -1,0 +1,224 @@
+"""Random histories of several order groups at once: the database does what the model foretells, step by step.
+
+`MODEL_EXAMPLES` and `MODEL_STEPS` make it longer; the default takes the same histories on every machine.
+"""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sql_tests.actions import (
+    Action,
+    AddItem,
+    AddOrder,
+    Cancel,
+    ChangeItem,
+    EditGroupTotal,
+    EditTotals,
+    Move,
+    Pay,
+    RemoveItem,
+    Resolve,
+    attempt,
+)
+from sql_tests.model import Model, broken_invariants, fingerprint
+from sql_tests.play import Connection, Database, OrderGroup, Payment, Shop, open_shop
+
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "25"))
+STEPS = int(os.environ.get("MODEL_STEPS", "30"))
+CURRENCIES = {"USD": ("0.05", "19.99"), "JPY": ("1", "1200"), "KWD": ("0.010", "3.250"), "ISK": ("5", "990")}
+QUANTITIES = st.integers(1, 4)
+SPOILT: dict[str, dict[str, Any]] = {
+    "amount": {"amount_minor": 100, "amount": "1.00"},
+    "minor units alone": {"amount_minor": 1},
+    "no amount": {"amount_minor": None, "amount": None},
+    "currency": {"currency": "eur"},
+    "unknown currency": {"currency": "xyz"},
+    "no reference": {"order_group_id": None, "unmatched_reason": "missing_reference"},
+}
+
+
+class Marketplace(RuleBasedStateMachine):
+    """One shop with fresh groups a history; all histories share one database, and none may disturb another."""
+
+    superuser: ClassVar[Connection]
+    owner: ClassVar[Connection]
+    service: ClassVar[Connection]
+
+    groups = Bundle("groups")
+    payments = Bundle("payments")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shop: Shop = open_shop(self.superuser, self.service, products=2)
+        self.model = Model()
+        self.sent_back: set[str] = set()
+
+    def do(self, action: Action) -> str:
+        """Performs and predicts; what is answered as a replay or a resolved case must not have written a row."""
+        before = fingerprint(self.superuser)
+        answer = attempt(self.service if action.actor == "service_role" else self.owner, action)
+        assert answer == action.predict(self.model)
+        if answer in {"replayed", "already_cancelled"} or (answer == "resolved" and isinstance(action, Pay)):
+            assert fingerprint(self.superuser) == before
+        return answer
+
+    # --- groups -----------------------------------------------------------------------------------------------
+
+    @initialize(target=groups)
+    def start_with_two_groups(self) -> Any:
+        return multiple(self.make(("USD", 2, 1, 1)), self.make(("JPY", 1, 2, 2)))
+
+    @rule(
+        target=groups, shape=st.tuples(st.sampled_from(sorted(CURRENCIES)), QUANTITIES, QUANTITIES, st.integers(1, 2))
+    )
+    def create(self, shape: tuple[str, int, int, int]) -> OrderGroup:
+        return self.make(shape)
+
+    def make(self, shape: tuple[str, int, int, int]) -> OrderGroup:
+        currency, first, second, orders = shape
+        small, large = CURRENCIES[currency]
+        group = self.shop.order_group([[(first, small), (second, large)]] * orders, currency=currency)
+        self.model.adopt(self.superuser, group.id)
+        return group
+
+    @rule(group=groups, difference=st.sampled_from([Decimal(1), Decimal(7)]))
+    def edit_totals(self, group: OrderGroup, difference: Decimal) -> None:
+        self.do(EditTotals(group.id, group.order_ids[-1], difference))
+
+    @rule(group=groups, right=st.booleans())
+    def edit_group_total_alone(self, group: OrderGroup, right: bool) -> None:
+        total = sum((order.total for order in self.model.orders_of(group.id).values()), Decimal(0))
+        self.do(EditGroupTotal(group.id, total if right else total + 10))
+
+    @rule(group=groups, quantity=QUANTITIES, place=st.integers(0, 1))
+    def add_item(self, group: OrderGroup, quantity: int, place: int) -> None:
+        self.do(AddItem(group.order_ids[0], self.shop.sellers[0].product_ids[place], quantity))
+
+    @rule(group=groups)
+    def add_order_and_fill_it(self, group: OrderGroup) -> None:
+        order = AddOrder(group.id, self.shop.sellers[1].id)
+        if self.do(order) == "done":
+            self.send(self.right_payment(group))
+            self.do(AddItem(order.order_id, self.shop.sellers[1].product_ids[0]))
+
+    @rule(group=groups, quantity=QUANTITIES, number=st.integers(0, 9))
+    def change_item(self, group: OrderGroup, quantity: int, number: int) -> None:
+        items = sorted(self.model.items_of(group.id))
+        if items:
+            self.do(ChangeItem(items[number % len(items)], quantity))
+
+    @rule(group=groups, number=st.integers(0, 9))
+    def remove_item(self, group: OrderGroup, number: int) -> None:
+        items = sorted(self.model.items_of(group.id))
+        if items:
+            self.do(RemoveItem(items[number % len(items)]))
+
+    @rule(group=groups)
+    def cancel(self, group: OrderGroup) -> None:
+        self.do(Cancel(group.id))
+
+    # --- payments ---------------------------------------------------------------------------------------------
+
+    @rule(target=payments, group=groups)
+    def pay(self, group: OrderGroup) -> Payment:
+        """The right amount of the moment; on a paid group this is a rival's second payment."""
+        return self.send(self.right_payment(group))
+
+    @rule(target=payments, group=groups, fault=st.sampled_from(sorted(SPOILT)))
+    def pay_wrongly(self, group: OrderGroup, fault: str) -> Payment:
+        return self.send(self.right_payment(group).but(**SPOILT[fault]))
+
+    @rule(payment=payments)
+    def replay(self, payment: Payment) -> None:
+        self.send(payment)
+
+    @rule(target=payments, payment=payments)
+    def send_twin(self, payment: Payment) -> Payment:
+        return self.send(payment.twin())
+
+    @rule(target=payments, payment=payments)
+    def send_rival(self, payment: Payment) -> Payment:
+        return self.send(payment.rival())
+
+    @rule(
+        target=payments,
+        payment=payments,
+        group=groups,
+        what=st.sampled_from(["event_id", "payment_intent_id", "checkout_session_id"]),
+    )
+    def reuse_for_a_group(self, payment: Payment, group: OrderGroup, what: str) -> Payment:
+        return self.send(self.right_payment(group).but(**{what: getattr(payment, what)}))
+
+    @rule(payment=payments, resolution=st.sampled_from(["refunded", "fixed_by_hand", "dismissed"]))
+    def resolve(self, payment: Payment, resolution: str) -> None:
+        if payment.event_id in self.model.cases:
+            self.do(Resolve(payment.event_id, resolution))
+
+    def right_payment(self, group: OrderGroup) -> Payment:
+        total = self.model.groups[group.id].total
+        exponent = {"JPY": 0, "KWD": 3}.get(group.currency, 2)
+        return group.payment().but(amount_minor=int(total.scaleb(exponent)), amount=format(total, "f"))
+
+    def send(self, payment: Payment) -> Payment:
+        if self.do(Pay(payment)) == "resolved":
+            self.sent_back.add(str(payment.event_id))
+        return payment
+
+    # --- stock ------------------------------------------------------------------------------------------------
+
+    @rule(place=st.integers(0, 1), quantity=QUANTITIES)
+    def receive(self, place: int, quantity: int) -> None:
+        self.do(Move(self.shop.sellers[place].product_ids[0], quantity))
+
+    @rule(place=st.integers(0, 1), quantity=st.sampled_from([-3, -1, 2]))
+    def adjust(self, place: int, quantity: int) -> None:
+        self.do(Move(self.shop.sellers[place].product_ids[0], quantity, "adjustment"))
+
+    # --- after each step --------------------------------------------------------------------------------------
+
+    @invariant()
+    def database_is_as_the_model_says(self) -> None:
+        assert self.model.observe(self.superuser) == self.model.world()
+
+    @invariant()
+    def nothing_is_broken(self) -> None:
+        assert broken_invariants(self.superuser) == []
+
+    @invariant()
+    def no_event_is_lost(self) -> None:
+        """Each event that was sent was processed, or is kept for a person, or belongs to money that was sent back."""
+        kept = self.model.events.keys() | self.model.cases.keys() | self.sent_back
+        assert self.model.tried <= kept
+
+
+def test_histories_of_many_order_groups_follow_the_model(db: Database) -> None:
+    with db.connect() as superuser, db.connect("postgres") as owner, db.act_as("service_role") as service:
+        Marketplace.superuser, Marketplace.owner, Marketplace.service = superuser, owner, service
+
+        run_state_machine_as_test(
+            Marketplace,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                derandomize=True,
+                database=None,
+                deadline=None,
+                phases=[Phase.generate, Phase.shrink],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
