@@ -9,7 +9,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check stack lock clean
+.PHONY: help setup demo test check stack fuzz lock clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    static checks, the database's and the relay's tests"
 	@echo "make check   the static checks alone"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
+	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"
 
@@ -38,6 +39,10 @@ check: setup
 
 test: check
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+# A seed that a report names repeats its run: make fuzz FUZZ_ARGS='--seed 1'.
+fuzz: setup
+	@$(PY) -m fuzz $(if $(FULL),--full) $(FUZZ_ARGS)
 
 lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)

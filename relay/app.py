@@ -1,5 +1,6 @@
 """The application: routes, and what lives as long as the process."""
 
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -53,7 +54,8 @@ async def _expect(request: web.Request) -> None:
     """Ask for the body where the sender waits for that; any other expectation is ignored (RFC 9110, 10.1.1),
     because aiohttp's 417 would not be an answer of the webhook's shape."""
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        with contextlib.suppress(ConnectionError):  # hung up; what is left of the body will tell
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # The writer must not take these bytes for the beginning of the answer.
         request.writer.output_size = 0
 

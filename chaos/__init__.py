@@ -1,0 +1,1 @@
+"""Many deliveries while everything behind and around the relay fails. See `python -m chaos --help`."""
