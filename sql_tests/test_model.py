@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 
 from sql_tests.actions import (
+    DONE,
     Action,
     AddItem,
     AddOrder,
@@ -38,10 +39,12 @@ from sql_tests.actions import (
 from sql_tests.model import Model, broken_invariants, fingerprint
 from sql_tests.play import Connection, Database, OrderGroup, Payment, Shop, open_shop
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 STEPS = int(os.environ.get("MODEL_STEPS", "30"))
 CURRENCIES = {"USD": ("0.05", "19.99"), "JPY": ("1", "1200"), "KWD": ("0.010", "3.250"), "ISK": ("5", "990")}
 QUANTITIES = st.integers(1, 4)
+SHAPES = st.tuples(st.sampled_from(sorted(CURRENCIES)), QUANTITIES, QUANTITIES, st.integers(1, 2))
+MOST_ORDERS = 4
 SPOILT: dict[str, dict[str, Any]] = {
     "amount": {"amount_minor": 100, "amount": "1.00"},
     "minor units alone": {"amount_minor": 1},
@@ -83,9 +86,7 @@ class Marketplace(RuleBasedStateMachine):
     def start_with_two_groups(self) -> Any:
         return multiple(self.make(("USD", 2, 1, 1)), self.make(("JPY", 1, 2, 2)))
 
-    @rule(
-        target=groups, shape=st.tuples(st.sampled_from(sorted(CURRENCIES)), QUANTITIES, QUANTITIES, st.integers(1, 2))
-    )
+    @rule(target=groups, shape=SHAPES)
     def create(self, shape: tuple[str, int, int, int]) -> OrderGroup:
         return self.make(shape)
 
@@ -109,11 +110,12 @@ class Marketplace(RuleBasedStateMachine):
     def add_item(self, group: OrderGroup, quantity: int, place: int) -> None:
         self.do(AddItem(group.order_ids[0], self.shop.sellers[0].product_ids[place], quantity))
 
-    @rule(group=groups)
-    def add_order_and_fill_it(self, group: OrderGroup) -> None:
+    @rule(group=groups, paid_between=st.booleans())
+    def add_order_and_fill_it(self, group: OrderGroup, paid_between: bool) -> None:
         order = AddOrder(group.id, self.shop.sellers[1].id)
-        if self.do(order) == "done":
-            self.send(self.right_payment(group))
+        if len(self.model.orders_of(group.id)) < MOST_ORDERS and self.do(order) == DONE:
+            if paid_between:
+                self.send(self.right_payment(group))
             self.do(AddItem(order.order_id, self.shop.sellers[1].product_ids[0]))
 
     @rule(group=groups, quantity=QUANTITIES, number=st.integers(0, 9))
@@ -138,6 +140,30 @@ class Marketplace(RuleBasedStateMachine):
     def pay(self, group: OrderGroup) -> Payment:
         """The right amount of the moment; on a paid group this is a rival's second payment."""
         return self.send(self.right_payment(group))
+
+    @rule(target=payments, shape=SHAPES, twin=st.booleans())
+    def buy_at_once(self, shape: tuple[str, int, int, int], twin: bool) -> Payment:
+        payment = self.send(self.right_payment(self.make(shape)))
+        return self.send(payment.twin()) if twin else payment
+
+    @rule(target=payments, group=groups)
+    def set_right_and_pay(self, group: OrderGroup) -> Payment:
+        self.edit_group_total_alone(group, right=True)
+        return self.send(self.right_payment(group))
+
+    @rule(target=payments, shape=SHAPES, fault=st.sampled_from(sorted(SPOILT)), replayed=st.booleans())
+    def buy_wrongly(self, shape: tuple[str, int, int, int], fault: str, replayed: bool) -> Payment:
+        payment = self.send(self.right_payment(self.make(shape)).but(**SPOILT[fault]))
+        return self.send(payment) if replayed else payment
+
+    @rule(target=payments, shape=SHAPES)
+    def buy_with_a_wrong_total_that_is_corrected(self, shape: tuple[str, int, int, int]) -> Payment:
+        group = self.make(shape)
+        payment = self.right_payment(group)
+        self.edit_group_total_alone(group, right=False)
+        self.send(payment)
+        self.edit_group_total_alone(group, right=True)
+        return payment
 
     @rule(target=payments, group=groups, fault=st.sampled_from(sorted(SPOILT)))
     def pay_wrongly(self, group: OrderGroup, fault: str) -> Payment:

@@ -1,0 +1,283 @@
+"""The plans stay right when the tables are big: neither a payment nor a read of a buyer or a seller scans one.
+
+`VOLUME=full` fills 100,000 order groups, 1,000,000 events and as many ledger rows; the default is a tenth of that, big
+enough for the planner to make the same choices.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from sql_tests.actions import Action, Actor, AddItem, Cancel, Move, Pay
+from sql_tests.model import INVARIANTS, Model, broken_invariants
+from sql_tests.play import Connection, Database, Payment, Shop, open_shop, scalar
+
+GROUPS = 100_000 if os.environ.get("VOLUME") == "full" else 10_000
+FILL = Path(__file__).with_name("volume.sql").read_text().replace(":groups", str(GROUPS))
+# A few hundred currencies, and the sellers whom one person belongs to, may be read whole.
+BIG_TABLES = {
+    "order_groups",
+    "orders",
+    "order_items",
+    "inventory_ledger",
+    "products",
+    "stripe_events",
+    "exceptions",
+}
+Plan = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def big(module_db: Database) -> Iterator[Connection]:
+    """The superuser's session in the filled database."""
+    with module_db.connect() as superuser:
+        superuser.execute(FILL.encode())
+        superuser.execute("vacuum analyze")
+        yield superuser
+
+
+@pytest.fixture(scope="module")
+def shop(module_db: Database, big: Connection) -> Iterator[Shop]:
+    with module_db.act_as("service_role") as service:
+        yield open_shop(big, service)
+
+
+def old_payment(number: int) -> Payment:
+    """The event that paid one of the groups of the filled database."""
+    made = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
+    return Payment(
+        order_group_id=key(f"group{number}"),
+        amount_minor=2000,
+        amount="20",
+        event_id=f"evt_{number}_0",
+        event_created=made,
+        checkout_session_id=f"cs_{number}",
+        payment_intent_id=f"pi_{number}",
+    )
+
+
+def key(name: str) -> UUID:
+    return UUID(md5(name.encode(), usedforsecurity=False).hexdigest())
+
+
+# --- the size is what it says -----------------------------------------------------------------------------------------
+
+
+def test_filled_database_is_big_and_breaks_no_invariant(big: Connection) -> None:
+    assert scalar(big, "select count(*) from public.order_groups") >= GROUPS
+    assert scalar(big, "select count(*) from payments.stripe_events") >= 10 * GROUPS
+    assert scalar(big, "select count(*) from public.inventory_ledger") >= 10 * GROUPS
+    assert broken_invariants(big) == []
+
+
+def test_invariants_are_checked_by_joins_and_not_row_by_row(big: Connection) -> None:
+    row = big.execute(b"explain (format json)\n" + INVARIANTS.read_bytes()).fetchone()
+    assert row is not None
+
+    nodes = list(walk(row["QUERY PLAN"][0]["Plan"]))
+
+    assert len(nodes) > len(BIG_TABLES)
+    assert not [node for node in nodes if node.get("Parent Relationship") == "SubPlan"]
+
+
+# --- the functions ----------------------------------------------------------------------------------------------------
+
+# What is called -> the answer that it must give; each makes what it needs before its statements are watched.
+CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
+    "a new event": (lambda shop: Pay(shop.order_group().payment()), "applied"),
+    "a replay": (lambda _: Pay(old_payment(77)), "replayed"),
+    "a twin": (lambda _: Pay(old_payment(78).twin()), "already_paid"),
+    "a wrong amount": (
+        lambda shop: Pay(shop.order_group().payment().but(amount_minor=1, amount="0.01")),
+        "rejected amount_mismatch",
+    ),
+    "a second payment": (lambda _: Pay(old_payment(79).rival()), "rejected duplicate_payment"),
+    "a payment that paid another group": (
+        lambda shop: Pay(shop.order_group().payment().but(payment_intent_id="pi_80")),
+        "rejected payment_already_used",
+    ),
+    "an event that is known otherwise": (
+        lambda _: Pay(old_payment(81).but(currency="eur")),
+        "rejected event_collision",
+    ),
+    "a group that does not exist": (
+        lambda _: Pay(old_payment(82).twin().but(order_group_id=key("nobody"))),
+        "rejected order_group_not_found",
+    ),
+    "an event that names no group": (
+        lambda _: Pay(old_payment(83).twin().but(order_group_id=None, unmatched_reason="missing_reference")),
+        "unmatched missing_reference",
+    ),
+    "a known exception": (
+        lambda _: Pay(old_payment(84).but(event_id="evt_x1", order_group_id=key("nobody1"))),
+        "rejected order_group_not_found",
+    ),
+    "a cancellation": (lambda shop: Cancel(shop.order_group().id), "cancelled"),
+    "an added item": (
+        lambda shop: AddItem(shop.order_group().order_ids[0], shop.sellers[0].product_ids[0]),
+        "done",
+    ),
+    "a receipt": (lambda shop: Move(shop.sellers[0].product_ids[0], 5), "done"),
+    "an explanation": (lambda _: Explain(key("group85")), "done"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute("select public.explain_order_group(%s)", [self.group_id])
+        return "done"
+
+    def predict(self, model: Model) -> str:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("call", CALLS)
+def test_function_reaches_rows_of_big_tables_through_indexes_alone(
+    module_db: Database, big: Connection, shop: Shop, call: str, plan_cache_mode: str
+) -> None:
+    make, expected = CALLS[call]
+    action = make(shop)
+
+    with module_db.connect() as session, watched(session) as plans:
+        session.execute(f"set plan_cache_mode = {plan_cache_mode}".encode())
+        session.execute("set role service_role")
+        before = sequential_scans(big)
+        answer = action.perform(session)
+        session.execute("reset role")
+        session.execute("select pg_stat_force_next_flush()")
+        session.execute("select")  # the statistics are sent when the next statement ends
+        after = sequential_scans(big)
+
+    assert answer == expected
+    assert touched(plans) & BIG_TABLES, "nothing was seen"
+    assert scanned(plans) == set()
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("index", "table"),
+    [
+        ("public.orders_order_group_id_idx", "orders"),
+        ("public.order_items_order_id_idx", "order_items"),
+        ("payments.exceptions_order_group_id_idx", "exceptions"),
+        ("payments.stripe_events_applied_payment_intent_id_key", "stripe_events"),
+        ("payments.stripe_events_applied_checkout_session_id_key", "stripe_events"),
+    ],
+)
+def test_missing_index_would_be_noticed(
+    module_db: Database, big: Connection, shop: Shop, index: str, table: str
+) -> None:
+    action = Pay(shop.order_group().payment())
+    assert scalar(big, "select to_regclass(%s) is not null", index)
+
+    with module_db.connect() as session, session.transaction(force_rollback=True), watched(session) as plans:
+        session.execute(f"drop index {index}".encode())
+        session.execute("set local role service_role")
+        action.perform(session)
+
+    assert scanned(plans) == {table}
+
+
+# --- reads under row-level security -----------------------------------------------------------------------------------
+
+READS = {
+    "buyer": ["order_groups", "orders", "order_items"],
+    "seller": ["products", "orders", "order_items", "inventory_ledger", "inventory_levels"],
+}
+
+
+@pytest.mark.parametrize(
+    ("person", "relation"), [(person, relation) for person, relations in READS.items() for relation in relations]
+)
+def test_person_reads_their_own_rows_through_indexes_alone(
+    module_db: Database, big: Connection, person: str, relation: str
+) -> None:
+    user_id = key("user12" if person == "buyer" else "member12")
+    whole = scalar(big, f"select count(*) from public.{relation}")
+
+    with module_db.act_as("authenticated", user_id=user_id) as reader:
+        plan = reader.execute(f"explain (analyze, format json) select * from public.{relation}".encode()).fetchone()
+    assert plan is not None
+    top = plan["QUERY PLAN"][0]["Plan"]
+
+    assert 0 < top["Actual Rows"] <= whole / 100
+    assert touched([top]) & BIG_TABLES
+    assert scanned([top]) == set()
+
+
+# --- looking at plans -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watched(session: Connection) -> Iterator[list[Plan]]:
+    """Collects the plan of every statement of the session, those inside functions and of foreign keys included."""
+    plans: list[Plan] = []
+
+    def keep(notice: psycopg.errors.Diagnostic) -> None:
+        words = notice.message_primary or ""
+        if "plan:" in words:
+            plans.append(json.loads(words[words.index("{") :])["Plan"])
+
+    session.execute("load 'auto_explain'")
+    for name, value in {
+        "auto_explain.log_min_duration": "0",
+        "auto_explain.log_nested_statements": "on",
+        "auto_explain.log_format": "json",
+        "auto_explain.log_level": "notice",
+    }.items():
+        session.execute("select set_config(%s, %s, false)", [name, value])
+    session.add_notice_handler(keep)
+    yield plans
+
+
+def walk(plan: Plan) -> Iterator[Plan]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from walk(child)
+
+
+def touched(plans: Iterable[Plan]) -> set[str]:
+    return {node["Relation Name"] for plan in plans for node in walk(plan) if "Relation Name" in node}
+
+
+def scanned(plans: Iterable[Plan]) -> set[str]:
+    """The big tables that a plan reads from end to end: sequentially, or along an index without a condition on it."""
+    return {
+        node["Relation Name"]
+        for plan in plans
+        for node in walk(plan)
+        if node.get("Relation Name") in BIG_TABLES
+        and (
+            node["Node Type"] == "Seq Scan"
+            or (node["Node Type"] in {"Index Scan", "Index Only Scan"} and "Index Cond" not in node)
+            or any(child["Node Type"] == "Bitmap Index Scan" and "Index Cond" not in child for child in walk(node))
+        )
+    }
+
+
+def sequential_scans(superuser: Connection) -> dict[str, int]:
+    """How often each big table was read from end to end, by anybody; our own sessions' counts are sent first."""
+    superuser.execute("select pg_stat_force_next_flush()")
+    superuser.execute("select")  # they are sent when a statement ends
+    superuser.execute("select pg_stat_clear_snapshot()")
+    rows = superuser.execute(
+        "select relname, seq_scan from pg_stat_user_tables where relname = any(%s)", [sorted(BIG_TABLES)]
+    )
+    return {row["relname"]: row["seq_scan"] for row in rows}
