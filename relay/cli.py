@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from relay import __version__, check, serve
+from relay import __version__, check, exceptions, explain, serve
 from relay.config import SettingsError
 
-COMMANDS = (serve, check)
+COMMANDS = (serve, check, exceptions, explain)
 EPILOG = """\
 examples:
   relay serve                 # settings come from the environment, see .env.example

@@ -102,6 +102,14 @@ class NoVerdict(RelayError):
         self.retryable = retryable
 
 
+class Declined(RelayError):
+    """The database understood an operator's request and said no; the message is its function's own sentence."""
+
+
+# What an operator's request may be declined with: a wrong argument, no such row, a state that does not allow it, a
+# constraint. https://www.postgresql.org/docs/17/errcodes-appendix.html
+DECLINING: Final = frozenset({"22023", "22P02", "P0002", "55000", "23503", "23505", "23514"})
+
 # SQLSTATE or its class, longest prefix first: https://www.postgresql.org/docs/17/errcodes-appendix.html
 _SQLSTATES: Final = (
     ("57014", Reason.TIMEOUT),  # statement_timeout cancelled it

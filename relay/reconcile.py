@@ -8,25 +8,32 @@ names.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final, Literal
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 from postgrest.exceptions import APIError
+from postgrest.types import ReturnMethod
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from relay import errors
 from relay.checkout import Payment
 from relay.config import Settings
-from relay.errors import NoVerdict
+from relay.errors import Declined, NoVerdict, RelayError
 from relay.metrics import Metrics
 from relay.outcomes import Reason, Verdict, read_verdict
 
 FUNCTION: Final = "reconcile_order_group_payment"
+Source = Literal["webhook", "sweep", "replay"]
+Row = dict[str, Any]
+Condition = tuple[str, str, str]
+"""Column, operator and value in PostgREST's words: ("status", "eq", "paid")."""
+# The Data API may cap the rows of an answer (Supabase: 1,000 by default), so a page is never taken for the last one.
+PAGE_ROWS: Final = 500
 # Calls at once, and deliveries that may wait for one of them. A Data API that hangs holds 64 calls for
 # RELAY_RPC_TIMEOUT; what comes beyond the queue is answered 500 at once, and Stripe sends it again.
 # PostgREST's own pool is smaller (10 by default), so more calls at once would only wait there.
@@ -66,11 +73,13 @@ class DataApi:
         self._waiting = 0
         metrics.rpcs_waiting.set_function(lambda: self._waiting)
 
-    async def reconcile(self, payment: Payment, *, unmatched_reason: Reason | None = None) -> Verdict:
+    async def reconcile(
+        self, payment: Payment, *, unmatched_reason: Reason | None = None, source: Source = "webhook"
+    ) -> Verdict:
         """Have the database decide about a payment. Raises NoVerdict."""
         started = time.perf_counter()
         try:
-            data = await self._within_bounds(FUNCTION, _parameters(payment, unmatched_reason))
+            data = await self._within_bounds(FUNCTION, _parameters(payment, unmatched_reason, source))
         finally:
             self._metrics.rpc_seconds.observe(time.perf_counter() - started)
         verdict = read_verdict(
@@ -89,6 +98,47 @@ class DataApi:
         try:
             async with asyncio.timeout(seconds):
                 return await self._call("reconciliation_readiness", {})
+        except TimeoutError:
+            raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
+
+    async def call(self, function: str, parameters: Mapping[str, object]) -> object:
+        """Call a function for an operator. Raises NoVerdict, or Declined with the function's own words."""
+        return await self._ask(self._client.rpc(function, dict(parameters)))
+
+    async def rows(
+        self, source: str, columns: str, *conditions: Condition, parameters: Mapping[str, object] | None = None
+    ) -> list[Row]:
+        """All rows of a table, or of a function where `parameters` are given, that meet the conditions, by their `id`.
+
+        Raises NoVerdict or Declined.
+        """
+        found: list[Row] = []
+        while True:
+            request: Any
+            if parameters is None:
+                request = self._client.table(source).select(columns)
+            else:
+                request = self._client.rpc(source, dict(parameters)).select(columns)
+            for column, operator, value in conditions:
+                request = request.filter(column, operator, value)
+            if found:
+                request = request.gt("id", found[-1]["id"])
+            page = await self._ask(request.order("id").limit(PAGE_ROWS))
+            if not isinstance(page, list) or not all(isinstance(row, dict) and "id" in row for row in page):
+                raise NoVerdict(Reason.CONTRACT_VIOLATION, f"rows of unexpected shape ({type(page).__name__})")
+            if not page:
+                return found
+            found += page
+
+    async def insert(self, table: str, row: Mapping[str, object]) -> None:
+        """Insert a row. Raises NoVerdict or Declined."""
+        await self._ask(self._client.table(table).insert(dict(row), returning=ReturnMethod.minimal))
+
+    async def _ask(self, request: Any) -> object:
+        """Send an operator's request once, within the time of a call."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await _execute(request, may_decline=True)
         except TimeoutError:
             raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
 
@@ -129,17 +179,26 @@ class DataApi:
         return await self._attempt(function, parameters)
 
     async def _attempt(self, function: str, parameters: dict[str, object]) -> object:
-        try:
-            return (await self._client.rpc(function, parameters).execute()).data
-        except APIError as error:
+        return await _execute(self._client.rpc(function, parameters))
+
+
+async def _execute(request: Any, *, may_decline: bool = False) -> object:
+    """The data of the answer. Raises NoVerdict, or Declined where the caller can do something with it."""
+    failure: RelayError
+    try:
+        return (await request.execute()).data
+    except APIError as error:
+        if may_decline and error.code in errors.DECLINING:
+            failure = Declined(error.message or error.code)
+        else:
             failure = errors.from_answer(error.code, _status.get(0))
-        except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
-            failure = errors.from_exception(error)
-        # Not chained: the causes quote payloads and addresses.
-        raise failure
+    except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
+        failure = errors.from_exception(error)
+    # Not chained: the causes quote payloads and addresses.
+    raise failure
 
 
-def _parameters(payment: Payment, unmatched_reason: Reason | None) -> dict[str, object]:
+def _parameters(payment: Payment, unmatched_reason: Reason | None, source: Source) -> dict[str, object]:
     return {
         "p_order_group_id": payment.order_group_id,
         "p_stripe_event_id": payment.event_id,
@@ -152,26 +211,30 @@ def _parameters(payment: Payment, unmatched_reason: Reason | None) -> dict[str, 
         "p_amount": payment.amount,
         "p_currency": payment.currency,
         "p_session_metadata": payment.metadata,
-        "p_source": "webhook",
+        "p_source": source,
         "p_unmatched_reason": unmatched_reason,
     }
 
 
 @asynccontextmanager
-async def connect(settings: Settings, metrics: Metrics) -> AsyncIterator[DataApi]:
-    """A client of the Data API of its own: never signed in as a user, which would put RLS in its way."""
+async def connect(settings: Settings, metrics: Metrics, *, seconds: float | None = None) -> AsyncIterator[DataApi]:
+    """A client of the Data API of its own: never signed in as a user, which would put RLS in its way.
+
+    `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT.
+    """
+    rpc_timeout = seconds or settings.rpc_timeout
     tls = httpx.create_ssl_context()
     session = aiohttp.ClientSession(
         # One connection for each call, and one for readiness.
         connector=aiohttp.TCPConnector(limit=MAX_CALLS + 1, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
-    client_seconds = settings.rpc_timeout + _CLIENT_GRACE_SECONDS
+    client_seconds = rpc_timeout + _CLIENT_GRACE_SECONDS
     async with httpx.AsyncClient(
         transport=_StatusTransport(verify=tls, client=session),
         follow_redirects=False,
         trust_env=False,
-        timeout=httpx.Timeout(client_seconds, connect=min(CONNECT_SECONDS, settings.rpc_timeout)),
+        timeout=httpx.Timeout(client_seconds, connect=min(CONNECT_SECONDS, rpc_timeout)),
     ) as http:
         client = await acreate_client(
             settings.supabase_url,
@@ -183,4 +246,4 @@ async def connect(settings: Settings, metrics: Metrics) -> AsyncIterator[DataApi
                 postgrest_client_retry=False,
             ),
         )
-        yield DataApi(client, rpc_timeout=settings.rpc_timeout, metrics=metrics)
+        yield DataApi(client, rpc_timeout=rpc_timeout, metrics=metrics)
