@@ -36,17 +36,25 @@ HANDLER_ARGS: Final[dict[str, Any]] = {
 class Connection(RequestHandler):
     """One connection with a deadline for each request's head."""
 
-    __slots__ = ("_expected_after", "_refuse")
+    __slots__ = ("_deadline", "_expected_after", "_refuse")
 
     def __init__(self, manager: web.Server, refuse: Refusal, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._refuse = refuse
         self._expected_after = -1
+        self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Expect a head."""
         super().connection_made(transport)
         self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of the timer. It would keep this object for HEAD_SECONDS: gigabytes, where somebody connects and
+        hangs up as fast as they can."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse; if no whole head has come out of it, expect the rest."""
@@ -76,7 +84,9 @@ class Connection(RequestHandler):
         """Start the timer, once for each head: a dripping sender must not start one with each drop."""
         if self._expected_after != self._request_count:
             self._expected_after = self._request_count
-            self._loop.call_later(HEAD_SECONDS, self._cut_unless_beyond, self._request_count)
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._deadline = self._loop.call_later(HEAD_SECONDS, self._cut_unless_beyond, self._request_count)
 
     def _cut_unless_beyond(self, request_count: int) -> None:
         """Close if the head that was expected then has still not arrived."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import resource
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from aiohttp.http_writer import StreamWriter
 
 from fuzz.relay_process import RelayProcess, relay_serve
 from fuzz.wire import Wire, connected
+from relay import connections
 from relay.webhook import PATH
 from tests.data_api import DataApi
 from tests.stage import Relay, environ
@@ -49,6 +51,33 @@ async def test_a_sender_who_hangs_up_before_the_100_continue_is_not_logged_as_a_
     assert json.loads(answer.body)["reason"] == "invalid_signature"
     assert [record.message for record in caplog.records] == []
     assert data_api.calls == []
+
+
+async def test_nothing_is_kept_of_a_connection_that_has_ended(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = 0
+    all_lost = asyncio.Event()
+    connection_lost = connections.Connection.connection_lost
+
+    def count(self: connections.Connection, exc: BaseException | None) -> None:
+        nonlocal lost
+        connection_lost(self, exc)
+        lost += 1
+        if lost == 50:
+            all_lost.set()
+
+    monkeypatch.setattr(connections.Connection, "connection_lost", count)
+    for _ in range(50):
+        async with connected(int(relay.url.rsplit(":", 1)[1])) as wire:
+            wire.send(HEALTH)
+            assert await wire.answer() is not None
+            wire.send(b"P")
+            await wire.flush()
+    await all_lost.wait()
+
+    gc.collect()
+
+    # The task of the one that was lost last may just be ending.
+    assert len([each for each in gc.get_objects() if type(each) is connections.Connection]) <= 1
 
 
 @pytest.fixture
