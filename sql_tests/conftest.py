@@ -1,7 +1,8 @@
 """One server a worker, one migrated template a regime, one clone a test.
 
 `SQL_TESTS_DATABASE_URL` names the superuser's URL of another server instead (for instance that of `supabase start`);
-databases are then made there, and its login roles must share the URL's password.
+databases are then made there, and its login roles must share the URL's password. `SQL_TESTS_PROJECT_DIR` names the
+directory whose `supabase/migrations` are pushed instead of the repository's: `mutation.py` spoils them there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -35,6 +37,7 @@ def server() -> Iterator[Database]:
 def template(server: Database) -> Iterator[Callable[[platform.Regime], Database]]:
     """Migrated templates by regime, each made when first asked for."""
     templates: dict[platform.Regime, Database] = {}
+    project_dir = Path(os.environ.get("SQL_TESTS_PROJECT_DIR", supabase_cli.REPOSITORY))
     janitors = ExitStack()
 
     def of(regime: platform.Regime) -> Database:
@@ -47,7 +50,7 @@ def template(server: Database) -> Iterator[Callable[[platform.Regime], Database]
             platform.install(database.dsn(SUPERUSER), regime=regime, password=server.password)
             with server.connect() as connection:
                 connection.execute(f'alter database "{name}" owner to postgres')
-            supabase_cli.db_push(database.url("postgres"))
+            supabase_cli.db_push(database.url("postgres"), project_dir=project_dir)
             with server.connect() as connection:
                 connection.execute(f'alter database "{name}" is_template true')
             templates[regime] = database

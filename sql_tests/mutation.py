@@ -1,0 +1,156 @@
+"""Sows each mutant into a copy of the migrations and shows which test kills it: `python -m sql_tests.mutation`.
+
+    python -m sql_tests.mutation                 all of them
+    python -m sql_tests.mutation ID ...          these alone
+    python -m sql_tests.mutation --report FILE   the table as Markdown too
+
+Exit status 1 where a mutant survives without an argument, or does not stand in the migrations as the list says.
+"""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+from local_stack.postgres import Postgres
+from local_stack.supabase_cli import REPOSITORY
+from sql_tests.mutants import MUTANTS, Mutant, migration
+
+HERE = Path(__file__).parent
+# A difference of text kills nothing: what shall kill is behaviour, or the matrix of privileges.
+NOT_THE_SUITE = ("test_schema.py", "test_versions.py", "test_mutants.py")
+PATIENCE = 900.0  # seconds for the whole suite on a busy machine; a mutant that takes longer counts as killed by that
+
+Fate = Literal["killed", "survived", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a mutant, by which test, after how many seconds."""
+
+    mutant: Mutant
+    fate: Fate
+    by: str
+    seconds: float
+
+    @property
+    def is_fault(self) -> bool:
+        return self.fate == "broken" or (self.fate == "survived" and not self.mutant.argument)
+
+    def __str__(self) -> str:
+        if self.fate == "killed":
+            return self.by
+        if self.fate == "survived":
+            return f"survives: {self.mutant.argument}" if self.mutant.argument else "SURVIVED"
+        return f"BROKEN: {self.by}"
+
+
+def try_mutant(mutant: Mutant, server_url: str) -> Result:
+    """Push the spoilt migrations on that server, run the suite until a test fails; the likely killers come first."""
+    started = monotonic()
+    with spoilt_project(mutant) as project, tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
+        answer = Path(scratch) / "answer.json"
+        environment = os.environ | {
+            "SQL_TESTS_PROJECT_DIR": str(project),
+            "SQL_TESTS_DATABASE_URL": server_url,
+            "MUTATION_ANSWER": str(answer),
+            "MUTATION_FIRST": json.dumps(mutant.killed_by),
+        }
+        suite = [str(path) for path in sorted(HERE.glob("test_*.py")) if path.name not in NOT_THE_SUITE]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider"]
+        command += ["-p", "sql_tests.first_failure", *suite]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=REPOSITORY,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Result(mutant, "killed", f"no end within {PATIENCE:.0f} s", monotonic() - started)
+        fate: Fate = "broken"
+        by = f"pytest ended with {done.returncode}: {done.stdout[-800:]}{done.stderr[-800:]}"
+        if answer.exists():
+            found = json.loads(answer.read_text())
+            fate, by = ("broken", found["push"]) if found["push"] else ("killed", found["test"])
+        elif done.returncode == 0:
+            fate, by = "survived", ""
+    return Result(mutant, fate, by, monotonic() - started)
+
+
+@contextmanager
+def spoilt_project(mutant: Mutant) -> Iterator[Path]:
+    """A directory with a copy of `supabase/` in which the mutant stands."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
+        project = Path(directory)
+        shutil.copytree(REPOSITORY / "supabase", project / "supabase", ignore=shutil.ignore_patterns(".temp"))
+        path = project / "supabase" / "migrations" / migration(mutant.file).name
+        path.write_text(mutant.spoil(path.read_text()))
+        yield project
+
+
+def try_all(mutants: Iterable[Mutant], *, workers: int) -> Iterator[Result]:
+    """The fate of each, as it is known; one server serves all."""
+    with Postgres(max_connections=400) as postgres, ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(try_mutant, mutant, postgres.dsn()) for mutant in mutants]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def table(results: Iterable[Result]) -> str:
+    """The results as a table of Markdown, in the order of the list."""
+    place = {mutant.id: number for number, mutant in enumerate(MUTANTS)}
+    lines = ["| mutant | what is broken | killed by |", "| --- | --- | --- |"]
+    for result in sorted(results, key=lambda result: place[result.mutant.id]):
+        cells = (f"`{result.mutant.id}`", result.mutant.breaks, str(result))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Try the mutants that are asked for, two at a time unless told otherwise."""
+    parser = argparse.ArgumentParser(description="Show which test kills each mutant of the migrations.")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="mutants to try; all where none is named")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many at once; default: the cores")
+    parser.add_argument("--report", type=Path, help="write the table to this file too")
+    options = parser.parse_args()
+    if unknown := set(options.ids) - {mutant.id for mutant in MUTANTS}:
+        parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
+    chosen = [mutant for mutant in MUTANTS if not options.ids or mutant.id in options.ids]
+
+    started = monotonic()
+    results = []
+    for result in try_all(chosen, workers=options.workers):
+        results.append(result)
+        print(f"[{len(results)}/{len(chosen)}] {result.mutant.id}: {result} ({result.seconds:.0f} s)", flush=True)
+    faults = [result for result in results if result.is_fault]
+    argued = sum(result.fate == "survived" and not result.is_fault for result in results)
+    summary = (
+        f"{len(results)} mutants: {len(results) - argued - len(faults)} killed, {argued} argued, {len(faults)} at fault"
+    )
+    text = table(results)
+    print(f"\n{text}\n\n{summary}, in {monotonic() - started:.0f} s")
+    if options.report:
+        options.report.write_text(f"# Mutants\n\nWritten by `make mutants`. {summary}.\n\n{text}\n")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
