@@ -38,12 +38,14 @@ def cli_path() -> Path:
     raise PartMissingError(MISSING)
 
 
-def db_push(dsn: str, *, project_dir: Path = REPOSITORY) -> str:
+def db_push(dsn: str, *, project_dir: Path = REPOSITORY, include_all: bool = False) -> str:
     """Apply `supabase/migrations` with `supabase db push`; returns the CLI's output.
 
-    `dsn` should log in as `postgres`, as on a hosted project. Raises StackError with the output on failure.
+    `dsn` should log in as `postgres`, as on a hosted project. `include_all` also applies what is older than the last
+    version that was applied. Raises StackError with the output on failure.
     """
-    done = _run(["db", "push", "--yes", "--skip-vault", f"--remote={dsn}"], project_dir)
+    options = ["--yes", "--skip-vault", *(["--include-all"] if include_all else []), f"--remote={dsn}"]
+    done = _run(["db", "push", *options], project_dir)
     return done.stderr + done.stdout  # progress goes to stderr
 
 
