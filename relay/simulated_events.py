@@ -1,0 +1,80 @@
+"""Checkout events as Stripe builds and signs them, for a simulation: no Stripe, no buyer. Pure but for random ids."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final
+
+from stripe import WebhookSignature
+
+Event = dict[str, Any]
+COMPLETED: Final = "checkout.session.completed"
+SUCCEEDED: Final = "checkout.session.async_payment_succeeded"
+# The API version only says how Stripe would have shaped the session; the relay reads any.
+_API_VERSION: Final = "2026-10-28.endive"
+_SESSION_SECONDS: Final = 60
+
+
+def new_id(prefix: str) -> str:
+    """An id that says where it comes from: Stripe's own never hold `sim`."""
+    return f"{prefix}_sim_{secrets.token_hex(12)}"
+
+
+def session(*, reference: str | None, amount_minor: int, currency: str, now: int, **changes: Any) -> Event:
+    """A paid Checkout Session that names an order group; keyword arguments change it."""
+    return {
+        "id": new_id("cs_test"),
+        "object": "checkout.session",
+        "amount_subtotal": amount_minor,
+        "amount_total": amount_minor,
+        "client_reference_id": None,
+        "created": now - _SESSION_SECONDS,
+        "currency": currency.lower(),
+        "livemode": False,
+        "metadata": {"simulation": "relay simulate"} | ({"order_group_id": reference} if reference else {}),
+        "mode": "payment",
+        "payment_intent": new_id("pi"),
+        "payment_status": "paid",
+        "status": "complete",
+        **changes,
+    }
+
+
+def event(about: Event, *, now: int, kind: str = COMPLETED) -> Event:
+    """An event about a session."""
+    return {
+        "id": new_id("evt"),
+        "object": "event",
+        "api_version": _API_VERSION,
+        "created": now,
+        "data": {"object": about},
+        "livemode": False,
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": kind,
+    }
+
+
+def thin_event(*, now: int) -> Event:
+    """A v2 event, which carries no object. https://docs.stripe.com/event-destinations#thin-events"""
+    return {
+        "id": new_id("evt_test"),
+        "object": "v2.core.event",
+        "created": now,
+        "livemode": False,
+        "reason": None,
+        "related_object": None,
+        "type": "v1.billing.meter.no_meter_found",
+    }
+
+
+def encode(value: Event) -> bytes:
+    """The body, indented as Stripe's is."""
+    return json.dumps(value, indent=2).encode()
+
+
+def sign(body: bytes, signers: Sequence[str], *, at: int) -> str:
+    """The `Stripe-Signature` header: one time, one v1 for each secret. `at` in seconds since 1970."""
+    headers = [WebhookSignature.generate_signature_header(body.decode(), secret, timestamp=at) for secret in signers]
+    signatures = [item for header in headers for item in header.split(",") if item.startswith("v1=")]
+    return ",".join([f"t={at}", *signatures])
