@@ -165,7 +165,12 @@ def from_answer(code: str | None, status: int) -> NoVerdict:
 
     A deadlock is retryable: Postgres has rolled the whole transaction back. A lock time-out would only wait
     for the same lock again, Stripe's own retry comes later and with better odds.
+
+    A blank code is PostgREST's word (HTTP 400, all fields blank) for a session that died before it could say why, as
+    in an immediate shutdown of Postgres.
     """
+    if code == "":
+        return NoVerdict(Reason.DATABASE_UNAVAILABLE, f"blank code, HTTP {status}")
     detail = f"{code}, HTTP {status}" if code and _SAFE_CODE.fullmatch(code) else f"HTTP {status}"
     return NoVerdict(_reason_of(code or "", status), detail, retryable=code == "40P01")
 

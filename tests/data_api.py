@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -142,10 +143,10 @@ class DataApi:
             writer.close()
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["DataApi"]:
+    async def listening(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["DataApi"]:
         """On a free port of the loopback interface."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self
         finally:
