@@ -12,10 +12,9 @@ Exit status 1 where a mutant survives without an argument, or does not stand in 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -29,10 +28,11 @@ from typing import Literal
 from local_stack.postgres import Postgres
 from local_stack.supabase_cli import REPOSITORY
 from sql_tests.mutants import MUTANTS, Mutant, migration
+from sql_tests.suite import PRELOADED, Answer, run
 
-HERE = Path(__file__).parent
-# A difference of text kills nothing: what shall kill is behaviour, or the matrix of privileges.
-NOT_THE_SUITE = ("test_schema.py", "test_versions.py", "test_mutants.py")
+# Each run is a fork of one process that has imported what all of them need.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(PRELOADED)
 PATIENCE = 900.0  # seconds for the whole suite on a busy machine; a mutant that takes longer counts as killed by that
 
 Fate = Literal["killed", "survived", "broken"]
@@ -62,37 +62,25 @@ class Result:
 def try_mutant(mutant: Mutant, server_url: str) -> Result:
     """Push the spoilt migrations on that server, run the suite until a test fails; the likely killers come first."""
     started = monotonic()
-    with spoilt_project(mutant) as project, tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
-        answer = Path(scratch) / "answer.json"
-        environment = os.environ | {
-            "SQL_TESTS_PROJECT_DIR": str(project),
-            "SQL_TESTS_DATABASE_URL": server_url,
-            "MUTATION_ANSWER": str(answer),
-            "MUTATION_FIRST": json.dumps(mutant.killed_by),
-        }
-        suite = [str(path) for path in sorted(HERE.glob("test_*.py")) if path.name not in NOT_THE_SUITE]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider"]
-        command += ["-p", "sql_tests.first_failure", *suite]
+    with spoilt_project(mutant) as project:
+        settings = {"SQL_TESTS_PROJECT_DIR": str(project), "SQL_TESTS_DATABASE_URL": server_url}
+        output = project / "output"
+        ours, theirs = FORKS.Pipe(duplex=False)
+        process = FORKS.Process(target=run, args=(mutant.killed_by, settings, str(output), theirs))
+        process.start()
+        theirs.close()
         try:
-            done = subprocess.run(
-                command,
-                cwd=REPOSITORY,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Result(mutant, "killed", f"no end within {PATIENCE:.0f} s", monotonic() - started)
-        fate: Fate = "broken"
-        by = f"pytest ended with {done.returncode}: {done.stdout[-800:]}{done.stderr[-800:]}"
-        if answer.exists():
-            found = json.loads(answer.read_text())
-            fate, by = ("broken", found["push"]) if found["push"] else ("killed", found["test"])
-        elif done.returncode == 0:
-            fate, by = "survived", ""
-    return Result(mutant, fate, by, monotonic() - started)
+            answer: Answer | None = ours.recv() if ours.poll(PATIENCE) else None
+        except EOFError:
+            answer = Answer("", f"the run died: {output.read_text()[-800:]}")
+        process.kill()
+        process.join()
+    seconds = monotonic() - started
+    if answer is None:
+        return Result(mutant, "killed", f"no end within {PATIENCE:.0f} s", seconds)
+    if answer.trouble:
+        return Result(mutant, "broken", answer.trouble, seconds)
+    return Result(mutant, "killed" if answer.failed else "survived", answer.failed, seconds)
 
 
 @contextmanager
