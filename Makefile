@@ -9,13 +9,14 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check stack fuzz lock clean
+.PHONY: help setup demo test check deploy-test stack fuzz lock clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
 	@echo "make demo    one payment end to end on real parts; KEEP=1 leaves it running"
 	@echo "make test    static checks, the database's and the relay's tests"
 	@echo "make check   the static checks alone"
+	@echo "make deploy-test   nginx before two relays, and the systemd unit; as root installs what it needs of Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
@@ -39,6 +40,11 @@ check: setup
 
 test: check
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+# Apart from `test`, because it needs programs that neither pip nor npm can bring.
+deploy-test: setup
+	@sh scripts/debian_packages.sh nginx=nginx-light systemd-analyze=systemd openssl=openssl
+	@$(PY) -m pytest -q deploy $(PYTEST_ARGS)
 
 # A seed that a report names repeats its run: make fuzz FUZZ_ARGS='--seed 1'.
 fuzz: setup
