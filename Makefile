@@ -9,7 +9,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check deploy-test stack fuzz lock clean
+.PHONY: help setup demo test check deploy-test stack fuzz chaos lock clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -19,6 +19,7 @@ help:
 	@echo "make deploy-test   nginx before two relays, and the systemd unit; as root installs what it needs of Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
+	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"
 
@@ -49,6 +50,10 @@ deploy-test: setup
 # A seed that a report names repeats its run: make fuzz FUZZ_ARGS='--seed 1'.
 fuzz: setup
 	@$(PY) -m fuzz $(if $(FULL),--full) $(FUZZ_ARGS)
+
+# CHAOS_EVENTS, CHAOS_COPIES, CHAOS_FAULTS, CHAOS_RELAYS and CHAOS_SEED come through the environment.
+chaos: setup
+	@$(PY) -m chaos $(if $(FULL),--full)
 
 lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)

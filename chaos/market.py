@@ -1,0 +1,108 @@
+"""The shop's side: pending groups by the thousand, written as `service_role`; and the look at what became of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from chaos.plan import Group, Story
+from local_stack.surface import StackSurface
+from sql_tests.model import INVARIANTS
+from sql_tests.play import Connection, Shop, open_shop
+
+SELLERS = 4
+PRODUCTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the database shows at the end."""
+
+    events: dict[str, dict[str, Any]]
+    exceptions: dict[str, dict[str, Any]]
+    groups: dict[uuid.UUID, dict[str, Any]]
+    commits: dict[uuid.UUID, int]
+    """Item id -> quantity that the ledger took for it."""
+    broken_invariants: list[str]
+
+
+def connect(stack: StackSurface, user: str = "supabase_admin") -> Connection:
+    """An own session, past the gateway."""
+    return psycopg.connect(stack.dsn(user=user), autocommit=True, row_factory=dict_row)
+
+
+def open_market(stack: StackSurface, stories: Sequence[Story]) -> None:
+    """Sellers, products, and every story's groups, still pending."""
+    with connect(stack) as superuser, connect(stack, "authenticator") as service:
+        service.execute("set role service_role")
+        shop = open_shop(superuser, service, sellers=SELLERS, products=PRODUCTS)
+        groups = [group for story in stories for group in story.groups]
+        with service.transaction(), service.cursor() as cursor:
+            cursor.executemany(
+                "insert into public.order_groups (id, buyer_id, currency, total_amount) values (%s, %s, %s, %s)",
+                [(group.id, shop.buyer_id, group.currency, group.total) for group in groups],
+            )
+            cursor.executemany(
+                "insert into public.orders (id, order_group_id, seller_id, total_amount) values (%s, %s, %s, %s)",
+                [row for group in groups for row in _orders(shop, group)],
+            )
+            cursor.executemany(
+                "insert into public.order_items (id, order_id, product_id, quantity, unit_amount)"
+                " values (%s, %s, %s, %s, %s)",
+                [row for group in groups for row in _items(shop, group)],
+            )
+
+
+def _orders(shop: Shop, group: Group) -> list[tuple[Any, ...]]:
+    return [
+        (
+            order_id,
+            group.id,
+            shop.sellers[seller].id,
+            sum(item.quantity * item.unit_amount for item in group.items if item.seller == seller),
+        )
+        for seller, order_id in group.orders.items()
+    ]
+
+
+def _items(shop: Shop, group: Group) -> list[tuple[Any, ...]]:
+    return [
+        (
+            item.id,
+            group.orders[item.seller],
+            shop.sellers[item.seller].product_ids[item.product],
+            item.quantity,
+            item.unit_amount,
+        )
+        for item in group.items
+    ]
+
+
+def look(stack: StackSurface) -> World:
+    """Everything that the end is judged by."""
+    with connect(stack) as superuser:
+        events = superuser.execute("select id, order_group_id, outcome from payments.stripe_events").fetchall()
+        exceptions = superuser.execute(
+            "select stripe_event_id, reason, status, attempts from payments.exceptions"
+        ).fetchall()
+        groups = superuser.execute(
+            "select id, status, stripe_webhook_event_id, stripe_checkout_session_id from public.order_groups"
+        ).fetchall()
+        commits = superuser.execute(
+            "select order_item_id, sum(-quantity_delta)::int as taken from public.inventory_ledger"
+            " where entry_type = 'order_commit' group by order_item_id"
+        ).fetchall()
+    with connect(stack, "postgres") as owner:
+        broken = owner.execute(INVARIANTS.read_bytes()).fetchall()
+    return World(
+        events={row["id"]: row for row in events},
+        exceptions={row["stripe_event_id"]: row for row in exceptions},
+        groups={row["id"]: row for row in groups},
+        commits={row["order_item_id"]: row["taken"] for row in commits},
+        broken_invariants=[f"{row['invariant']}: {row['subject']}, {row['detail']}" for row in broken],
+    )

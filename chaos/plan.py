@@ -1,0 +1,243 @@
+"""What will be sold and what Stripe will say about it, determined by a seed. Pure."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from tests.stripe_side import completed, session_of
+
+Json = dict[str, Any]
+
+# (code, minor units of one major unit)
+CURRENCIES = (("USD", 100), ("USD", 100), ("EUR", 100), ("JPY", 1), ("KWD", 1000), ("ISK", 100))
+# Of an event's copies, how many come late and alone; the others come together, with those of its story.
+LATE_COPIES = 2
+SUCCEEDED = "checkout.session.async_payment_succeeded"
+
+
+class Fate(StrEnum):
+    """What an event must have come to in the end."""
+
+    PAYS = "pays"
+    """It, and nothing else, has paid its group."""
+    PAYS_OR_FOLLOWS = "pays_or_follows"
+    """It has paid its group, or was found to be of the payment that did."""
+    PAYS_OR_REJECTED = "pays_or_rejected"
+    """It was first, or was set aside because another was."""
+    REJECTED = "rejected"
+    UNMATCHED = "unmatched"
+    UNTOUCHED = "untouched"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Of product number `product` of seller number `seller`."""
+
+    id: uuid.UUID
+    seller: int
+    product: int
+    quantity: int
+    unit_amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A pending order group; one order per seller."""
+
+    id: uuid.UUID
+    currency: str
+    items: tuple[Item, ...]
+    orders: dict[int, uuid.UUID]
+
+    @property
+    def total(self) -> Decimal:
+        """Major units."""
+        return sum((item.quantity * item.unit_amount for item in self.items), Decimal(0))
+
+    @property
+    def minor(self) -> int:
+        """Minor units, as Stripe counts."""
+        return int(self.total * dict(CURRENCIES)[self.currency])
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One event, and what must become of it."""
+
+    event: Json
+    fate: Fate
+    group: uuid.UUID | None = None
+    reason: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Stripe's id."""
+        return str(self.event["id"])
+
+    @property
+    def session(self) -> str:
+        """The checkout session's id."""
+        return str(session_of(self.event)["id"])
+
+
+@dataclass(slots=True)
+class Story:
+    """Events that belong together, and the groups that they are about."""
+
+    kind: str
+    sent: list[Sent]
+    groups: list[Group] = field(default_factory=list)
+    paid_groups: int = 1
+    """How many of the groups are paid in the end."""
+
+
+class Author:
+    """Makes stories from a seed."""
+
+    def __init__(self, seed: int, *, sellers: int, products: int) -> None:
+        self.rng = random.Random(f"chaos/{seed}")
+        self._sellers = sellers
+        self._products = products
+
+    def stories(self, events: int) -> Iterator[Story]:
+        """Stories with that many events in all."""
+        made = 0
+        while made < events:
+            (write,) = self.rng.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])
+            story = write(self)
+            if made + len(story.sent) > events:
+                story = self.payment()
+            made += len(story.sent)
+            yield story
+
+    def payment(self) -> Story:
+        """A buyer pays; Stripe says so once."""
+        group = self._group()
+        return Story("payment", [Sent(self._event(group), Fate.PAYS, group.id)], [group])
+
+    def twins(self) -> Story:
+        """A delayed method: two events about one session, at once."""
+        group = self._group()
+        first = self._event(group)
+        second = {**first, "id": self._id("evt"), "type": SUCCEEDED}
+        return Story("twins", [Sent(each, Fate.PAYS_OR_FOLLOWS, group.id) for each in (first, second)], [group])
+
+    def rivals(self) -> Story:
+        """A buyer pays in two tabs."""
+        group = self._group()
+        sent = [Sent(self._event(group), Fate.PAYS_OR_REJECTED, group.id, "duplicate_payment") for _ in range(2)]
+        return Story("rivals", sent, [group])
+
+    def one_payment_for_two_groups(self) -> Story:
+        """A shop's fault: two sessions that name one payment intent and different groups."""
+        groups = [self._group(), self._group()]
+        intent = self._id("pi")
+        sent = [
+            Sent(self._event(group, payment_intent=intent), Fate.PAYS_OR_REJECTED, group.id, "payment_already_used")
+            for group in groups
+        ]
+        return Story("one payment for two groups", sent, groups)
+
+    def voucher(self) -> Story:
+        """Completed but unpaid, and paid later."""
+        group = self._group()
+        paid = {**self._event(group), "type": SUCCEEDED}
+        unpaid = {**paid, "id": self._id("evt"), "type": "checkout.session.completed"}
+        unpaid["data"] = {"object": {**session_of(paid), "payment_status": "unpaid"}}
+        return Story("voucher", [Sent(unpaid, Fate.UNTOUCHED), Sent(paid, Fate.PAYS, group.id)], [group])
+
+    def wrong_amount(self) -> Story:
+        """The session's total is not the group's."""
+        group = self._group()
+        off = (
+            session_of(self._event(group))["amount_total"] + self.rng.choice((-1, 1)) * dict(CURRENCIES)[group.currency]
+        )
+        event = self._event(group, amount_total=off)
+        return Story("wrong amount", [Sent(event, Fate.REJECTED, group.id, "amount_mismatch")], [group], 0)
+
+    def unknown_group(self) -> Story:
+        """A session of another shop's, or of a deleted basket."""
+        event = self._event(self._group())
+        return Story("unknown group", [Sent(event, Fate.REJECTED, None, "order_group_not_found")], [], 0)
+
+    def no_reference(self) -> Story:
+        """A session that names no group."""
+        group = self._group()
+        event = self._event(group, metadata={})
+        return Story("no reference", [Sent(event, Fate.UNMATCHED, None, "missing_reference")], [group], 0)
+
+    def unrelated(self) -> Story:
+        """Something else of Stripe's."""
+        event = {**self._event(self._group()), "type": "customer.created"}
+        return Story("unrelated", [Sent(event, Fate.UNTOUCHED)], [], 0)
+
+    def _group(self) -> Group:
+        currency, minor_per_major = self.rng.choice(CURRENCIES)
+        step = Decimal(1) if currency == "ISK" else Decimal(1) / minor_per_major
+        sellers = self.rng.sample(range(self._sellers), self.rng.choice((1, 2)))
+        items = tuple(
+            Item(
+                self._uuid(),
+                seller,
+                self.rng.randrange(self._products),
+                self.rng.randrange(1, 4),
+                step * self.rng.randrange(1, 10_000),
+            )
+            for seller in sellers
+            for _ in range(self.rng.choice((1, 2)))
+        )
+        return Group(self._uuid(), currency, items, {seller: self._uuid() for seller in sellers})
+
+    def _event(self, group: Group, **session: Any) -> Json:
+        made = completed(
+            str(group.id),
+            **{
+                "id": self._id("cs_test"),
+                "payment_intent": self._id("pi"),
+                "amount_total": group.minor,
+                "amount_subtotal": group.minor,
+                "currency": group.currency.lower(),
+                **session,
+            },
+        )
+        return {**made, "id": self._id("evt")}
+
+    def _id(self, prefix: str) -> str:
+        return f"{prefix}_{self.rng.getrandbits(96):024x}"
+
+    def _uuid(self) -> uuid.UUID:
+        return uuid.UUID(int=self.rng.getrandbits(128), version=4)
+
+
+KINDS: tuple[tuple[Callable[[Author], Story], int], ...] = (
+    (Author.payment, 60),
+    (Author.twins, 10),
+    (Author.rivals, 8),
+    (Author.one_payment_for_two_groups, 2),
+    (Author.voucher, 4),
+    (Author.wrong_amount, 4),
+    (Author.unknown_group, 3),
+    (Author.no_reference, 3),
+    (Author.unrelated, 3),
+)
+
+
+def volleys(stories: list[Story], copies: int, rng: random.Random) -> list[list[Sent]]:
+    """Who is sent together, in which order: the copies of a story's events at once, and a shuffled tail of late ones.
+
+    Copies spread over the run rarely meet each other; those sent together do, and find what checks before it locks.
+    """
+    late = min(LATE_COPIES, copies - 1)
+    timed: list[tuple[float, list[Sent]]] = []
+    for place, story in enumerate(stories):
+        timed.append((place, [each for each in story.sent for _ in range(copies - late)]))
+        for each in story.sent:
+            timed += [(rng.uniform(place + 1, len(stories) * 1.2), [each]) for _ in range(late)]
+    timed.sort(key=lambda pair: pair[0])
+    return [volley for _, volley in timed]

@@ -1,0 +1,158 @@
+"""One run: a stack, relays, senders, faults, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from chaos.faults import Faults
+from chaos.market import PRODUCTS, SELLERS, look, open_market
+from chaos.plan import Author, Sent, volleys
+from chaos.proxy import Proxy
+from chaos.senders import PATIENCE_SECONDS, Ledger, Senders
+from chaos.verdict import findings
+from local_stack.relay_process import RelayProcess
+from local_stack.stack import Stack
+
+VOLLEYS_AT_ONCE = 12
+# Above the function's lock_timeout (3 s); shorter than the default, so that dead connections cost the run less.
+RPC_TIMEOUT = "4"
+SHOWN_FINDINGS = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much of everything."""
+
+    events: int
+    copies: int
+    faults: int
+    relays: int
+
+
+SHORT = Size(events=2_000, copies=5, faults=44, relays=3)
+FULL = Size(events=20_000, copies=5, faults=420, relays=4)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run has come to."""
+
+    seed: int
+    size: Size
+    deliveries: int = 0
+    ledger: Ledger = field(default_factory=Ledger)
+    faults: dict[str, int] = field(default_factory=dict)
+    idle_faults: int = 0
+    relay_retries: int = 0
+    seconds: float = 0.0
+    seconds_to_quiet: float = 0.0
+    """From the last fault to the last answer."""
+    findings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """For programs."""
+        ledger = self.ledger
+        return {
+            "seed": self.seed,
+            "events": self.size.events,
+            "deliveries": self.deliveries,
+            "attempts": ledger.attempts,
+            "retries": ledger.retries,
+            "retries_inside_relays": self.relay_retries,
+            "answers": dict(ledger.answers.most_common()),
+            "no_answer": dict(ledger.no_answer.most_common()),
+            "faults": self.faults,
+            "faults_that_hit_nothing": self.idle_faults,
+            "in_flight_when_struck": dict(ledger.struck),
+            "without_verdict_when_struck": dict(ledger.failed),
+            "seconds": round(self.seconds, 1),
+            "seconds_to_quiet": round(self.seconds_to_quiet, 1),
+            "findings": self.findings[:SHOWN_FINDINGS],
+        }
+
+
+async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: None) -> Report:
+    """Play it. Raises StackError where a part is missing or does not come back."""
+    report = Report(seed, size)
+    author = Author(seed, sellers=SELLERS, products=PRODUCTS)
+    stories = list(author.stories(size.events))
+    plan = volleys(stories, size.copies, author.rng)
+    report.deliveries = sum(map(len, plan))
+    with ExitStack() as parts:
+        logs = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        stack = parts.enter_context(Stack())
+        await asyncio.to_thread(open_market, stack, stories)
+        say(f"{report.deliveries:,} deliveries of {size.events:,} events, {size.faults} faults")
+        async with Proxy(stack.gateway.port).listening() as proxy:
+            env = {**stack.env(), "SUPABASE_URL": f"http://127.0.0.1:{proxy.port}", "RELAY_RPC_TIMEOUT": RPC_TIMEOUT}
+            relays = [RelayProcess(env=env, log=logs / f"relay-{number}.log") for number in range(size.relays)]
+            for relay in relays:
+                parts.callback(relay.stop)
+                await asyncio.to_thread(relay.start)
+            await _play(report, stack, relays, proxy, plan_rng=author.rng, plan=plan, say=say)
+            report.relay_retries = sum([await _retries(relay) for relay in relays])
+            for relay in relays:
+                await asyncio.to_thread(relay.stop)
+        world = await asyncio.to_thread(look, stack)
+        lines = [line for relay in relays for line in relay.log.read_text().splitlines()]
+        kills = report.faults.get("relay killed", 0)
+        report.findings += findings(stories, report.ledger, world, lines, kills=kills)
+    return report
+
+
+async def _play(
+    report: Report,
+    stack: Stack,
+    relays: list[RelayProcess],
+    proxy: Proxy,
+    *,
+    plan_rng: random.Random,
+    plan: list[list[Sent]],
+    say: Callable[[str], None],
+) -> None:
+    """Send, while faults strike at even steps of the deliveries that are done."""
+    started = time.monotonic()
+    timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
+        ports = [relay.port for relay in relays]
+        senders = Senders(ports, stack.stripe_webhook_secret, random.Random(plan_rng.random()), http)
+        faults = Faults(stack, relays, proxy, senders, random.Random(plan_rng.random()))
+        kinds = faults.schedule(report.size.faults)
+        progress = asyncio.Event()
+        senders.on_finished = progress.set
+        sending = asyncio.create_task(senders.send_all(plan, at_once=VOLLEYS_AT_ONCE))
+        step = report.deliveries / (len(kinds) + 1)
+        quiet_since = started
+        for number, kind in enumerate(kinds, start=1):
+            while senders.ledger.finished < number * step and not sending.done():
+                progress.clear()
+                await progress.wait()
+            if sending.done():
+                break
+            await faults.strike(kind)
+            quiet_since = time.monotonic()
+            say(f"fault {number} of {len(kinds)}: {kind}, {senders.ledger.finished:,} deliveries done")
+        await sending
+        report.seconds_to_quiet = time.monotonic() - quiet_since
+        await faults.recovered()
+    report.ledger = senders.ledger
+    report.faults = dict(faults.struck)
+    report.idle_faults = faults.idle
+    report.seconds = time.monotonic() - started
+
+
+async def _retries(relay: RelayProcess) -> int:
+    """Calls that the relay has sent a second time since its last start."""
+    async with aiohttp.ClientSession() as http, http.get(f"{relay.url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("relay_rpc_retries_total")))
