@@ -126,7 +126,7 @@ MUTANTS: tuple[Mutant, ...] = (
         CURRENCIES,
         "check (exponent in (0, 2, 3))",
         "check (exponent in (0, 2, 3, 4))",
-        argument="Such a currency has no minor units in a major one, and that column is not null: it is refused already.",
+        argument="Such a currency has no minor units in a major one, a column that is not null: it is refused already.",
     ),
     Mutant(
         "multiple-unchecked",
