@@ -9,7 +9,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check deploy-test stack fuzz chaos lock clean
+.PHONY: help setup demo test check deploy-test stack fuzz chaos mutants schema versions lock clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -20,6 +20,8 @@ help:
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
+	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
+	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"
 
@@ -54,6 +56,16 @@ fuzz: setup
 # CHAOS_EVENTS, CHAOS_COPIES, CHAOS_FAULTS, CHAOS_RELAYS and CHAOS_SEED come through the environment.
 chaos: setup
 	@$(PY) -m chaos $(if $(FULL),--full)
+
+# Two at once suit two cores; docs/mutants.md is the table of the last whole run.
+mutants: setup
+	@$(PY) -m sql_tests.mutation $(MUTANTS) $(if $(MUTANTS),,--report docs/mutants.md)
+
+schema: setup
+	@$(PY) -m sql_tests.schema
+
+versions: setup
+	@$(PY) -m sql_tests.versions
 
 lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)
