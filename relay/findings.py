@@ -1,0 +1,34 @@
+"""What a sweep found, in the words of the contract. Pure, no I/O."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A session or an order group that needs a person."""
+
+    checkout_session_id: str | None
+    order_group_id: str | None
+    reason: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a sweep found, and did."""
+
+    known: int = 0
+    applied: int = 0
+    rejected: list[Finding] = field(default_factory=list)
+    unmatched: list[Finding] = field(default_factory=list)
+    failed: list[Finding] = field(default_factory=list)
+    paid_here_only: list[Finding] = field(default_factory=list)
+
+    @property
+    def lists(self) -> dict[str, list[Finding]]:
+        """The lists by their names in the contract."""
+        return {
+            "rejected": self.rejected,
+            "unmatched": self.unmatched,
+            "failed": self.failed,
+            "paid_here_only": self.paid_here_only,
+        }
