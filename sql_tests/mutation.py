@@ -72,14 +72,15 @@ def try_mutant(mutant: Mutant, server_url: str) -> Result:
         try:
             answer: Answer | None = ours.recv() if ours.poll(PATIENCE) else None
         except EOFError:
-            answer = Answer("", f"the run died: {output.read_text()[-800:]}")
+            answer = Answer("", "the run died")
         process.kill()
         process.join()
+        said = output.read_text()[-800:] if output.exists() else ""
     seconds = monotonic() - started
     if answer is None:
         return Result(mutant, "killed", f"no end within {PATIENCE:.0f} s", seconds)
     if answer.trouble:
-        return Result(mutant, "broken", answer.trouble, seconds)
+        return Result(mutant, "broken", f"{answer.trouble} {said}", seconds)
     return Result(mutant, "killed" if answer.failed else "survived", answer.failed, seconds)
 
 
