@@ -1,11 +1,17 @@
 """Prometheus series: what `/metrics` shows."""
 
+import os
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 # From a warm local stack (5 ms) up to Stripe's patience; 3 s and 8 s are the database's own limits.
 _SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0)
+
+# prometheus-client's own: where processes share their values in files.
+SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
@@ -35,13 +41,36 @@ class Metrics:
         self.rpc_retries = Counter(
             "relay_rpc_retries", "Calls sent a second time, by why.", ("reason",), registry=self.registry
         )
+        # The modes say how the values of several workers become one (relay.workers).
         self.in_flight = Gauge(
-            "relay_deliveries_in_flight", "Deliveries that have no answer yet.", registry=self.registry
+            "relay_deliveries_in_flight",
+            "Deliveries that have no answer yet.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.rpcs_waiting = Gauge(
             "relay_rpcs_waiting",
             "Deliveries that wait for a slot towards the Data API.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
-        self.ready = Gauge("relay_ready", "1 while the last readiness check passed.", registry=self.registry)
-        self.lines_lost = Gauge("relay_log_lines_lost", "Log lines that could not be written.", registry=self.registry)
+        self.ready = Gauge(
+            "relay_ready",
+            "1 while the last readiness check passed.",
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.lines_lost = Gauge(
+            "relay_log_lines_lost",
+            "Log lines that could not be written.",
+            registry=self.registry,
+            multiprocess_mode="sum",
+        )
+
+    def exposition(self) -> bytes:
+        """All series in Prometheus' text format: this process's, or those of all workers where there are several."""
+        registry = self.registry
+        if os.environ.get(SHARED_FOLDER):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

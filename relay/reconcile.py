@@ -71,7 +71,6 @@ class DataApi:
         self._metrics = metrics
         self._slots = asyncio.Semaphore(MAX_CALLS)
         self._waiting = 0
-        metrics.rpcs_waiting.set_function(lambda: self._waiting)
 
     async def reconcile(
         self, payment: Payment, *, unmatched_reason: Reason | None = None, source: Source = "webhook"
@@ -159,6 +158,7 @@ class DataApi:
     async def _take_slot(self) -> None:
         """Wait for a slot, but not so long that the call could not be finished any more. Raises NoVerdict."""
         self._waiting += 1
+        self._metrics.rpcs_waiting.inc()
         try:
             async with asyncio.timeout(self._timeout * _WAITING_SHARE):
                 await self._slots.acquire()
@@ -166,6 +166,7 @@ class DataApi:
             raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "no free call to the Data API in time") from None
         finally:
             self._waiting -= 1
+            self._metrics.rpcs_waiting.dec()
 
     async def _call(self, function: str, parameters: dict[str, object]) -> object:
         """Call once, and once more where `errors` says that this is safe. The caller limits the time."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
+from relay import workers
 from relay.app import READINESS, TELEMETRY, WEBHOOK, make_app
 from relay.config import Settings
 from relay.connections import Runner
@@ -23,6 +24,7 @@ EPILOG: Final = """\
 examples:
   relay serve
   RELAY_PORT=9000 RELAY_LOG_LEVEL=debug relay serve
+  relay serve --workers 4     # four processes on one port, with the extra `workers` installed
 
 SIGTERM or SIGINT: /readyz answers 503, deliveries in hand are finished, then exit. A second signal ends at once.
 exit status: 0 stopped as asked, 1 cannot listen, 2 settings missing or wrong
@@ -33,16 +35,29 @@ LISTEN_ON_SECONDS: Final = 10.0
 # Longer than any RPC (RELAY_RPC_TIMEOUT is below ten seconds). Together with the above it stays below the 30 seconds
 # that orchestrators wait before they kill.
 FINISH_SECONDS: Final = 12.0
-_BACKLOG: Final = 1024
+BACKLOG: Final = 1024
+# More than any machine's cores: a slip of the finger must not fork without end.
+MOST_WORKERS: Final = 256
 
 
-def add_arguments(_: argparse.ArgumentParser) -> None:
-    """`serve` takes its settings from the environment only."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options; settings come from the environment."""
+    parser.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes that share the port (default: %(default)s)"
+    )
 
 
-def run(_: argparse.Namespace) -> int:
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_WORKERS):
+        raise argparse.ArgumentTypeError(f"must be a number between 1 and {MOST_WORKERS}")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes. Raises SettingsError."""
     settings = Settings.from_env(os.environ, now=time.time())
+    if arguments.workers > 1:
+        workers.replace_process(settings, arguments.workers)
     log = Log(settings.log_level)
     logging.basicConfig(handlers=[LibraryLog(log)], level=logging.WARNING, force=True)
     return asyncio.run(_serve(settings, log))
@@ -57,7 +72,7 @@ async def _serve(settings: Settings, log: Log) -> int:
     runner = Runner(app, refuse=app[WEBHOOK].refuse_unparsable, shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=_BACKLOG)
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
         try:
             await site.start()
         except OSError as error:
@@ -66,17 +81,24 @@ async def _serve(settings: Settings, log: Log) -> int:
             return 1
         app[TELEMETRY].log.write("info", f"Listening on {site.name}")
         await stop.wait()
-        app[READINESS].draining = True
-        log.write("info", "Stopping: not ready any more, finishing the deliveries in hand")
-        # The socket stays open meanwhile: balancers that have not noticed yet lose nothing, and a body that
-        # is still coming in comes in.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LISTEN_ON_SECONDS):
-                await app[WEBHOOK].idle.wait()
+        await drain(app)
     finally:
         await runner.cleanup()
     log.write("info", "Stopped")
     return 0
+
+
+async def drain(app: web.Application) -> None:
+    """Be not ready, and wait until no delivery is in hand, or long enough.
+
+    The socket stays open meanwhile: balancers that have not noticed yet lose nothing, and a body that is still coming
+    in comes in.
+    """
+    app[READINESS].draining = True
+    app[TELEMETRY].log.write("info", "Stopping: not ready any more, finishing the deliveries in hand")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LISTEN_ON_SECONDS):
+            await app[WEBHOOK].idle.wait()
 
 
 def _first_signal(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -124,7 +124,6 @@ class Telemetry:
         self.log = log
         self.metrics = metrics
         self._clock = clock
-        metrics.lines_lost.set_function(lambda: log.lines_lost)
         self._series: dict[tuple[Outcome, Reason | None], Counter] = {}
         self._windows: dict[Reason | None, tuple[float, int]] = {}
 
@@ -157,6 +156,7 @@ class Telemetry:
             status=status,
             duration_ms=round(seconds * 1000, 1),
         )
+        self.metrics.lines_lost.set(self.log.lines_lost)
 
     def _sampled(self, reason: Reason | None) -> int | None:
         """None where the line is left out; else how many were left out in the window before."""

@@ -39,7 +39,6 @@ class Webhook:
         self._in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
-        telemetry.metrics.in_flight.set_function(lambda: self._in_flight)
 
     def use(self, data_api: DataApi | None) -> None:
         """Take the Data API into use, once it is connected."""
@@ -50,6 +49,7 @@ class Webhook:
         started = time.perf_counter()
         delivery = Delivery()
         self._in_flight += 1
+        self._telemetry.metrics.in_flight.inc()
         self.idle.clear()
         try:
             verdict = await self._deliver(request, delivery)
@@ -63,6 +63,7 @@ class Webhook:
             delivery.note = _place_of(error)
         finally:
             self._in_flight -= 1
+            self._telemetry.metrics.in_flight.dec()
             if not self._in_flight:
                 self.idle.set()
         self._telemetry.delivered(delivery, outcome, reason, status, time.perf_counter() - started)
