@@ -115,12 +115,14 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.resolve_payment_exception(bigint,text,text,text)",
     "public.cancel_order_group(uuid)",
     "public.explain_order_group(uuid)",
+    "public.payment_report(timestamp with time zone,timestamp with time zone)",
     "public.reconciliation_readiness()",
     "public.security_findings()",
 }
 FUNCTIONS_FOR_NOBODY = {
     "payments.answer_known_event(payments.stripe_events,payments.stripe_events)",
     "payments.assert_pending(uuid,text)",
+    "payments.broken_invariants()",
     "payments.describe_event(payments.stripe_events)",
     "payments.explain_reason(text)",
     "payments.has_paid_another_group(payments.stripe_events)",

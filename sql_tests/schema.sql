@@ -87,6 +87,354 @@ $$;
 
 COMMENT ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) IS 'Raises unless the status is pending.';
 
+CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subject text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with
+    settled as not materialized (
+        -- Refunded groups were paid once, and keep every trace of it.
+        select g.*
+        from public.order_groups as g
+        where g.status in ('paid', 'refunded')
+    ),
+
+    applied as not materialized (
+        select e.*
+        from payments.stripe_events as e
+        where e.outcome = 'applied'
+    ),
+
+    items as not materialized (
+        select
+            i.id,
+            i.product_id,
+            i.quantity,
+            o.seller_id,
+            g.id as order_group_id,
+            g.status,
+            g.stripe_webhook_event_id
+        from public.order_items as i
+        inner join public.orders as o on i.order_id = o.id
+        inner join public.order_groups as g on o.order_group_id = g.id
+    ),
+
+    commits as not materialized (
+        select l.*
+        from public.inventory_ledger as l
+        where l.entry_type = 'order_commit'
+    ),
+
+    broken (invariant, subject, detail) as (
+
+        -- Groups and their events ----------------------------------------------------------------------------------------
+
+        select
+            'paid_group_has_its_applied_event',
+            'order_group ' || g.id,
+            'it is ' || g.status || ', but no event has paid it'
+        from settled as g
+        left join applied as e on g.id = e.order_group_id
+        where e.id is null
+
+        union all
+        select
+            'group_is_paid_by_one_event',
+            'order_group ' || e.order_group_id,
+            count(*) || ' events have paid it'
+        from applied as e
+        group by e.order_group_id
+        having count(*) > 1
+
+        union all
+        select
+            'applied_event_has_paid_its_group',
+            'stripe_event ' || e.id,
+            'its order group ' || e.order_group_id || ' is ' || coalesce(g.status, 'missing')
+        from applied as e
+        left join public.order_groups as g on e.order_group_id = g.id
+        where g.id is null or g.status not in ('paid', 'refunded')
+
+        union all
+        select
+            'paid_group_shows_the_payment_of_its_event',
+            'order_group ' || g.id,
+            'its payment columns are those of no event that has paid it'
+        from settled as g
+        inner join applied as e on g.id = e.order_group_id
+        group by g.id
+        having
+            not bool_or(
+                (
+                    g.stripe_webhook_event_id,
+                    g.stripe_webhook_event_created_at,
+                    g.stripe_webhook_received_at,
+                    g.stripe_payment_intent_id,
+                    g.stripe_checkout_session_id,
+                    g.stripe_session_metadata,
+                    g.paid_at
+                ) is not distinct from (
+                    e.id,
+                    e.created_at,
+                    e.received_at,
+                    e.payment_intent_id,
+                    e.checkout_session_id,
+                    e.session_metadata,
+                    e.processed_at
+                )
+            )
+
+        union all
+        select
+            'unpaid_group_shows_no_payment',
+            'order_group ' || g.id,
+            'it is ' || g.status || ', but has payment columns'
+        from public.order_groups as g
+        where
+            g.status in ('pending', 'cancelled')
+            and (
+                g.paid_at is not null
+                or g.stripe_webhook_event_id is not null
+                or g.stripe_payment_intent_id is not null
+                or g.stripe_checkout_session_id is not null
+            )
+
+        union all
+        select
+            'twin_event_is_of_the_payment_that_paid',
+            'stripe_event ' || e.id,
+            'it is already_paid, but order group ' || e.order_group_id || ' was not paid by its payment'
+        from payments.stripe_events as e
+        left join settled as g
+            on
+                e.order_group_id = g.id
+                and (
+                    e.checkout_session_id = g.stripe_checkout_session_id
+                    or e.payment_intent_id = g.stripe_payment_intent_id
+                )
+        where e.outcome = 'already_paid' and g.id is null
+
+        -- Money ----------------------------------------------------------------------------------------------------------
+
+        union all
+        select
+            'payment_pays_one_group',
+            'payment_intent ' || g.stripe_payment_intent_id,
+            count(*) || ' order groups show it'
+        from settled as g
+        where g.stripe_payment_intent_id is not null
+        group by g.stripe_payment_intent_id
+        having count(*) > 1
+
+        union all
+        select
+            'payment_pays_one_group',
+            'checkout_session ' || g.stripe_checkout_session_id,
+            count(*) || ' order groups show it'
+        from settled as g
+        where g.stripe_checkout_session_id is not null
+        group by g.stripe_checkout_session_id
+        having count(*) > 1
+
+        union all
+        select
+            'event_amount_agrees_with_its_minor_units',
+            'stripe_event ' || e.id,
+            e.amount || ' ' || e.currency || ' came as ' || e.amount_minor || ' minor units'
+        from payments.stripe_events as e
+        left join payments.currencies as c on e.currency = c.code
+        where
+            c.code is null
+            or e.amount_minor < 0
+            or e.amount * c.minor_per_major is distinct from e.amount_minor
+            or e.amount_minor % c.minor_multiple <> 0
+
+        union all
+        select
+            'paid_total_is_what_was_charged',
+            'order_group ' || g.id,
+            'total ' || g.total_amount || ' ' || g.currency || ', event ' || e.id || ' ' || e.amount || ' ' || e.currency
+        from settled as g
+        inner join payments.stripe_events as e on g.id = e.order_group_id
+        where (g.total_amount, g.currency) is distinct from (e.amount, e.currency)
+
+        union all
+        select
+            'paid_total_is_the_sum_of_its_orders',
+            'order_group ' || g.id,
+            'total ' || g.total_amount || ', orders ' || coalesce(sum(o.total_amount)::text, 'missing')
+        from settled as g
+        left join public.orders as o on g.id = o.order_group_id
+        group by g.id, g.total_amount
+        having sum(o.total_amount) is distinct from g.total_amount
+
+        -- Orders and items -----------------------------------------------------------------------------------------------
+
+        union all
+        select
+            'order_follows_its_group',
+            'order ' || o.id,
+            'it is ' || o.status || ', order group ' || g.id || ' is ' || g.status
+        from public.orders as o
+        inner join public.order_groups as g on o.order_group_id = g.id
+        where
+            case g.status
+                when 'pending' then o.status <> 'pending'
+                when 'cancelled' then o.status <> 'cancelled'
+                else o.status not in ('paid', 'fulfilled', 'shipped', 'delivered', 'refunded')
+            end
+
+        union all
+        select
+            'order_is_paid_when_its_group_is',
+            'order ' || o.id,
+            'paid_at ' || coalesce(o.paid_at::text, 'missing') || ', order group ' || coalesce(g.paid_at::text, 'missing')
+        from public.orders as o
+        inner join public.order_groups as g on o.order_group_id = g.id
+        where o.paid_at is distinct from g.paid_at
+
+        union all
+        select
+            'paid_order_has_items',
+            'order ' || o.id,
+            'its order group ' || g.id || ' is ' || g.status
+        from settled as g
+        inner join public.orders as o on g.id = o.order_group_id
+        left join public.order_items as i on o.id = i.order_id
+        where i.id is null
+
+        union all
+        select
+            'item_is_sold_by_its_orders_seller',
+            'order_item ' || i.id,
+            'product ' || i.product_id || ' belongs to another seller than the order'
+        from items as i
+        inner join public.products as p on i.product_id = p.id
+        where p.seller_id <> i.seller_id
+
+        -- Stock ----------------------------------------------------------------------------------------------------------
+
+        union all
+        select
+            'paid_item_is_committed',
+            'order_item ' || i.id,
+            'order group ' || i.order_group_id || ' is ' || i.status || ', but the ledger has no order_commit'
+        from items as i
+        left join commits as l on i.id = l.order_item_id
+        where i.status in ('paid', 'refunded') and l.id is null
+
+        union all
+        select
+            'item_is_committed_once',
+            'order_item ' || l.order_item_id,
+            count(*) || ' order_commit entries'
+        from commits as l
+        where l.order_item_id is not null
+        group by l.order_item_id
+        having count(*) > 1
+
+        union all
+        select
+            'order_commit_has_a_paid_item',
+            'inventory_ledger ' || l.id,
+            'order item ' || coalesce(l.order_item_id::text, 'missing') || ' is in a group that is '
+            || coalesce(i.status, 'missing')
+        from commits as l
+        left join items as i on l.order_item_id = i.id
+        where i.id is null or i.status not in ('paid', 'refunded')
+
+        union all
+        select
+            'order_commit_takes_what_was_ordered',
+            'inventory_ledger ' || l.id,
+            l.quantity_delta || ' of product ' || l.product_id || ' for ' || i.quantity || ' of ' || i.product_id
+        from commits as l
+        inner join items as i on l.order_item_id = i.id
+        where (l.product_id, l.quantity_delta) is distinct from (i.product_id, -i.quantity)
+
+        union all
+        select
+            'order_commit_names_the_event_that_paid',
+            'inventory_ledger ' || l.id,
+            'it names ' || coalesce(l.stripe_webhook_event_id, 'no event')
+        from commits as l
+        inner join items as i on l.order_item_id = i.id
+        where
+            i.status in ('paid', 'refunded')
+            and l.stripe_webhook_event_id is distinct from i.stripe_webhook_event_id
+
+        union all
+        select
+            'ledger_entry_moves_stock_its_own_way',
+            'inventory_ledger ' || l.id,
+            l.entry_type || ' of ' || l.quantity_delta
+        from public.inventory_ledger as l
+        where
+            l.quantity_delta = 0
+            or (l.entry_type = 'order_commit' and l.quantity_delta > 0)
+            or (l.entry_type = 'receipt' and l.quantity_delta < 0)
+            or (
+                l.entry_type <> 'order_commit'
+                and (l.order_item_id is not null or l.stripe_webhook_event_id is not null)
+            )
+
+        union all
+        select
+            'on_hand_is_the_sum_of_the_ledger',
+            'product ' || coalesce(p.id, v.product_id),
+            'on hand ' || coalesce(v.on_hand::text, 'missing') || ', ledger ' || coalesce(p.moved::text, 'missing')
+        from (
+            select
+                p.id,
+                coalesce(sum(l.quantity_delta), 0) as moved
+            from public.products as p
+            left join public.inventory_ledger as l on p.id = l.product_id
+            group by p.id
+        ) as p
+        full join public.inventory_levels as v on p.id = v.product_id
+        where p.moved is distinct from v.on_hand
+
+        -- Exceptions -----------------------------------------------------------------------------------------------------
+
+        union all
+        select
+            'exception_is_of_an_event_not_processed',
+            'exception ' || x.id,
+            'event ' || e.id || ' was processed (' || e.outcome || '), yet its ' || x.reason || ' is '
+            || coalesce(x.resolution, 'open')
+        from payments.exceptions as x
+        inner join payments.stripe_events as e on x.stripe_event_id = e.id
+        where x.reason <> 'event_collision' and x.resolution is distinct from 'reconciled'
+
+        union all
+        select
+            'closed_or_collided_exception_has_its_event',
+            'exception ' || x.id,
+            'it is ' || coalesce(x.resolution, x.reason) || ', but event ' || x.stripe_event_id || ' was never processed'
+        from payments.exceptions as x
+        left join payments.stripe_events as e on x.stripe_event_id = e.id
+        where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null
+
+        union all
+        select
+            'duplicate_payment_is_of_a_paid_group',
+            'exception ' || x.id,
+            'its order group ' || coalesce(x.order_group_id::text, 'missing') || ' was never paid'
+        from payments.exceptions as x
+        left join settled as g on x.order_group_id = g.id
+        where x.reason = 'duplicate_payment' and g.id is null
+    )
+
+    select
+        b.invariant,
+        b.subject,
+        b.detail
+    from broken as b
+    order by b.invariant, b.subject;
+$$;
+
+COMMENT ON FUNCTION payments.broken_invariants() IS 'The invariants of money and stock that do not hold; no row when all is well.';
+
 CREATE FUNCTION payments.describe_event(p_event payments.stripe_events) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -839,6 +1187,182 @@ $$;
 
 COMMENT ON FUNCTION public.list_payment_exceptions(p_status text) IS 'Payment exceptions, oldest first: open, resolved or all.';
 
+CREATE FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET statement_timeout TO '60s'
+    AS $$
+begin
+    if p_since is null or p_until is null or p_since >= p_until then
+        raise exception 'a report needs a window that begins before it ends, not % to %', p_since, p_until
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    return (
+        with outcome as (
+            select
+                (e.processed_at at time zone 'UTC')::date as day,
+                e.currency,
+                e.outcome,
+                -- A twin tells of money that its payment has brought already.
+                case e.outcome when 'applied' then e.amount end as amount
+            from payments.stripe_events as e
+            where e.processed_at >= p_since and e.processed_at < p_until
+            union all
+            select
+                (x.first_seen_at at time zone 'UTC')::date,
+                x.details -> 'received' ->> 'currency',
+                case
+                    when x.status = 'resolved' then 'resolved'
+                    when x.reason in ('missing_reference', 'malformed_reference', 'conflicting_references') then 'unmatched'
+                    else 'rejected'
+                end,
+                (x.details -> 'received' ->> 'amount')::numeric
+            from (
+                -- Two events of one payment are one sum of money. Those that were applied after all are among the events.
+                select distinct on (coalesce(x.checkout_session_id, x.stripe_event_id)) x.*
+                from payments.exceptions as x
+                where
+                    x.first_seen_at >= p_since
+                    and x.first_seen_at < p_until
+                    and x.resolution is distinct from 'reconciled'
+                order by coalesce(x.checkout_session_id, x.stripe_event_id), x.status, x.first_seen_at, x.id
+            ) as x
+        ),
+
+        total as (
+            select
+                o.day,
+                o.currency,
+                o.outcome,
+                count(*) as payments,
+                sum(o.amount) as amount
+            from outcome as o
+            group by o.day, o.currency, o.outcome
+        ),
+
+        committed as (
+            select
+                l.product_id,
+                -sum(l.quantity_delta) as quantity,
+                count(*) as items
+            from public.inventory_ledger as l
+            where l.entry_type = 'order_commit' and l.created_at >= p_since and l.created_at < p_until
+            group by l.product_id
+        ),
+
+        checked (place, name, claim) as (
+            values
+            (1, 'paid_group_has_its_applied_event', 'A paid order group has the event that paid it'),
+            (2, 'group_is_paid_by_one_event', 'An order group is paid by one event'),
+            (3, 'applied_event_has_paid_its_group', 'An event that paid has a paid order group'),
+            (4, 'paid_group_shows_the_payment_of_its_event', 'A paid order group shows the payment of its event'),
+            (5, 'unpaid_group_shows_no_payment', 'An unpaid order group shows no payment'),
+            (6, 'twin_event_is_of_the_payment_that_paid', 'A second event of a payment belongs to the payment that paid'),
+            (7, 'payment_pays_one_group', 'A payment pays one order group'),
+            (8, 'event_amount_agrees_with_its_minor_units', 'Amounts agree with what Stripe sent in minor units'),
+            (9, 'paid_total_is_what_was_charged', 'What was charged is the order group''s total'),
+            (10, 'paid_total_is_the_sum_of_its_orders', 'A paid total is the sum of its orders'),
+            (11, 'order_follows_its_group', 'An order follows its order group'),
+            (12, 'order_is_paid_when_its_group_is', 'An order is paid when its order group is'),
+            (13, 'paid_order_has_items', 'A paid order has items'),
+            (14, 'item_is_sold_by_its_orders_seller', 'An item is sold by the seller of its order'),
+            (15, 'paid_item_is_committed', 'A paid item has taken its stock'),
+            (16, 'item_is_committed_once', 'An item has taken its stock once'),
+            (17, 'order_commit_has_a_paid_item', 'Stock is taken for paid items only'),
+            (18, 'order_commit_takes_what_was_ordered', 'The stock taken is what was ordered'),
+            (19, 'order_commit_names_the_event_that_paid', 'Stock taken names the event that paid'),
+            (20, 'ledger_entry_moves_stock_its_own_way', 'Each kind of ledger entry moves stock its own way'),
+            (21, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
+            (22, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
+            (23, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
+            (24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group')
+        ),
+
+        fault as (
+            select
+                b.invariant,
+                count(*) as faults,
+                -- Enough to begin with; sql_tests/invariants.sql names all.
+                (array_agg(b.subject || ': ' || b.detail order by b.subject))[1:10] as examples
+            from payments.broken_invariants() as b
+            group by b.invariant
+        )
+
+        select jsonb_build_object(
+            'since', p_since,
+            'until', p_until,
+            'generated_at', now(),
+            'totals', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'day', t.day,
+                        'currency', t.currency,
+                        'outcome', t.outcome,
+                        'payments', t.payments,
+                        'amount', t.amount::text
+                    )
+                    order by t.day, t.currency, t.outcome
+                ), '[]'::jsonb)
+                from total as t
+            ),
+            'exceptions', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'id', x.id,
+                        'reason', x.reason,
+                        'order_group_id', x.order_group_id,
+                        'checkout_session_id', x.checkout_session_id,
+                        'attempts', x.attempts,
+                        'first_seen_at', x.first_seen_at,
+                        'last_seen_at', x.last_seen_at,
+                        'currency', x.details -> 'received' ->> 'currency',
+                        'amount', x.details -> 'received' ->> 'amount'
+                    )
+                    order by x.first_seen_at, x.id
+                ), '[]'::jsonb)
+                from payments.exceptions as x
+                where x.status = 'open'
+            ),
+            'stock', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'product_id', p.id,
+                        'seller', s.name,
+                        'sku', p.sku,
+                        'product', p.name,
+                        'committed', c.quantity,
+                        'items', c.items,
+                        'on_hand', v.on_hand
+                    )
+                    order by s.name, p.sku, p.id
+                ), '[]'::jsonb)
+                from committed as c
+                inner join public.products as p on c.product_id = p.id
+                inner join public.sellers as s on p.seller_id = s.id
+                inner join public.inventory_levels as v on p.id = v.product_id
+            ),
+            'checks', (
+                select jsonb_agg(
+                    jsonb_build_object(
+                        'name', k.name,
+                        'claim', k.claim,
+                        'ok', f.invariant is null,
+                        'faults', coalesce(f.faults, 0),
+                        'examples', coalesce(to_jsonb(f.examples), '[]'::jsonb)
+                    )
+                    order by k.place
+                )
+                from checked as k
+                left join fault as f on k.name = f.invariant
+            )
+        )
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Payments by day, currency and outcome, open exceptions, stock committed and the invariants, from one snapshot.';
+
 CREATE FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1202,10 +1726,12 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         ('public.resolve_payment_exception(bigint,text,text,text)', true, true),
         ('public.cancel_order_group(uuid)', true, true),
         ('public.explain_order_group(uuid)', true, true),
+        ('public.payment_report(timestamp with time zone,timestamp with time zone)', true, true),
         ('public.reconciliation_readiness()', true, true),
         ('public.security_findings()', true, true),
         ('payments.answer_known_event(payments.stripe_events,payments.stripe_events)', false, false),
         ('payments.assert_pending(uuid,text)', false, false),
+        ('payments.broken_invariants()', false, false),
         ('payments.describe_event(payments.stripe_events)', false, false),
         ('payments.explain_reason(text)', false, false),
         ('payments.has_paid_another_group(payments.stripe_events)', false, false),
@@ -1842,6 +2368,8 @@ REVOKE ALL ON FUNCTION payments.answer_known_event(p_known payments.stripe_event
 
 REVOKE ALL ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.broken_invariants() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.explain_reason(p_reason text) FROM PUBLIC;
@@ -1878,6 +2406,9 @@ GRANT ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) TO servi
 
 REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) TO service_role;

@@ -1,0 +1,154 @@
+"""`payment_report()`: what an accountant is told is what the rows say, in one snapshot, without a buyer."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from sql_tests.model import INVARIANTS
+from sql_tests.play import Connection, Shop, reconcile, scalar
+from sql_tests.test_invariants import past_every_guard
+
+MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
+NOW = datetime.now(UTC)
+
+
+def report(connection: Connection, *, days: int = 1) -> dict[str, Any]:
+    since, until = NOW - timedelta(days=days), NOW + timedelta(days=days)
+    told: dict[str, Any] = scalar(connection, "select public.payment_report(%s, %s)", since, until)
+    return told
+
+
+def totals(told: dict[str, Any]) -> dict[tuple[str | None, str], tuple[int, str | None]]:
+    return {(one["currency"], one["outcome"]): (one["payments"], one["amount"]) for one in told["totals"]}
+
+
+def test_totals_are_by_day_currency_and_outcome_and_exact(service: Connection, shop: Shop) -> None:
+    dollars, yen, dinar = (
+        shop.order_group(),
+        shop.order_group([[(2, "500")]], currency="JPY"),
+        shop.order_group([[(1, "1.230")]], currency="KWD"),
+    )
+    for group in (dollars, yen, dinar, shop.order_group()):
+        reconcile(service, group.payment())
+    twin = shop.order_group().payment()
+    reconcile(service, twin)
+    reconcile(service, twin.twin())
+    reconcile(service, dollars.payment())
+    reconcile(service, shop.order_group().payment().but(order_group_id=None, unmatched_reason="missing_reference"))
+
+    told = report(service)
+
+    assert totals(told) == {
+        ("USD", "applied"): (3, "222.72"),
+        ("USD", "already_paid"): (1, None),
+        ("USD", "rejected"): (1, "74.24"),
+        ("USD", "unmatched"): (1, "74.24"),
+        ("JPY", "applied"): (1, "1000"),
+        ("KWD", "applied"): (1, "1.230"),
+    }
+    assert {one["day"] for one in told["totals"]} <= {(NOW + timedelta(days=d)).date().isoformat() for d in (0, 1)}
+
+
+def test_two_events_of_one_payment_that_were_set_aside_are_one_sum(service: Connection, shop: Shop) -> None:
+    payment = shop.order_group().payment().but(amount_minor=100, amount="1.00")
+    reconcile(service, payment)
+    reconcile(service, payment.twin())
+
+    assert totals(report(service)) == {("USD", "rejected"): (1, "1.00")}
+
+
+def test_what_was_applied_after_all_is_counted_once_and_what_was_resolved_apart(
+    service: Connection, shop: Shop
+) -> None:
+    group = shop.order_group([], total_amount=shop.order_group().total_amount)
+    payment = group.payment()
+    reconcile(service, payment)
+    order_id = shop.add_order(group.id, shop.sellers[0], group.total_amount)
+    shop.add_item(order_id, shop.sellers[0].product_ids[0], 1, group.total_amount)
+    reconcile(service, payment)
+    reconcile(service, group.payment())
+    (exception,) = service.execute("select id from public.list_payment_exceptions()").fetchall()
+    scalar(service, "select public.resolve_payment_exception(%s, 'refunded', 'ada', 'twice')", exception["id"])
+
+    told = report(service)
+
+    assert totals(told) == {("USD", "applied"): (1, "74.24"), ("USD", "resolved"): (1, "74.24")}
+    assert told["exceptions"] == []
+
+
+def test_the_window_is_half_open_and_open_exceptions_are_told_whenever_they_came(
+    service: Connection, shop: Shop
+) -> None:
+    reconcile(service, shop.order_group().payment())
+    reconcile(service, shop.order_group().payment().but(amount_minor=1, amount="0.01"))
+
+    past: dict[str, Any] = scalar(
+        service, "select public.payment_report(%s, %s)", NOW - timedelta(days=9), NOW - timedelta(days=8)
+    )
+
+    assert (past["totals"], past["stock"]) == ([], [])
+    (exception,) = past["exceptions"]
+    assert (exception["reason"], exception["amount"], exception["currency"]) == ("amount_mismatch", "0.01", "USD")
+
+
+def test_stock_is_what_was_committed_per_product(service: Connection, shop: Shop) -> None:
+    product = shop.sellers[0].product_ids[0]
+    scalar(service, "select public.record_inventory_receipt(%s, 10, 'in')", product)
+    for _ in range(2):
+        reconcile(service, shop.order_group([[(3, "1.00")]]).payment())
+
+    (stock,) = report(service)["stock"]
+
+    assert (stock["product_id"], stock["committed"], stock["items"], stock["on_hand"]) == (str(product), 6, 2, 4)
+    assert (stock["seller"], stock["sku"]) == ("Seller 1", "SKU-1")
+
+
+def test_checks_hold_on_healthy_data_and_a_fault_is_named(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    assert all(check["ok"] for check in report(service)["checks"])
+
+    with superuser.transaction(force_rollback=True):
+        past_every_guard(superuser)
+        superuser.execute("update public.orders set status = 'cancelled' where order_group_id = %s", [group.id])
+        broken = [check for check in report(superuser)["checks"] if not check["ok"]]
+
+    assert [(check["name"], check["faults"]) for check in broken] == [("order_follows_its_group", 2)]
+    assert len(broken[0]["examples"]) == 2
+
+
+def test_the_checks_are_the_invariants_word_for_word() -> None:
+    def words(text: str) -> str:
+        return " ".join(re.sub(r"--[^\n]*", "", text).split())
+
+    body = (MIGRATIONS / "20261123101400_create_broken_invariants.sql").read_text().split("$$")[1]
+    assert words(body) == words(INVARIANTS.read_text())
+
+    listed = re.findall(r"\(\d+, '(\w+)',", (MIGRATIONS / "20261123101500_create_payment_report.sql").read_text())
+    assert listed == list(dict.fromkeys(re.findall(r"select\n\s+'(\w+)',", INVARIANTS.read_text())))
+
+
+def test_no_buyer_and_no_metadata_are_in_it(service: Connection, shop: Shop) -> None:
+    reconcile(service, shop.order_group().payment().but(session_metadata={"email": "jenny@example.test"}))
+    reconcile(service, shop.order_group().payment().but(amount_minor=1, amount="0.01"))
+
+    text = json.dumps(report(service))
+
+    assert "jenny" not in text
+    assert str(shop.buyer_id) not in text
+    assert "metadata" not in text
+
+
+@pytest.mark.parametrize(("since", "until"), [(NOW, NOW), (NOW, NOW - timedelta(1)), (None, NOW), (NOW, None)])
+def test_a_window_that_is_none_is_refused(service: Connection, since: datetime | None, until: datetime | None) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="begins before it ends"):
+        service.execute("select public.payment_report(%s, %s)", [since, until])

@@ -1,0 +1,359 @@
+-- What is true of money and stock at every moment, asked inside the database.
+--
+-- Touches: payments.broken_invariants(). Its query is the one of sql_tests/invariants.sql, word for word, and a test holds
+-- the two equal: the file is what anybody may run with psql, the function is what the report may call.
+-- An older relay notices nothing.
+
+-- Names each broken invariant and its subject.
+-- Called by: public.payment_report(). Returns: one row a fault, none when all is well. Locks: nothing.
+create or replace function payments.broken_invariants()
+returns table (invariant text, subject text, detail text)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with
+    settled as not materialized (
+        -- Refunded groups were paid once, and keep every trace of it.
+        select g.*
+        from public.order_groups as g
+        where g.status in ('paid', 'refunded')
+    ),
+
+    applied as not materialized (
+        select e.*
+        from payments.stripe_events as e
+        where e.outcome = 'applied'
+    ),
+
+    items as not materialized (
+        select
+            i.id,
+            i.product_id,
+            i.quantity,
+            o.seller_id,
+            g.id as order_group_id,
+            g.status,
+            g.stripe_webhook_event_id
+        from public.order_items as i
+        inner join public.orders as o on i.order_id = o.id
+        inner join public.order_groups as g on o.order_group_id = g.id
+    ),
+
+    commits as not materialized (
+        select l.*
+        from public.inventory_ledger as l
+        where l.entry_type = 'order_commit'
+    ),
+
+    broken (invariant, subject, detail) as (
+
+        -- Groups and their events ----------------------------------------------------------------------------------------
+
+        select
+            'paid_group_has_its_applied_event',
+            'order_group ' || g.id,
+            'it is ' || g.status || ', but no event has paid it'
+        from settled as g
+        left join applied as e on g.id = e.order_group_id
+        where e.id is null
+
+        union all
+        select
+            'group_is_paid_by_one_event',
+            'order_group ' || e.order_group_id,
+            count(*) || ' events have paid it'
+        from applied as e
+        group by e.order_group_id
+        having count(*) > 1
+
+        union all
+        select
+            'applied_event_has_paid_its_group',
+            'stripe_event ' || e.id,
+            'its order group ' || e.order_group_id || ' is ' || coalesce(g.status, 'missing')
+        from applied as e
+        left join public.order_groups as g on e.order_group_id = g.id
+        where g.id is null or g.status not in ('paid', 'refunded')
+
+        union all
+        select
+            'paid_group_shows_the_payment_of_its_event',
+            'order_group ' || g.id,
+            'its payment columns are those of no event that has paid it'
+        from settled as g
+        inner join applied as e on g.id = e.order_group_id
+        group by g.id
+        having
+            not bool_or(
+                (
+                    g.stripe_webhook_event_id,
+                    g.stripe_webhook_event_created_at,
+                    g.stripe_webhook_received_at,
+                    g.stripe_payment_intent_id,
+                    g.stripe_checkout_session_id,
+                    g.stripe_session_metadata,
+                    g.paid_at
+                ) is not distinct from (
+                    e.id,
+                    e.created_at,
+                    e.received_at,
+                    e.payment_intent_id,
+                    e.checkout_session_id,
+                    e.session_metadata,
+                    e.processed_at
+                )
+            )
+
+        union all
+        select
+            'unpaid_group_shows_no_payment',
+            'order_group ' || g.id,
+            'it is ' || g.status || ', but has payment columns'
+        from public.order_groups as g
+        where
+            g.status in ('pending', 'cancelled')
+            and (
+                g.paid_at is not null
+                or g.stripe_webhook_event_id is not null
+                or g.stripe_payment_intent_id is not null
+                or g.stripe_checkout_session_id is not null
+            )
+
+        union all
+        select
+            'twin_event_is_of_the_payment_that_paid',
+            'stripe_event ' || e.id,
+            'it is already_paid, but order group ' || e.order_group_id || ' was not paid by its payment'
+        from payments.stripe_events as e
+        left join settled as g
+            on
+                e.order_group_id = g.id
+                and (
+                    e.checkout_session_id = g.stripe_checkout_session_id
+                    or e.payment_intent_id = g.stripe_payment_intent_id
+                )
+        where e.outcome = 'already_paid' and g.id is null
+
+        -- Money ----------------------------------------------------------------------------------------------------------
+
+        union all
+        select
+            'payment_pays_one_group',
+            'payment_intent ' || g.stripe_payment_intent_id,
+            count(*) || ' order groups show it'
+        from settled as g
+        where g.stripe_payment_intent_id is not null
+        group by g.stripe_payment_intent_id
+        having count(*) > 1
+
+        union all
+        select
+            'payment_pays_one_group',
+            'checkout_session ' || g.stripe_checkout_session_id,
+            count(*) || ' order groups show it'
+        from settled as g
+        where g.stripe_checkout_session_id is not null
+        group by g.stripe_checkout_session_id
+        having count(*) > 1
+
+        union all
+        select
+            'event_amount_agrees_with_its_minor_units',
+            'stripe_event ' || e.id,
+            e.amount || ' ' || e.currency || ' came as ' || e.amount_minor || ' minor units'
+        from payments.stripe_events as e
+        left join payments.currencies as c on e.currency = c.code
+        where
+            c.code is null
+            or e.amount_minor < 0
+            or e.amount * c.minor_per_major is distinct from e.amount_minor
+            or e.amount_minor % c.minor_multiple <> 0
+
+        union all
+        select
+            'paid_total_is_what_was_charged',
+            'order_group ' || g.id,
+            'total ' || g.total_amount || ' ' || g.currency || ', event ' || e.id || ' ' || e.amount || ' ' || e.currency
+        from settled as g
+        inner join payments.stripe_events as e on g.id = e.order_group_id
+        where (g.total_amount, g.currency) is distinct from (e.amount, e.currency)
+
+        union all
+        select
+            'paid_total_is_the_sum_of_its_orders',
+            'order_group ' || g.id,
+            'total ' || g.total_amount || ', orders ' || coalesce(sum(o.total_amount)::text, 'missing')
+        from settled as g
+        left join public.orders as o on g.id = o.order_group_id
+        group by g.id, g.total_amount
+        having sum(o.total_amount) is distinct from g.total_amount
+
+        -- Orders and items -----------------------------------------------------------------------------------------------
+
+        union all
+        select
+            'order_follows_its_group',
+            'order ' || o.id,
+            'it is ' || o.status || ', order group ' || g.id || ' is ' || g.status
+        from public.orders as o
+        inner join public.order_groups as g on o.order_group_id = g.id
+        where
+            case g.status
+                when 'pending' then o.status <> 'pending'
+                when 'cancelled' then o.status <> 'cancelled'
+                else o.status not in ('paid', 'fulfilled', 'shipped', 'delivered', 'refunded')
+            end
+
+        union all
+        select
+            'order_is_paid_when_its_group_is',
+            'order ' || o.id,
+            'paid_at ' || coalesce(o.paid_at::text, 'missing') || ', order group ' || coalesce(g.paid_at::text, 'missing')
+        from public.orders as o
+        inner join public.order_groups as g on o.order_group_id = g.id
+        where o.paid_at is distinct from g.paid_at
+
+        union all
+        select
+            'paid_order_has_items',
+            'order ' || o.id,
+            'its order group ' || g.id || ' is ' || g.status
+        from settled as g
+        inner join public.orders as o on g.id = o.order_group_id
+        left join public.order_items as i on o.id = i.order_id
+        where i.id is null
+
+        union all
+        select
+            'item_is_sold_by_its_orders_seller',
+            'order_item ' || i.id,
+            'product ' || i.product_id || ' belongs to another seller than the order'
+        from items as i
+        inner join public.products as p on i.product_id = p.id
+        where p.seller_id <> i.seller_id
+
+        -- Stock ----------------------------------------------------------------------------------------------------------
+
+        union all
+        select
+            'paid_item_is_committed',
+            'order_item ' || i.id,
+            'order group ' || i.order_group_id || ' is ' || i.status || ', but the ledger has no order_commit'
+        from items as i
+        left join commits as l on i.id = l.order_item_id
+        where i.status in ('paid', 'refunded') and l.id is null
+
+        union all
+        select
+            'item_is_committed_once',
+            'order_item ' || l.order_item_id,
+            count(*) || ' order_commit entries'
+        from commits as l
+        where l.order_item_id is not null
+        group by l.order_item_id
+        having count(*) > 1
+
+        union all
+        select
+            'order_commit_has_a_paid_item',
+            'inventory_ledger ' || l.id,
+            'order item ' || coalesce(l.order_item_id::text, 'missing') || ' is in a group that is '
+            || coalesce(i.status, 'missing')
+        from commits as l
+        left join items as i on l.order_item_id = i.id
+        where i.id is null or i.status not in ('paid', 'refunded')
+
+        union all
+        select
+            'order_commit_takes_what_was_ordered',
+            'inventory_ledger ' || l.id,
+            l.quantity_delta || ' of product ' || l.product_id || ' for ' || i.quantity || ' of ' || i.product_id
+        from commits as l
+        inner join items as i on l.order_item_id = i.id
+        where (l.product_id, l.quantity_delta) is distinct from (i.product_id, -i.quantity)
+
+        union all
+        select
+            'order_commit_names_the_event_that_paid',
+            'inventory_ledger ' || l.id,
+            'it names ' || coalesce(l.stripe_webhook_event_id, 'no event')
+        from commits as l
+        inner join items as i on l.order_item_id = i.id
+        where
+            i.status in ('paid', 'refunded')
+            and l.stripe_webhook_event_id is distinct from i.stripe_webhook_event_id
+
+        union all
+        select
+            'ledger_entry_moves_stock_its_own_way',
+            'inventory_ledger ' || l.id,
+            l.entry_type || ' of ' || l.quantity_delta
+        from public.inventory_ledger as l
+        where
+            l.quantity_delta = 0
+            or (l.entry_type = 'order_commit' and l.quantity_delta > 0)
+            or (l.entry_type = 'receipt' and l.quantity_delta < 0)
+            or (
+                l.entry_type <> 'order_commit'
+                and (l.order_item_id is not null or l.stripe_webhook_event_id is not null)
+            )
+
+        union all
+        select
+            'on_hand_is_the_sum_of_the_ledger',
+            'product ' || coalesce(p.id, v.product_id),
+            'on hand ' || coalesce(v.on_hand::text, 'missing') || ', ledger ' || coalesce(p.moved::text, 'missing')
+        from (
+            select
+                p.id,
+                coalesce(sum(l.quantity_delta), 0) as moved
+            from public.products as p
+            left join public.inventory_ledger as l on p.id = l.product_id
+            group by p.id
+        ) as p
+        full join public.inventory_levels as v on p.id = v.product_id
+        where p.moved is distinct from v.on_hand
+
+        -- Exceptions -----------------------------------------------------------------------------------------------------
+
+        union all
+        select
+            'exception_is_of_an_event_not_processed',
+            'exception ' || x.id,
+            'event ' || e.id || ' was processed (' || e.outcome || '), yet its ' || x.reason || ' is '
+            || coalesce(x.resolution, 'open')
+        from payments.exceptions as x
+        inner join payments.stripe_events as e on x.stripe_event_id = e.id
+        where x.reason <> 'event_collision' and x.resolution is distinct from 'reconciled'
+
+        union all
+        select
+            'closed_or_collided_exception_has_its_event',
+            'exception ' || x.id,
+            'it is ' || coalesce(x.resolution, x.reason) || ', but event ' || x.stripe_event_id || ' was never processed'
+        from payments.exceptions as x
+        left join payments.stripe_events as e on x.stripe_event_id = e.id
+        where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null
+
+        union all
+        select
+            'duplicate_payment_is_of_a_paid_group',
+            'exception ' || x.id,
+            'its order group ' || coalesce(x.order_group_id::text, 'missing') || ' was never paid'
+        from payments.exceptions as x
+        left join settled as g on x.order_group_id = g.id
+        where x.reason = 'duplicate_payment' and g.id is null
+    )
+
+    select
+        b.invariant,
+        b.subject,
+        b.detail
+    from broken as b
+    order by b.invariant, b.subject;
+$$;
+comment on function payments.broken_invariants() is
+    'The invariants of money and stock that do not hold; no row when all is well.';
+revoke execute on function payments.broken_invariants() from public, anon, authenticated, service_role;

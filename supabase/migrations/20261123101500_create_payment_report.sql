@@ -1,0 +1,189 @@
+-- The accountant's page, as data.
+--
+-- Touches: public.payment_report(). Everything in it is read by one statement, so from one snapshot; it holds no buyer's data.
+-- An older relay notices nothing.
+
+-- Tells payments by day, currency and outcome, open exceptions, stock committed, and whether the invariants hold.
+-- Called by: `relay report`, as service_role. Returns: an object with `since`, `until`, `generated_at`, `totals`, `exceptions`
+-- (those open now), `stock`, `checks`; days are UTC, money is text in major units, the window is half open. Raises 22023 for
+-- a window that is none. Locks: nothing. The Data API applies `statement_timeout` to the call: the checks read whole tables.
+create or replace function public.payment_report(p_since timestamptz, p_until timestamptz)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set statement_timeout = '60s'
+as $$
+begin
+    if p_since is null or p_until is null or p_since >= p_until then
+        raise exception 'a report needs a window that begins before it ends, not % to %', p_since, p_until
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    return (
+        with outcome as (
+            select
+                (e.processed_at at time zone 'UTC')::date as day,
+                e.currency,
+                e.outcome,
+                -- A twin tells of money that its payment has brought already.
+                case e.outcome when 'applied' then e.amount end as amount
+            from payments.stripe_events as e
+            where e.processed_at >= p_since and e.processed_at < p_until
+            union all
+            select
+                (x.first_seen_at at time zone 'UTC')::date,
+                x.details -> 'received' ->> 'currency',
+                case
+                    when x.status = 'resolved' then 'resolved'
+                    when x.reason in ('missing_reference', 'malformed_reference', 'conflicting_references') then 'unmatched'
+                    else 'rejected'
+                end,
+                (x.details -> 'received' ->> 'amount')::numeric
+            from (
+                -- Two events of one payment are one sum of money. Those that were applied after all are among the events.
+                select distinct on (coalesce(x.checkout_session_id, x.stripe_event_id)) x.*
+                from payments.exceptions as x
+                where
+                    x.first_seen_at >= p_since
+                    and x.first_seen_at < p_until
+                    and x.resolution is distinct from 'reconciled'
+                order by coalesce(x.checkout_session_id, x.stripe_event_id), x.status, x.first_seen_at, x.id
+            ) as x
+        ),
+
+        total as (
+            select
+                o.day,
+                o.currency,
+                o.outcome,
+                count(*) as payments,
+                sum(o.amount) as amount
+            from outcome as o
+            group by o.day, o.currency, o.outcome
+        ),
+
+        committed as (
+            select
+                l.product_id,
+                -sum(l.quantity_delta) as quantity,
+                count(*) as items
+            from public.inventory_ledger as l
+            where l.entry_type = 'order_commit' and l.created_at >= p_since and l.created_at < p_until
+            group by l.product_id
+        ),
+
+        checked (place, name, claim) as (
+            values
+            (1, 'paid_group_has_its_applied_event', 'A paid order group has the event that paid it'),
+            (2, 'group_is_paid_by_one_event', 'An order group is paid by one event'),
+            (3, 'applied_event_has_paid_its_group', 'An event that paid has a paid order group'),
+            (4, 'paid_group_shows_the_payment_of_its_event', 'A paid order group shows the payment of its event'),
+            (5, 'unpaid_group_shows_no_payment', 'An unpaid order group shows no payment'),
+            (6, 'twin_event_is_of_the_payment_that_paid', 'A second event of a payment belongs to the payment that paid'),
+            (7, 'payment_pays_one_group', 'A payment pays one order group'),
+            (8, 'event_amount_agrees_with_its_minor_units', 'Amounts agree with what Stripe sent in minor units'),
+            (9, 'paid_total_is_what_was_charged', 'What was charged is the order group''s total'),
+            (10, 'paid_total_is_the_sum_of_its_orders', 'A paid total is the sum of its orders'),
+            (11, 'order_follows_its_group', 'An order follows its order group'),
+            (12, 'order_is_paid_when_its_group_is', 'An order is paid when its order group is'),
+            (13, 'paid_order_has_items', 'A paid order has items'),
+            (14, 'item_is_sold_by_its_orders_seller', 'An item is sold by the seller of its order'),
+            (15, 'paid_item_is_committed', 'A paid item has taken its stock'),
+            (16, 'item_is_committed_once', 'An item has taken its stock once'),
+            (17, 'order_commit_has_a_paid_item', 'Stock is taken for paid items only'),
+            (18, 'order_commit_takes_what_was_ordered', 'The stock taken is what was ordered'),
+            (19, 'order_commit_names_the_event_that_paid', 'Stock taken names the event that paid'),
+            (20, 'ledger_entry_moves_stock_its_own_way', 'Each kind of ledger entry moves stock its own way'),
+            (21, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
+            (22, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
+            (23, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
+            (24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group')
+        ),
+
+        fault as (
+            select
+                b.invariant,
+                count(*) as faults,
+                -- Enough to begin with; sql_tests/invariants.sql names all.
+                (array_agg(b.subject || ': ' || b.detail order by b.subject))[1:10] as examples
+            from payments.broken_invariants() as b
+            group by b.invariant
+        )
+
+        select jsonb_build_object(
+            'since', p_since,
+            'until', p_until,
+            'generated_at', now(),
+            'totals', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'day', t.day,
+                        'currency', t.currency,
+                        'outcome', t.outcome,
+                        'payments', t.payments,
+                        'amount', t.amount::text
+                    )
+                    order by t.day, t.currency, t.outcome
+                ), '[]'::jsonb)
+                from total as t
+            ),
+            'exceptions', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'id', x.id,
+                        'reason', x.reason,
+                        'order_group_id', x.order_group_id,
+                        'checkout_session_id', x.checkout_session_id,
+                        'attempts', x.attempts,
+                        'first_seen_at', x.first_seen_at,
+                        'last_seen_at', x.last_seen_at,
+                        'currency', x.details -> 'received' ->> 'currency',
+                        'amount', x.details -> 'received' ->> 'amount'
+                    )
+                    order by x.first_seen_at, x.id
+                ), '[]'::jsonb)
+                from payments.exceptions as x
+                where x.status = 'open'
+            ),
+            'stock', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'product_id', p.id,
+                        'seller', s.name,
+                        'sku', p.sku,
+                        'product', p.name,
+                        'committed', c.quantity,
+                        'items', c.items,
+                        'on_hand', v.on_hand
+                    )
+                    order by s.name, p.sku, p.id
+                ), '[]'::jsonb)
+                from committed as c
+                inner join public.products as p on c.product_id = p.id
+                inner join public.sellers as s on p.seller_id = s.id
+                inner join public.inventory_levels as v on p.id = v.product_id
+            ),
+            'checks', (
+                select jsonb_agg(
+                    jsonb_build_object(
+                        'name', k.name,
+                        'claim', k.claim,
+                        'ok', f.invariant is null,
+                        'faults', coalesce(f.faults, 0),
+                        'examples', coalesce(to_jsonb(f.examples), '[]'::jsonb)
+                    )
+                    order by k.place
+                )
+                from checked as k
+                left join fault as f on k.name = f.invariant
+            )
+        )
+    );
+end;
+$$;
+comment on function public.payment_report(timestamptz, timestamptz) is
+    'Payments by day, currency and outcome, open exceptions, stock committed and the invariants, from one snapshot.';
+revoke execute on function public.payment_report(timestamptz, timestamptz) from public, anon, authenticated;
+grant execute on function public.payment_report(timestamptz, timestamptz) to service_role;
