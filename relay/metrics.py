@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from relay.outcomes import REASONS_OF, Reason
+
 # From a warm local stack (5 ms) up to Stripe's patience; 3 s and 8 s are the database's own limits.
 _SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0)
 
@@ -26,6 +28,10 @@ class Metrics:
             ("outcome", "reason"),
             registry=self.registry,
         )
+        for outcome, reasons in REASONS_OF.items():
+            for each in reasons:
+                # From zero: a series that begins at one shows no increase, and the first rejection would alert nobody.
+                self.deliveries.labels(outcome, each or "")
         self.delivery_seconds = Histogram(
             "relay_delivery_seconds",
             "Seconds from the request's head to its answer.",
@@ -41,6 +47,8 @@ class Metrics:
         self.rpc_retries = Counter(
             "relay_rpc_retries", "Calls sent a second time, by why.", ("reason",), registry=self.registry
         )
+        for reason in (Reason.DATABASE_UNAVAILABLE, Reason.DEADLOCK):
+            self.rpc_retries.labels(reason)
         # The modes say how the values of several workers become one (relay.workers).
         self.in_flight = Gauge(
             "relay_deliveries_in_flight",

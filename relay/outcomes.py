@@ -4,8 +4,10 @@
 contract exactly is no verdict, because a payment must not be called done on an answer that we misread.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Outcome(StrEnum):
@@ -88,6 +90,43 @@ REJECTIONS = frozenset(
         Reason.EVENT_COLLISION,
     }
 )
+REASONS_OF: Mapping[Outcome, frozenset[Reason | None]] = MappingProxyType(
+    {
+        Outcome.APPLIED: frozenset({None}),
+        Outcome.REPLAYED: frozenset({None}),
+        Outcome.ALREADY_PAID: frozenset({None}),
+        Outcome.RESOLVED: frozenset({None}),
+        Outcome.UNMATCHED: UNMATCHED_REASONS,
+        Outcome.IGNORED: frozenset({Reason.EVENT_TYPE, Reason.LIVEMODE_MISMATCH, Reason.SESSION_MODE}),
+        Outcome.AWAITING_FUNDS: frozenset({None, Reason.NO_PAYMENT_REQUIRED}),
+        Outcome.REJECTED: REJECTIONS,
+        Outcome.FAILED: frozenset(
+            {
+                Reason.DATABASE_UNAVAILABLE,
+                Reason.TIMEOUT,
+                Reason.LOCK_TIMEOUT,
+                Reason.DEADLOCK,
+                Reason.UNAUTHORIZED,
+                Reason.CONTRACT_VIOLATION,
+                Reason.UNEXPECTED,
+            }
+        ),
+        Outcome.REFUSED: frozenset(
+            {
+                Reason.METHOD_NOT_ALLOWED,
+                Reason.UNSUPPORTED_CONTENT_ENCODING,
+                Reason.BODY_TOO_LARGE,
+                Reason.REQUEST_TIMEOUT,
+                Reason.MALFORMED_REQUEST,
+                Reason.MISSING_SIGNATURE,
+                Reason.TIMESTAMP_OUTSIDE_TOLERANCE,
+                Reason.INVALID_SIGNATURE,
+                Reason.MALFORMED_EVENT,
+            }
+        ),
+    }
+)
+"""Every way in which a delivery can end."""
 # What the function may decide for a payment that names a group, and for one that names none.
 _FOR_PAYMENT = frozenset({Outcome.APPLIED, Outcome.REPLAYED, Outcome.ALREADY_PAID, Outcome.RESOLVED, Outcome.REJECTED})
 _FOR_UNMATCHED = frozenset({Outcome.UNMATCHED, Outcome.REPLAYED, Outcome.RESOLVED, Outcome.REJECTED})
