@@ -1119,7 +1119,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if found then\n        return payments.answer_known_event(v_known, p_event);\n    end if;\n\n"
         "    -- Locked, so that",
         "    -- Locked, so that",
-        ("test_race_failures.py", RACES),
+        ("test_event_that_waited_for_itself",),
     ),
     # --- reconcile: locks and people ----------------------------------------------------------------------------------
     Mutant(
@@ -1136,7 +1136,8 @@ MUTANTS: tuple[Mutant, ...] = (
         RECONCILE,
         "        order by o.id\n        for update of o\n",
         "        order by o.id\n",
-        ("test_race_failures.py", RACES),
+        argument="Who edits an order needs the group's lock, which the payment holds, and the update that follows locks the "
+        "same rows; locking them first only moves the wait before the verdict.",
     ),
     Mutant(
         "orders-locked-in-any-order",
@@ -1144,7 +1145,8 @@ MUTANTS: tuple[Mutant, ...] = (
         RECONCILE,
         "        order by o.id\n        for update of o\n",
         "        for update of o\n",
-        ("test_race_failures.py", RACES),
+        argument="Payments and cancellations of a group wait for each other at the group, and whoever moves several orders "
+        "on without it locks them in an order of their own; the line keeps the promise that all writers make.",
     ),
     Mutant(
         "exception-not-locked",
@@ -1152,7 +1154,7 @@ MUTANTS: tuple[Mutant, ...] = (
         RECONCILE,
         "    where x.stripe_event_id = p_event.id\n    for update;",
         "    where x.stripe_event_id = p_event.id;",
-        ("test_operator_waits_for_the_payment", RACES),
+        ("test_operators_word_on_a_case_that_names",),
     ),
     Mutant(
         "operators-word-ignored",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, LiteralString
 
@@ -18,6 +19,12 @@ RECONCILE: LiteralString = (
     "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text,"
     " jsonb, text, text)"
 )
+
+
+@pytest.fixture(scope="module")
+def arena(module_db: Database) -> Iterator[Arena]:
+    with Arena.open(module_db) as arena:
+        yield arena
 
 
 def rejected_and_resolved(
@@ -298,15 +305,34 @@ def test_function_asks_the_data_api_for_read_committed(superuser: Connection) ->
 # --- people -----------------------------------------------------------------------------------------------------------
 
 
-def test_two_operators_close_a_case_without_a_group_once(module_db: Database) -> None:
-    with Arena.open(module_db) as arena:
-        group = arena.shop.order_group()
-        unmatched = group.payment().but(order_group_id=None, unmatched_reason="missing_reference")
-        first, second = (Resolve(str(unmatched.event_id), resolution) for resolution in ("refunded", "dismissed"))
+def test_two_operators_close_a_case_without_a_group_once(arena: Arena) -> None:
+    group = arena.shop.order_group()
+    unmatched = group.payment().but(order_group_id=None, unmatched_reason="missing_reference")
+    first, second = (Resolve(str(unmatched.event_id), resolution) for resolution in ("refunded", "dismissed"))
 
-        answers = arena.race(first, second, IsolationLevel.READ_COMMITTED, "commit", given=[Pay(unmatched)])
+    answers = arena.race(first, second, IsolationLevel.READ_COMMITTED, "commit", given=[Pay(unmatched)])
 
     assert answers == ("resolved", CLOSED_ALREADY)
+
+
+def test_operators_word_on_a_case_that_names_another_group_comes_before_the_payment(arena: Arena) -> None:
+    """The group's lock does not part these two: what does is the lock of the case."""
+    payment, cheaper = arena.shop.order_group().payment(), arena.shop.order_group([[(1, "1.00")]])
+    elsewhere = Pay(payment.but(order_group_id=cheaper.id))
+    refund = Resolve(str(payment.event_id), "refunded")
+
+    answers = arena.race(refund, Pay(payment), IsolationLevel.READ_COMMITTED, "commit", given=[elsewhere])
+
+    assert answers == ("resolved", "resolved")
+
+
+def test_event_that_waited_for_itself_with_another_amount_is_a_collision(arena: Arena) -> None:
+    payment = arena.shop.order_group().payment()
+    other = payment.but(amount_minor=1, amount="0.01")
+
+    answers = arena.race(Pay(payment), Pay(other), IsolationLevel.READ_COMMITTED, "commit")
+
+    assert answers == ("applied", "rejected event_collision")
 
 
 def test_readiness_wants_every_overload_executable(service: Connection, owner: Connection) -> None:
