@@ -1136,8 +1136,8 @@ MUTANTS: tuple[Mutant, ...] = (
         RECONCILE,
         "        order by o.id\n        for update of o\n",
         "        order by o.id\n",
-        argument="Who edits an order needs the group's lock, which the payment holds, and the update that follows locks the "
-        "same rows; locking them first only moves the wait before the verdict.",
+        argument="Who edits an order needs the lock of the group, which the payment has; the update that follows locks "
+        "the same rows; locking them first only moves the wait before the verdict.",
     ),
     Mutant(
         "orders-locked-in-any-order",
@@ -1145,8 +1145,8 @@ MUTANTS: tuple[Mutant, ...] = (
         RECONCILE,
         "        order by o.id\n        for update of o\n",
         "        for update of o\n",
-        argument="Payments and cancellations of a group wait for each other at the group, and whoever moves several orders "
-        "on without it locks them in an order of their own; the line keeps the promise that all writers make.",
+        argument="Payments and cancellations of a group wait for each other at the group, and whoever moves several "
+        "orders on without it locks them in an order of their own; the line keeps the promise that all writers make.",
     ),
     Mutant(
         "exception-not-locked",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -52,6 +54,7 @@ class Answer:
 
 def run(hints: tuple[str, ...], settings: dict[str, str], output: str, answer: Connection) -> None:
     """Run the suite in this process, its output into a file, and send the answer; for a process that then ends."""
+    Thread(target=end_with_the_runner, daemon=True).start()
     for name in [name for name in os.environ if name.startswith("PYTEST")]:
         del os.environ[name]
     os.environ.update(settings)
@@ -62,6 +65,14 @@ def run(hints: tuple[str, ...], settings: dict[str, str], output: str, answer: C
     files = [str(path) for path in sorted(HERE.glob("test_*.py")) if path.name not in LEFT_OUT]
     code = pytest.main([*OPTIONS, *QUIET, *files], plugins=[watch])
     answer.send(judge(code, watch))
+
+
+def end_with_the_runner() -> None:
+    """A run that nobody waits for any more would go on for minutes."""
+    runner = multiprocessing.parent_process()
+    if runner is not None:
+        wait([runner.sentinel])
+        os._exit(1)
 
 
 def judge(code: int | pytest.ExitCode, watch: Watch) -> Answer:
