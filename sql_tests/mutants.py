@@ -25,6 +25,8 @@ CANCEL = "create_cancel_order_group"
 EXPLAIN = "create_explain_order_group"
 READINESS = "create_reconciliation_readiness"
 FINDINGS = "create_security_findings"
+INVARIANTS = "create_broken_invariants"
+REPORT = "create_payment_report"
 
 MATRIX = "test_catalogue_holds_exactly_the_matrix"
 HEALTHY = "test_healthy_database_has_no_finding"
@@ -1940,5 +1942,62 @@ MUTANTS: tuple[Mutant, ...] = (
         "coalesce(p.proacl, acldefault('f', p.proowner)) as acl",
         "p.proacl as acl",
         (SOWN,),
+    ),
+    # --- invariants and report ----------------------------------------------------------------------------------------
+    Mutant(
+        "invariants-callable",
+        "the function that names broken invariants is anybody's",
+        INVARIANTS,
+        "revoke execute on function payments.broken_invariants() from public, anon, authenticated, service_role;\n",
+        "",
+        (MATRIX,),
+    ),
+    Mutant(
+        "invariant-with-the-wrong-sign",
+        "the ledger is expected to add what was sold",
+        INVARIANTS,
+        "(i.product_id, -i.quantity)",
+        "(i.product_id, i.quantity)",
+        ("test_payment_report.py",),
+    ),
+    Mutant(
+        "report-for-everybody",
+        "signed-in users may read the accountant's page",
+        REPORT,
+        "grant execute on function public.payment_report(timestamptz, timestamptz) to service_role;",
+        "grant execute on function public.payment_report(timestamptz, timestamptz) to service_role, authenticated;",
+        (MATRIX,),
+    ),
+    Mutant(
+        "report-counts-twins",
+        "the report adds the money of a twin event once more",
+        REPORT,
+        "case e.outcome when 'applied' then e.amount end as amount",
+        "e.amount as amount",
+        ("test_payment_report.py",),
+    ),
+    Mutant(
+        "report-without-open-cases",
+        "the report leaves out the payments of open cases, because null is not unlike anything",
+        REPORT,
+        "and x.resolution is distinct from 'reconciled'",
+        "and x.resolution <> 'reconciled'",
+        ("test_payment_report.py",),
+    ),
+    Mutant(
+        "report-with-floats",
+        "the report's amounts are JSON numbers",
+        REPORT,
+        "'amount', t.amount::text",
+        "'amount', t.amount",
+        ("test_payment_report.py",),
+    ),
+    Mutant(
+        "report-of-resolved-cases",
+        "the report lists resolved cases as open",
+        REPORT,
+        "where x.status = 'open'\n",
+        "where x.status is not null\n",
+        ("test_payment_report.py",),
     ),
 )
