@@ -1,7 +1,8 @@
 """Sows each mutant into a copy of the migrations and shows which test kills it: `python -m sql_tests.mutation`.
 
-    python -m sql_tests.mutation                 all of them
+    python -m sql_tests.mutation                 all of them, but those whose survival is argued
     python -m sql_tests.mutation ID ...          these alone
+    python -m sql_tests.mutation --argued        those too: each takes the whole suite
     python -m sql_tests.mutation --report FILE   the table as Markdown too
 
 Exit status 1 where a mutant survives without an argument, or does not stand in the migrations as the list says.
@@ -55,7 +56,7 @@ class Result:
         if self.fate == "killed":
             return self.by
         if self.fate == "survived":
-            return f"survives: {self.mutant.argument}" if self.mutant.argument else "SURVIVED"
+            return f"argued: {self.mutant.argument}" if self.mutant.argument else "SURVIVED"
         return f"BROKEN: {self.by}"
 
 
@@ -117,6 +118,7 @@ def main() -> int:
     """Try the mutants that are asked for, two at a time unless told otherwise."""
     parser = argparse.ArgumentParser(description="Show which test kills each mutant of the migrations.")
     parser.add_argument("ids", nargs="*", metavar="ID", help="mutants to try; all where none is named")
+    parser.add_argument("--argued", action="store_true", help="try those whose survival is argued, too")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="how many at once; default: the cores")
     parser.add_argument("--report", type=Path, help="write the table to this file too")
     options = parser.parse_args()
@@ -124,11 +126,15 @@ def main() -> int:
         parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
     chosen = [mutant for mutant in MUTANTS if not options.ids or mutant.id in options.ids]
 
+    untried = [mutant for mutant in chosen if mutant.argument and not (options.ids or options.argued)]
+    tried = [mutant for mutant in chosen if mutant not in untried]
+
     started = monotonic()
     results = []
-    for result in try_all(chosen, workers=options.workers):
+    for result in try_all(tried, workers=options.workers):
         results.append(result)
-        print(f"[{len(results)}/{len(chosen)}] {result.mutant.id}: {result} ({result.seconds:.0f} s)", flush=True)
+        print(f"[{len(results)}/{len(tried)}] {result.mutant.id}: {result} ({result.seconds:.0f} s)", flush=True)
+    results += [Result(mutant, "survived", "", 0.0) for mutant in untried]
     faults = [result for result in results if result.is_fault]
     argued = sum(result.fate == "survived" and not result.is_fault for result in results)
     summary = (

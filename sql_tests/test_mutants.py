@@ -75,7 +75,7 @@ def test_survivor_is_a_fault_unless_its_survival_is_argued() -> None:
 
     assert [result.is_fault for result in results] == [True, False]
     assert f"| `{plain.id}` | {plain.breaks} | SURVIVED |" in table(results)
-    assert f"survives: {argued.argument}" in table(results)
+    assert f"argued: {argued.argument}" in table(results)
 
 
 def test_run_that_ended_for_another_reason_is_no_answer() -> None:
