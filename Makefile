@@ -9,7 +9,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check deploy-test stack fuzz chaos mutants schema versions lock clean
+.PHONY: help setup demo test check deploy-test image image-test stack fuzz chaos mutants schema versions lock clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -17,6 +17,7 @@ help:
 	@echo "make test    static checks, the database's and the relay's tests"
 	@echo "make check   the static checks alone"
 	@echo "make deploy-test   nginx before two relays, and the systemd unit; as root installs what it needs of Debian"
+	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
@@ -47,7 +48,17 @@ test: check
 # Apart from `test`, because it needs programs that neither pip nor npm can bring.
 deploy-test: setup
 	@sh scripts/debian_packages.sh nginx=nginx-light systemd-analyze=systemd openssl=openssl
-	@$(PY) -m pytest -q deploy $(PYTEST_ARGS)
+	@$(PY) -m pytest -q deploy --ignore deploy/test_image.py $(PYTEST_ARGS)
+
+# IMAGE_OPTIONS='--build-arg BASE=...' goes to the builder.
+image:
+	@sh deploy/build_image.sh order-group-relay $(IMAGE_OPTIONS)
+
+# Makes its own base image of Debian's packages, which takes a minute; IMAGE_TEST_SYSTEM names a directory that
+# debootstrap has filled already.
+image-test: setup
+	@sh scripts/debian_packages.sh buildah=buildah debootstrap=debootstrap
+	@$(PY) -m pytest -q deploy/test_image.py $(PYTEST_ARGS)
 
 # A seed that a report names repeats its run: make fuzz FUZZ_ARGS='--seed 1'.
 fuzz: setup

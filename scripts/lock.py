@@ -22,6 +22,7 @@ TARGETS = {
     "requirements/runtime.txt": ["pyproject.toml"],
     "requirements/dev.txt": ["pyproject.toml", "--group", "dev"],
     "requirements/versions.txt": ["--group", "versions"],
+    "requirements/build.txt": ["--group", "build"],
 }
 
 

@@ -1,0 +1,16 @@
+"""Whether this container's relay serves: asks /healthz where `relay serve` listens, exit status 0 or 1."""
+
+import http.client
+import os
+import sys
+
+PORT = os.environ.get("RELAY_PORT") or os.environ.get("PORT") or "8080"
+HOST = os.environ.get("RELAY_HOST") or "0.0.0.0"  # noqa: S104  where the relay listens if nobody says otherwise
+# Listening everywhere means here too.
+CONNECTION = http.client.HTTPConnection({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(HOST, HOST), int(PORT), timeout=2)  # noqa: S104
+
+try:
+    CONNECTION.request("GET", "/healthz")
+    sys.exit(CONNECTION.getresponse().status != 200)
+except OSError as error:
+    sys.exit(f"{HOST}:{PORT}: {error}")
