@@ -41,6 +41,8 @@ check: setup
 	@$(PY) -m mypy
 	@$(PY) -m sqlfluff lint --disable-progress-bar $(MIGRATIONS)
 	@"$(CURDIR)/.venv/bin/squawk" $(MIGRATIONS)/*.sql
+	@"$(CURDIR)/.venv/bin/hadolint" Containerfile
+	@"$(CURDIR)/.venv/bin/zizmor" --quiet --offline --no-progress .github/workflows
 
 test: check
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
