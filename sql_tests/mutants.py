@@ -1561,11 +1561,11 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "declared-stable",
-        "the function is declared to write nothing",
+        "the function is declared to write nothing, and the Data API calls it read-only",
         RECONCILE,
         "language plpgsql\nvolatile\nsecurity definer\nset search_path = ''\nset lock_timeout = '3s'",
         "language plpgsql\nstable\nsecurity definer\nset search_path = ''\nset lock_timeout = '3s'",
-        (FIRST,),
+        ("test_function_that_writes_says_so",),
     ),
     Mutant(
         "serialization-failure-raised",
