@@ -9,7 +9,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check deploy-test image image-test stack fuzz chaos mutants schema versions lock clean
+.PHONY: browser help setup demo test check deploy-test image image-test stack fuzz chaos mutants schema versions lock clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -23,6 +23,7 @@ help:
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
 	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
+	@echo "make browser the report in a real Chromium, which must be installed"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"
 
@@ -79,6 +80,9 @@ schema: setup
 
 versions: setup
 	@$(PY) -m sql_tests.versions
+
+browser: setup
+	@$(PY) -m pytest -q browser_tests $(PYTEST_ARGS)
 
 lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)

@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from relay import __version__, check, exceptions, explain, init, serve, simulate, sweep
+from relay import __version__, check, exceptions, explain, init, report, serve, simulate, sweep
 from relay.config import SettingsError
 
-COMMANDS = (serve, check, init, exceptions, explain, simulate, sweep)
+COMMANDS = (serve, check, init, exceptions, explain, simulate, sweep, report)
 EPILOG = """\
 examples:
   relay serve                 # settings come from the environment, see .env.example

@@ -1,0 +1,148 @@
+"""`relay report`: what an accountant asks of a period."""
+
+import argparse
+import csv
+import importlib.util
+import io
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from relay import operators, text, window
+from relay.config import Settings
+from relay.errors import NoVerdict
+from relay.money import format_amount
+from relay.operators import COULD_NOT_RUN, OK
+from relay.outcomes import Reason
+from relay.reconcile import DataApi
+from relay.report_facts import Facts
+
+NAME: Final = "report"
+HELP: Final = "payments by day, open exceptions, stock committed and checks, for an accountant"
+EPILOG: Final = """\
+examples:
+  relay report --since 30d --html november.html
+  relay report --since 2026-11-01 --until 2026-12-01 --csv november.csv --json
+  relay sweep --since 72h --json > sweep.json; relay report --since 72h --sweep sweep.json --html today.html
+
+The window begins with --since and ends before --until; days are UTC. --html needs the extra `report`.
+exit status: 0 all checks hold, 1 a check does not hold, 2 could not run
+"""
+EXTRA: Final = ("jinja2", "pygal")
+# The function's own statement_timeout is 60 s.
+REPORT_SECONDS: Final = 65.0
+_DOES_NOT_HOLD: Final = 1
+_COLUMNS: Final = ("day", "currency", "outcome", "payments", "amount")
+_SWEEP_LISTS: Final = ("rejected", "unmatched", "failed", "paid_here_only")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--since", required=True, type=window.instant, metavar="WHEN", help=window.HELP)
+    parser.add_argument("--until", type=window.instant, metavar="WHEN", help="the same; default: now")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the totals as a table")
+    parser.add_argument(
+        "--sweep", type=_sweep, metavar="FILE", help="the JSON of `relay sweep --json`, to show its drift"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, write and print. Raises SettingsError."""
+    missing = [name for name in EXTRA if arguments.html and importlib.util.find_spec(name) is None]
+    if missing:
+        operators.complain(
+            f"--html needs {' and '.join(missing)}: pip install --require-hashes -r requirements/report.txt, "
+            "or the package with its extra `report`"
+        )
+        return COULD_NOT_RUN
+    until = arguments.until or datetime.now(UTC)
+
+    async def work(_: Settings, data_api: DataApi) -> int:
+        parameters = {"p_since": arguments.since.isoformat(), "p_until": until.isoformat()}
+        report: Any = await data_api.call("payment_report", parameters)
+        if not isinstance(report, dict) or not isinstance(report.get("checks"), list):
+            raise NoVerdict(Reason.CONTRACT_VIOLATION, "a report of unexpected shape")
+        facts = Facts(report, arguments.sweep)
+        try:
+            _write(facts, arguments)
+        except OSError as error:
+            operators.complain(f"cannot write {error.filename}: {error.strerror}")
+            return COULD_NOT_RUN
+        return _DOES_NOT_HOLD if facts.broken else OK
+
+    return operators.run(work, seconds=REPORT_SECONDS)
+
+
+def _write(facts: Facts, arguments: argparse.Namespace) -> None:
+    """Raises OSError."""
+    if arguments.csv:
+        arguments.csv.write_text(_csv(facts), encoding="utf-8", newline="")
+    if arguments.html:
+        from relay import report_page  # the extra's libraries, which the server does not have
+
+        arguments.html.write_text(report_page.render(facts), encoding="utf-8")
+    if arguments.json:
+        operators.write_json({**facts.report, "drift": facts.drift})
+    elif not (arguments.csv or arguments.html):
+        sys.stdout.write(_tell(facts))
+
+
+def _sweep(path: str) -> dict[str, Any]:
+    """Read what `relay sweep --json` printed."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{path} is not the JSON of `relay sweep --json`") from None
+    is_sweep = isinstance(found, dict) and all(type(found.get(count)) is int for count in ("known", "applied"))
+    if not is_sweep or not all(_is_findings(found.get(name)) for name in _SWEEP_LISTS):
+        raise argparse.ArgumentTypeError(f"{path} is not the JSON of `relay sweep --json`")
+    sweep: dict[str, Any] = found
+    return sweep
+
+
+def _is_findings(value: object) -> bool:
+    keys = {"checkout_session_id", "order_group_id", "reason"}
+    return isinstance(value, list) and all(isinstance(one, dict) and one.keys() == keys for one in value)
+
+
+def _csv(facts: Facts) -> str:
+    """The totals. A currency is whatever text came: a spreadsheet must not take it for a formula."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(_COLUMNS)
+    for row in facts.report["totals"]:
+        currency = row["currency"] or ""
+        safe = currency if currency.isalnum() or not currency else f"'{currency}"
+        writer.writerow([row["day"], safe, row["outcome"], row["payments"], row["amount"] or ""])
+    return stream.getvalue()
+
+
+def _tell(facts: Facts) -> str:
+    report = facts.report
+    parts = [f"{text.when(report['since'])} to {text.when(report['until'])}\n\n"]
+    rows = [
+        (row["day"], row["outcome"], row["payments"], format_amount(row["amount"], row["currency"]))
+        for row in report["totals"]
+    ]
+    parts.append(text.table(("day", "outcome", "payments", "amount"), rows) if rows else "No payment came.\n")
+    parts += [f"\npaid in all  {format_amount(str(amount), currency)}" for currency, amount in facts.paid]
+    if report["exceptions"]:
+        parts.append("\n\nopen exceptions\n" + text.facts(facts.ages, indent="  "))
+    else:
+        parts.append("\n\nno open exceptions\n")
+    if report["stock"]:
+        stock = [
+            (row["seller"], row["sku"], row["product"], row["committed"], row["on_hand"]) for row in report["stock"]
+        ]
+        parts.append("\n" + text.table(("seller", "sku", "product", "committed", "on hand"), stock))
+    parts.append(f"\nchecks: {len(report['checks']) - len(facts.broken)} of {len(report['checks'])} hold\n")
+    parts += [f"  does not hold: {check['claim']} ({check['faults']} faults)\n" for check in facts.broken]
+    if facts.drift is not None:
+        parts.append(f"\nlast sweep: {len(facts.drift_rows)} differences left\n")
+    return "".join(parts)

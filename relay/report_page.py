@@ -1,0 +1,67 @@
+"""The report as one HTML page that needs nothing else: readable on paper, on a phone, and by a screen reader.
+
+Jinja escapes whatever is put into the template. Only the charts are put in as they are: they are made here, and pygal
+escapes their texts.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from relay import charts, text
+from relay.currency import EXPONENTS
+from relay.money import format_amount
+from relay.report_facts import Facts
+from relay.scenarios import WHOLE_UNITS
+
+# A page with a chart for each of a hundred currencies helps nobody; the table has them all.
+_MOST_CHARTS: Final = 6
+
+
+def render(facts: Facts) -> str:
+    """The page."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["money"] = _money
+    environment.filters["when"] = text.when
+    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment.filters["age"] = lambda since: text.age(since, datetime.fromisoformat(facts.report["generated_at"]))
+    return environment.get_template("report.html").render(
+        facts=facts,
+        report=facts.report,
+        colours={name: colour for name, colour in charts.COLOURS.items() if name in facts.outcomes},
+        payments_chart=_payments_chart(facts),
+        money_charts=_money_charts(facts),
+        format_amount=format_amount,
+    )
+
+
+def _money(row: Mapping[str, Any]) -> str:
+    return f"- {row['currency'] or ''}" if row["amount"] is None else format_amount(row["amount"], row["currency"])
+
+
+def _payments_chart(facts: Facts) -> Markup | None:
+    if not facts.days:
+        return None
+    counts = {
+        outcome: [facts.payments_on(day, outcome) for day in facts.days]
+        for outcome in charts.COLOURS
+        if outcome in facts.outcomes
+    }
+    return Markup(charts.payments_by_day(facts.days, counts))  # noqa: S704  made here
+
+
+def _money_charts(facts: Facts) -> Sequence[Mapping[str, Any]]:
+    drawn = []
+    for currency, _ in facts.paid[:_MOST_CHARTS]:
+        amounts: list[Decimal] = [facts.paid_on(day, currency) for day in facts.days]
+        decimals = 0 if currency in WHOLE_UNITS else EXPONENTS.get(currency, 2)
+        svg = Markup(charts.money_by_day(facts.days, amounts, decimals))  # noqa: S704  made here
+        drawn.append({"currency": currency, "svg": svg})
+    return drawn
