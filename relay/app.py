@@ -42,6 +42,7 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
     app = web.Application(handler_args=HANDLER_ARGS)
     app[WEBHOOK], app[READINESS], app[TELEMETRY] = handler, readiness, telemetry
     app.cleanup_ctx.append(data_api)
+    app.on_response_prepare.append(_name)
     # Every method, so that a wrong one gets the route's own answer and not aiohttp's.
     app.router.add_route(hdrs.METH_ANY, webhook.PATH, handler.handle, expect_handler=_expect)
     app.router.add_get("/healthz", _healthz)
@@ -58,6 +59,10 @@ async def _expect(request: web.Request) -> None:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # The writer must not take these bytes for the beginning of the answer.
         request.writer.output_size = 0
+
+
+async def _name(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(webhook.NAME)
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -23,7 +23,12 @@ KEEPALIVE_SECONDS: Final = 75.0
 # answer before the connection is closed.
 LINGERING_SECONDS: Final = 2.0
 
+# From twice as much on, no more is read from a sender until the handler has taken it. aiohttp's own default lets each
+# connection fill half a megabyte; an event fits in this.
+READ_BUFFER_BYTES: Final = 16 * 1024
+
 HANDLER_ARGS: Final[dict[str, Any]] = {
+    "read_bufsize": READ_BUFFER_BYTES,
     # The signature covers the bytes as they were sent.
     "auto_decompress": False,
     # One line per delivery is written by relay.telemetry.

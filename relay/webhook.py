@@ -1,6 +1,7 @@
 """The handler: read, verify, parse, reconcile, answer. Bytes in, one RPC out."""
 
 import asyncio
+import contextlib
 import json
 import time
 import traceback
@@ -20,7 +21,13 @@ from relay.reconcile import DataApi
 from relay.telemetry import Delivery, Telemetry
 
 PATH: Final = "/api/stripe/webhook"
+# Instead of aiohttp's, which tells everybody the versions of Python and aiohttp.
+NAME: Final = {"Server": "relay"}
 MAX_BODY_BYTES: Final = 1024 * 1024
+# Checkout events are a few KiB. Whoever sends more than this needs one of so many places, or waits for one:
+# thousands of senders who hold back the end of a megabyte each must not fill the memory. BODY_SECONDS go on.
+SMALL_BODY_BYTES: Final = 64 * 1024
+LARGE_BODIES: Final = 32
 # Stripe sends a body in one go. Together with the lingering close (relay.connections) a slow sender is cut
 # within 15 seconds.
 BODY_SECONDS: Final = 10.0
@@ -37,6 +44,7 @@ class Webhook:
         self._clock = clock
         self._data_api: DataApi | None = None
         self._in_flight = 0
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -77,7 +85,7 @@ class Webhook:
         return _answer(delivery, refusal.outcome, refusal.reason, refusal.status)
 
     async def _deliver(self, request: web.Request, delivery: Delivery) -> Verdict:
-        body = await _read(request)
+        body = await _read(request, self._large_bodies)
         verified = signature.verify(
             body,
             request.headers.getall("Stripe-Signature", ()),
@@ -107,7 +115,7 @@ class Webhook:
         return await self._data_api.reconcile(decision, unmatched_reason=problem)
 
 
-async def _read(request: web.Request) -> bytes:
+async def _read(request: web.Request, large_bodies: asyncio.Semaphore) -> bytes:
     """The raw body. Raises Refused, in the order of the contract's rows."""
     if request.method != "POST":
         raise errors.MethodNotAllowed
@@ -119,11 +127,15 @@ async def _read(request: web.Request) -> bytes:
         raise errors.BodyTooLarge
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(BODY_SECONDS), contextlib.AsyncExitStack() as place:
+            is_small = True
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
                     raise errors.BodyTooLarge
+                if is_small and len(body) > SMALL_BODY_BYTES:
+                    is_small = False
+                    await place.enter_async_context(large_bodies)
     except TimeoutError:
         raise errors.RequestTimeout from None
     except (RequestPayloadError, ConnectionError):
@@ -141,7 +153,7 @@ def _answer(delivery: Delivery, outcome: Outcome, reason: Reason | None, status:
             "order_group_id": delivery.order_group_id,
         }
     )
-    response = web.Response(body=body.encode(), status=status, content_type="application/json")
+    response = web.Response(body=body.encode(), status=status, content_type="application/json", headers=NAME)
     if status == errors.MethodNotAllowed.status:
         response.headers["Allow"] = "POST"
     elif status in (errors.BodyTooLarge.status, errors.RequestTimeout.status):
