@@ -9,7 +9,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: browser help setup demo test check deploy-test image image-test stack fuzz chaos mutants schema versions lock clean
+.PHONY: browser help setup demo test check deploy-test image image-test stack fuzz soak chaos mutants schema versions lock clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -20,6 +20,7 @@ help:
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
+	@echo "make soak    a million requests, and the relay's memory while they come; SOAK_ARGS='--requests N'"
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
 	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
@@ -66,6 +67,9 @@ image-test: setup
 # A seed that a report names repeats its run: make fuzz FUZZ_ARGS='--seed 1'.
 fuzz: setup
 	@$(PY) -m fuzz $(if $(FULL),--full) $(FUZZ_ARGS)
+
+soak: setup
+	@$(PY) -m fuzz.soak $(SOAK_ARGS)
 
 # CHAOS_EVENTS, CHAOS_COPIES, CHAOS_FAULTS, CHAOS_RELAYS and CHAOS_SEED come through the environment.
 chaos: setup
