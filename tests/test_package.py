@@ -61,7 +61,8 @@ def contents(archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def relative(folder: str, pattern: str) -> set[str]:
-    return {str(path.relative_to(ROOT)) for path in (ROOT / folder).glob(pattern)}
+    paths = (path for path in (ROOT / folder).glob(pattern) if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(ROOT)) for path in paths}
 
 
 def test_wheel_holds_the_relay_its_migrations_and_nothing_else(wheel: zipfile.ZipFile) -> None:
@@ -69,14 +70,14 @@ def test_wheel_holds_the_relay_its_migrations_and_nothing_else(wheel: zipfile.Zi
     info = {f"order_group_relay-{relay.__version__}.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD")}
     info.add(f"order_group_relay-{relay.__version__}.dist-info/entry_points.txt")
 
-    assert set(wheel.namelist()) == relative("relay", "**/*.py") | migrations | info
+    assert set(wheel.namelist()) == relative("relay", "**/*") | migrations | info
 
 
 def test_sdist_holds_what_the_wheel_is_built_from_and_nothing_of_tests_or_local_stack(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
 
-    assert names == relative("relay", "**/*.py") | relative("supabase/migrations", "*.sql") | {
+    assert names == relative("relay", "**/*") | relative("supabase/migrations", "*.sql") | {
         ".env.example",
         ".gitignore",
         "CHANGELOG.md",
