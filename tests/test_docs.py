@@ -1,0 +1,93 @@
+"""The documentation speaks of commands, options, targets, files, alerts and reasons that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from relay.cli import COMMANDS, _parser
+from relay.outcomes import REJECTIONS, UNMATCHED_REASONS
+from tests.test_life_cycle import run
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GROUP = "3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10"
+SWEEP = '{"known": 0, "applied": 0, "rejected": [], "unmatched": [], "failed": [], "paid_here_only": []}'
+NAMES = [command.NAME for command in COMMANDS]
+
+
+def commands(text: str) -> list[str]:
+    """Each `relay …` of a text, in a block or in the line, without what the shell does around it."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL) or [text]
+    found = re.findall(r"^\s*(?:\S*bin/)?relay ([^\n]+)$", "\n".join(blocks), re.MULTILINE)
+    found += re.findall(r"`relay ([^`\n]+)`", text)
+    parts = [part for line in found for part in re.split(r"; relay ", line)]
+    return [re.split(r"\s+(?:#|\||>|&&|\\)\s?|;", part)[0].strip() for part in parts]
+
+
+def documented() -> list[tuple[str, str]]:
+    pages = [(page.relative_to(ROOT).as_posix(), page.read_text()) for page in PAGES]
+    helps = [(f"relay {command.NAME} --help", command.EPILOG.partition("\n\n")[0]) for command in COMMANDS]
+    return [(where, command) for where, text in [*pages, *helps] for command in commands(text)]
+
+
+def filled(command: str) -> list[str]:
+    """The words of a command, its placeholders replaced by something that fits."""
+    command = re.sub(r"https://<[^>]+>", "https://relay.example.com", command).replace("ORDER_GROUP_ID", GROUP)
+    command = re.sub(r"(--since|--until) <[^>]+>", r"\1 72h", command)
+    return shlex.split(re.sub(r"<[^>]+>", "x", command))
+
+
+def test_the_documentation_shows_every_command() -> None:
+    shown = {command.split()[0] for where, command in documented() if where.endswith(".md")}
+
+    assert shown >= set(NAMES)
+
+
+@pytest.mark.parametrize(("where", "command"), sorted(set(documented())))
+def test_a_documented_command_is_one_that_the_command_line_takes(
+    where: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep.json").write_text(SWEEP)
+    words = filled(command)
+    if words[0] == "COMMAND":
+        words[0] = NAMES[0]
+    if all(re.fullmatch(r"[a-z]+", word) for word in words):
+        words.append("--help")  # the name alone, in a sentence
+    try:
+        _parser().parse_args(words)
+    except SystemExit as error:
+        assert error.code == 0, f"{where}: relay {command}"  # noqa: PT017  argparse has said why
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_command_has_help_with_examples_and_exit_statuses(name: str) -> None:
+    status, output, errors = await run(name, "--help", env={})
+
+    assert (status, errors) == (0, "")
+    assert f"  relay {name}" in output
+    assert "exit status: 0 " in output
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_targets_links_and_headings_exist(page: Path) -> None:
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    for name, anchor in re.findall(r"\]\(([^)#\s:]*)(?:#([a-z0-9-]+))?\)", text):
+        target = (page.parent / name) if name else page
+        assert target.exists(), name
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_operations_tells_what_to_do_about_every_alert_and_every_reason() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    alerts = re.findall(r"- alert: (\w+)", (ROOT / "deploy" / "prometheus-rules.yaml").read_text())
+
+    assert [name for name in (*alerts, *REJECTIONS, *UNMATCHED_REASONS) if f"`{name}`" not in text] == []
