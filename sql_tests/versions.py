@@ -21,6 +21,7 @@ SUITES = (
     "test_replays.py",
     "test_frozen.py",
     "test_guards.py",
+    "test_constraints.py",
     "test_privileges.py",
     "test_row_level_security.py",
     "test_security_findings.py",
