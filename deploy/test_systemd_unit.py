@@ -30,7 +30,8 @@ def unit(tmp_path: Path) -> Path:
     copy = tmp_path / UNIT.name
     text = UNIT.read_text()
     assert "ExecStart=/opt/relay/bin/relay serve\n" in text
-    copy.write_text(text.replace("/opt/relay/bin/relay", sys.executable))
+    # In quotes, because a clone's path may hold spaces.
+    copy.write_text(text.replace("/opt/relay/bin/relay", f'"{sys.executable}"'))
     return copy
 
 
