@@ -1,19 +1,25 @@
 """What the database knows about payments, read through the Data API. All methods raise NoVerdict or Declined."""
 
+import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from relay.checkout import Payment
+from relay.errors import NoVerdict
 from relay.exceptions import FUNCTION as LIST_EXCEPTIONS
 from relay.forecast import Group, Order
+from relay.outcomes import Reason
 from relay.reconcile import Condition, DataApi, Row
 
 # 50 session ids of 66 characters stay well below the 8 KiB that proxies allow an address.
 BATCH: Final = 50
+# A group that a delivery holds, a deadlock, a database that restarts: worth another try within the same sweep.
+WORTH_RETRYING: Final = frozenset({Reason.LOCK_TIMEOUT, Reason.DEADLOCK, Reason.TIMEOUT, Reason.DATABASE_UNAVAILABLE})
+RETRY_PAUSES_SECONDS: Final = (0.5, 2.0)
 _GROUP: Final = "id,status,currency,total_amount::text,stripe_checkout_session_id,stripe_payment_intent_id"
 _ORDERS: Final = "orders(status,total_amount::text,order_items(id))"
 
@@ -53,13 +59,13 @@ class Books:
         found: dict[str, list[PastTrouble]] = {}
         for batch in _batches(session_ids):
             condition = ("checkout_session_id", "in", _listed(batch))
-            for row in await self._data_api.rows(LIST_EXCEPTIONS, "*", condition, parameters={"p_status": "all"}):
+            for row in await self._rows(LIST_EXCEPTIONS, "*", condition, parameters={"p_status": "all"}):
                 found.setdefault(row["checkout_session_id"], []).append(_trouble(row))
         return found
 
     async def orders(self, group_id: str) -> list[Order]:
         """The child orders of a group."""
-        rows = await self._data_api.rows("order_groups", f"id,{_ORDERS}", ("id", "eq", group_id))
+        rows = await self._rows("order_groups", f"id,{_ORDERS}", ("id", "eq", group_id))
         return [
             Order(order["status"], Decimal(order["total_amount"]), len(order["order_items"]))
             for row in rows
@@ -72,7 +78,7 @@ class Books:
         if payment.payment_intent_id:
             ids.append(("stripe_payment_intent_id", "eq", payment.payment_intent_id))
         for condition in ids:
-            rows = await self._data_api.rows("order_groups", "id", condition)
+            rows = await self._rows("order_groups", "id", condition)
             if any(row["id"] != payment.order_group_id for row in rows):
                 return True
         return False
@@ -80,13 +86,26 @@ class Books:
     async def paid_between(self, since: datetime, until: datetime) -> list[Group]:
         """The groups that were paid here in the window."""
         window = (("paid_at", "gte", since.isoformat()), ("paid_at", "lte", until.isoformat()))
-        return [_group(row) for row in await self._data_api.rows("order_groups", _GROUP, *window)]
+        return [_group(row) for row in await self._rows("order_groups", _GROUP, *window)]
 
     async def _in_batches(self, table: str, column: str, values: Iterable[str]) -> list[Row]:
         found: list[Row] = []
         for batch in _batches(values):
-            found += await self._data_api.rows(table, _GROUP, (column, "in", _listed(batch)))
+            found += await self._rows(table, _GROUP, (column, "in", _listed(batch)))
         return found
+
+    async def _rows(
+        self, source: str, columns: str, *conditions: Condition, parameters: Mapping[str, object] | None = None
+    ) -> list[Row]:
+        """Reading may be done again: a moment without the database shall not end a sweep of an hour."""
+        for pause in RETRY_PAUSES_SECONDS:
+            try:
+                return await self._data_api.rows(source, columns, *conditions, parameters=parameters)
+            except NoVerdict as error:
+                if error.reason not in WORTH_RETRYING:
+                    raise
+            await asyncio.sleep(pause)
+        return await self._data_api.rows(source, columns, *conditions, parameters=parameters)
 
 
 def _batches(values: Iterable[str]) -> Iterator[list[str]]:

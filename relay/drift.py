@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from relay import checkout
-from relay.books import Books
+from relay.books import RETRY_PAUSES_SECONDS, WORTH_RETRYING, Books
 from relay.cases import Case, event_of
 from relay.checkout import Payment, Unmatched
 from relay.errors import MalformedEvent, NoVerdict, RelayError
@@ -24,9 +24,6 @@ from relay.stripe_api import Json, StripeApi
 
 # Calls at once, to the database or to Stripe: live deliveries come first (the relay allows itself 64).
 CONCURRENCY: Final = 8
-# A group that a delivery holds, a deadlock, a database that restarts: worth another try within the same sweep.
-_WORTH_RETRYING: Final = frozenset({Reason.LOCK_TIMEOUT, Reason.DEADLOCK, Reason.TIMEOUT, Reason.DATABASE_UNAVAILABLE})
-_RETRY_PAUSES_SECONDS: Final = (0.5, 2.0)
 _PAID: Final = frozenset({Outcome.APPLIED, Outcome.ALREADY_PAID, Outcome.REPLAYED})
 
 SESSION_NOT_FOUND: Final = "session_not_found"
@@ -206,11 +203,11 @@ class Sweep:
         return forecast(payment, group, orders, used_elsewhere=await self._books.is_used_elsewhere(payment))
 
     async def _call(self, payment: Payment, problem: Reason | None) -> Verdict:
-        for pause in _RETRY_PAUSES_SECONDS:
+        for pause in RETRY_PAUSES_SECONDS:
             try:
                 return await self._data_api.reconcile(payment, unmatched_reason=problem, source="sweep")
             except NoVerdict as error:
-                if error.reason not in _WORTH_RETRYING:
+                if error.reason not in WORTH_RETRYING:
                     raise
             await asyncio.sleep(pause)
         return await self._data_api.reconcile(payment, unmatched_reason=problem, source="sweep")

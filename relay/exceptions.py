@@ -30,6 +30,16 @@ RESOLUTIONS: Final = ("refunded", "fixed_by_hand", "dismissed")
 FUNCTION: Final = "list_payment_exceptions"
 # Metadata is the shop's, and may hold what a shop knows about its buyers.
 _PRIVATE: Final = "session_metadata"
+_FIRST: Final = (
+    "order_group_status",
+    "amount",
+    "total_amount",
+    "currency",
+    "amount_minor",
+    "orders_total",
+    "orders",
+    "items",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -153,6 +163,12 @@ def _money(facts: object, amount: str) -> str | None:
     return f"{facts[amount]} {facts.get('currency')}"
 
 
+def _in_order(found: dict[str, object]) -> list[tuple[str, object]]:
+    """Money first; jsonb keeps its keys by their length."""
+    places = {name: place for place, name in enumerate(_FIRST)}
+    return sorted(found.items(), key=lambda item: (places.get(item[0], len(places)), item[0]))
+
+
 def _describe(row: Row) -> str:
     now = datetime.now(UTC)
     details = row.get("details") or {}
@@ -174,9 +190,7 @@ def _describe(row: Row) -> str:
     ]
     for title in ("expected", "received"):
         found = details.get(title)
-        parts.append(
-            f"\n{title}\n" + (text.facts(list(found.items()), indent="  ") if found else "  nothing is known\n")
-        )
+        parts.append(f"\n{title}\n" + (text.facts(_in_order(found), indent="  ") if found else "  nothing is known\n"))
     parts += [
         f"\nuntil {text.when(earlier.get('until'))} the reason was {text.clean(earlier.get('reason'))}\n"
         for earlier in details.get("earlier", [])

@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from relay.checkout import Payment
 from relay.currency import EXPONENTS
+from relay.money import WHOLE_UNITS
 from relay.outcomes import Outcome, Reason, Verdict
-from relay.scenarios import WHOLE_UNITS
 
 
 @dataclass(frozen=True, slots=True)

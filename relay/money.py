@@ -1,12 +1,14 @@
 """Amounts for people: exact, and with the decimals of their currency. Pure, no I/O."""
 
 from decimal import Decimal
+from typing import Final
 
 from relay.currency import EXPONENTS
-from relay.scenarios import WHOLE_UNITS
 
+# Stripe counts these in hundredths although they have none: https://docs.stripe.com/currencies#special-cases
+WHOLE_UNITS: Final = frozenset({"ISK", "UGX"})
 # A currency that is not Stripe's has the commonest number of decimals, or more where the amount has them.
-_UNKNOWN_EXPONENT = 2
+_UNKNOWN_EXPONENT: Final = 2
 
 
 def format_amount(amount: str | None, currency: str | None) -> str:

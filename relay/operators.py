@@ -20,19 +20,29 @@ OK: Final = 0
 REFUSED: Final = 1
 """Not found, or declined by the database."""
 COULD_NOT_RUN: Final = 2
+INTERRUPTED: Final = 130
+"""What a shell reports for Ctrl-C."""
 STATUSES: Final = "exit status: 0 done, 1 not found or declined by the database, 2 could not run"
 
 Work = Callable[[Settings, DataApi], Awaitable[int]]
 
 
-def run(work: Work, *, seconds: float | None = None) -> int:
+def run(work: Work, *, seconds: float | None = None, if_interrupted: str = "interrupted") -> int:
     """Do the work with a connected Data API and return its exit status; a failure is told in words, on stderr.
 
     `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT. Raises SettingsError.
     """
     settings = Settings.from_env(os.environ, now=time.time())
     try:
-        return asyncio.run(_connected(work, settings, seconds))
+        status = asyncio.run(_connected(work, settings, seconds))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        complain(if_interrupted)
+        return INTERRUPTED
     except Declined as error:
         complain(str(error))
         return REFUSED

@@ -34,6 +34,7 @@ EXTRA: Final = ("jinja2", "pygal")
 # The function's own statement_timeout is 60 s.
 REPORT_SECONDS: Final = 65.0
 _DOES_NOT_HOLD: Final = 1
+_STDOUT: Final = Path("-")
 _COLUMNS: Final = ("day", "currency", "outcome", "payments", "amount")
 _SWEEP_LISTS: Final = ("rejected", "unmatched", "failed", "paid_here_only")
 
@@ -42,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--since", required=True, type=window.instant, metavar="WHEN", help=window.HELP)
     parser.add_argument("--until", type=window.instant, metavar="WHEN", help="the same; default: now")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the totals as a table")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page; - is stdout")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the totals as a table; - is stdout")
     parser.add_argument(
         "--sweep", type=_sweep, metavar="FILE", help="the JSON of `relay sweep --json`, to show its drift"
     )
@@ -80,15 +81,23 @@ def run(arguments: argparse.Namespace) -> int:
 def _write(facts: Facts, arguments: argparse.Namespace) -> None:
     """Raises OSError."""
     if arguments.csv:
-        arguments.csv.write_text(_csv(facts), encoding="utf-8", newline="")
+        _put(arguments.csv, _csv(facts))
     if arguments.html:
         from relay import report_page  # the extra's libraries, which the server does not have
 
-        arguments.html.write_text(report_page.render(facts), encoding="utf-8")
+        _put(arguments.html, report_page.render(facts))
     if arguments.json:
         operators.write_json({**facts.report, "drift": facts.drift})
     elif not (arguments.csv or arguments.html):
         sys.stdout.write(_tell(facts))
+
+
+def _put(path: Path, content: str) -> None:
+    """Write a file; a dash is stdout. Raises OSError."""
+    if path == _STDOUT:
+        sys.stdout.write(content)
+    else:
+        path.write_text(content, encoding="utf-8", newline="")
 
 
 def _sweep(path: str) -> dict[str, Any]:

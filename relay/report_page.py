@@ -15,9 +15,8 @@ from markupsafe import Markup
 
 from relay import charts, text
 from relay.currency import EXPONENTS
-from relay.money import format_amount
+from relay.money import WHOLE_UNITS, format_amount
 from relay.report_facts import Facts
-from relay.scenarios import WHOLE_UNITS
 
 # A page with a chart for each of a hundred currencies helps nobody; the table has them all.
 _MOST_CHARTS: Final = 6

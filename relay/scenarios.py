@@ -7,11 +7,10 @@ from enum import Enum
 from typing import Any, Final
 
 from relay import simulated_events as events
+from relay.money import WHOLE_UNITS
 from relay.outcomes import Outcome, Reason
 from relay.simulated_events import SUCCEEDED, Event
 
-# Stripe counts these in hundredths although they have none: a difference must be a whole unit.
-WHOLE_UNITS: Final = frozenset({"ISK", "UGX"})
 # Beyond the tolerance by more than clocks differ.
 _WELL_BEYOND_SECONDS: Final = 120
 

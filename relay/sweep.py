@@ -29,7 +29,6 @@ nothing, and an interrupted one is continued by running it again. It may run bes
 exit status: 0 no drift left, 1 drift or rejections, 2 could not run
 """
 _DRIFT: Final = 1
-_INTERRUPTED: Final = 130
 _BAR_WIDTH: Final = 30
 _TITLES: Final[Mapping[str, str]] = {
     "rejected": "rejected",
@@ -74,13 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _status(findings, dry_run=arguments.dry_run)
 
     try:
-        return operators.run(work)
+        return operators.run(work, if_interrupted="interrupted; what was applied stays, run it again for the rest")
     except StripeUnavailable as error:
         operators.complain(str(error))
         return COULD_NOT_RUN
-    except KeyboardInterrupt:
-        operators.complain("interrupted; what was applied stays, run it again for the rest")
-        return _INTERRUPTED
     finally:
         bar.clear()
 

@@ -1,6 +1,9 @@
 """`relay exceptions` and `relay explain`, run as an operator runs them, on a real project."""
 
+import asyncio
 import json
+import os
+import sys
 import uuid
 from collections.abc import Iterator
 
@@ -212,3 +215,18 @@ async def test_missing_settings_are_status_2(project: Project) -> None:
 def test_text_from_the_database_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in text.table(("note",), [("\x1b[31mred\x1b[0m\r\n",)])
     assert text.table(("note",), [("\x1b[31mred\n",)]).count("\n") == 2
+
+
+async def test_a_reader_that_has_seen_enough_is_no_failure(project: Project) -> None:
+    """As in `relay exceptions list | head -1`."""
+    rejected(project)
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "relay", "exceptions", "list",
+        env={"PATH": os.environ["PATH"], **project.environment()}, stdout=writing, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writing)
+    _, errors = await process.communicate()
+
+    assert (process.returncode, errors) == (0, b"")

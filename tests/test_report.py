@@ -144,6 +144,12 @@ async def test_csv_is_exact_and_no_formula(project: Project, tmp_path: Path) -> 
     assert all(re.fullmatch(r"[A-Z]{3}|'.*|", row["currency"]) for row in rows)
 
 
+async def test_a_dash_is_stdout(project: Project) -> None:
+    ended = await project.relay("report", "--since", "1d", "--csv", "-")
+
+    assert ended.output.splitlines()[0] == "day,currency,outcome,payments,amount"
+
+
 async def test_a_check_that_does_not_hold_is_named_and_status_1(project: Project) -> None:
     (order,) = project.query(
         "select o.id from public.orders o join public.order_groups g on g.id = o.order_group_id"
