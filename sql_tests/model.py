@@ -116,13 +116,17 @@ class Model:
         if payment.unmatched_reason is not None:
             return self._set_aside(payment, "unmatched", payment.unmatched_reason)
         case = self.cases.get(payment.event_id)
-        if (case and case.resolution) or self._was_sent_back(payment):
+        if case and case.resolution:
             return "resolved"
         if reason := self._reason_against(payment):
             return self._set_aside(payment, "rejected", reason)
         assert payment.order_group_id is not None
         group = self.groups[payment.order_group_id]
         outcome = "already_paid" if group.status == "paid" else "applied"
+        if outcome == "applied" and (closed := self._sent_back(payment)):
+            self._set_aside(payment, "rejected", closed.reason)
+            self.cases[payment.event_id].resolution = closed.resolution
+            return "resolved"
         self.events[payment.event_id] = (payment, outcome)
         if case:
             case.resolution = "reconciled"
@@ -193,14 +197,16 @@ class Model:
             return "payment_already_used"
         return None
 
-    def _was_sent_back(self, payment: Payment) -> bool:
-        return any(
-            case.resolution == "refunded"
-            and case.event.order_group_id == payment.order_group_id
-            and _is_same_payment(payment, case.event)
-            for case in self.cases.values()
-            if payment.order_group_id in self.groups
-        )
+    def _sent_back(self, payment: Payment) -> Case | None:
+        """The first closed case of this payment whose money an operator has sent back."""
+        for case in self.cases.values():
+            if (
+                case.resolution == "refunded"
+                and case.event.order_group_id == payment.order_group_id
+                and _is_same_payment(payment, case.event)
+            ):
+                return case
+        return None
 
     def _set_aside(self, payment: Payment, outcome: str, reason: str) -> str:
         assert payment.event_id is not None
@@ -210,7 +216,7 @@ class Model:
         elif case.resolution not in {None, "reconciled"}:
             return "resolved"
         else:
-            case.reason, case.attempts, case.resolution = reason, case.attempts + 1, None
+            case.event, case.reason, case.attempts, case.resolution = payment, reason, case.attempts + 1, None
         return f"{outcome} {reason}"
 
     # --- the comparison ---------------------------------------------------------------------------------------

@@ -557,15 +557,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ("stripe_events_order_group_id_fkey",),
     ),
     Mutant(
-        "group-of-no-event",
-        "a group may name an event that is not recorded",
-        RECORDS,
-        "alter table public.order_groups\nadd constraint order_groups_stripe_webhook_event_id_fkey\n"
-        "foreign key (stripe_webhook_event_id) references payments.stripe_events (id);\n",
-        "",
-        ("order_groups_stripe_webhook_event_id_fkey",),
-    ),
-    Mutant(
         "event-source-unknown",
         "an event may come from a source that nobody knows",
         RECORDS,
@@ -954,9 +945,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "the guard of the items runs with the shop's rights, which cannot lock a group",
         FREEZE,
         "returns trigger\nlanguage plpgsql\nvolatile\nsecurity definer\nset search_path = ''\nas $$\ndeclare\n"
-        "    v_order_group_id uuid;",
+        "    v_order_group_id pg_catalog.uuid;",
         "returns trigger\nlanguage plpgsql\nvolatile\nsecurity invoker\nset search_path = ''\nas $$\ndeclare\n"
-        "    v_order_group_id uuid;",
+        "    v_order_group_id pg_catalog.uuid;",
         (FIRST,),
     ),
     Mutant(
@@ -996,8 +987,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "earlier-reasons-lost",
         "of an event's former reasons only the last is kept",
         RECONCILE,
-        "coalesce(x.details -> 'earlier', '[]'::jsonb) || jsonb_build_object(",
-        "'[]'::jsonb || jsonb_build_object(",
+        "coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(",
+        "'[]'::pg_catalog.jsonb || jsonb_build_object(",
         ("test_every_earlier_reason",),
     ),
     Mutant(
@@ -1119,8 +1110,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "the event id is not looked up again under the lock",
         RECONCILE,
         "    if found then\n        return payments.answer_known_event(v_known, p_event);\n    end if;\n\n"
-        "    -- Locked, so that",
-        "    -- Locked, so that",
+        "    if p_unmatched_reason is not null",
+        "    if p_unmatched_reason is not null",
         ("test_event_that_waited_for_itself",),
     ),
     # --- reconcile: locks and people ----------------------------------------------------------------------------------
@@ -1136,19 +1127,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "orders-not-locked",
         "a payment does not lock the orders that it adds up",
         RECONCILE,
-        "        order by o.id\n        for update of o\n",
-        "        order by o.id\n",
+        "    order by o.id\n    for update;\n",
+        "    order by o.id;\n",
         argument="Who edits an order needs the lock of the group, which the payment has; the update that follows locks "
         "the same rows; locking them first only moves the wait before the verdict.",
-    ),
-    Mutant(
-        "orders-locked-in-any-order",
-        "a payment locks the orders of its group in the order in which they lie",
-        RECONCILE,
-        "        order by o.id\n        for update of o\n",
-        "        for update of o\n",
-        argument="Payments and cancellations of a group wait for each other at the group, and whoever moves several "
-        "orders on without it locks them in an order of their own; the line keeps the promise that all writers make.",
     ),
     Mutant(
         "exception-not-locked",
@@ -1170,8 +1152,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "refund-ignored",
         "money that was sent back pays through its twin event",
         RECONCILE,
-        "    if exists (\n        select 1\n        from payments.exceptions as x",
-        "    if false and exists (\n        select 1\n        from payments.exceptions as x",
+        "    if v_reason is null and v_group.status = 'pending' then\n        select x.* into v_refunded",
+        "    if false then\n        select x.* into v_refunded",
         ("test_refunded_payment_pays_nothing",),
     ),
     Mutant(
@@ -1816,7 +1798,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "story-with-floats",
         "an order's total is a JSON number",
         EXPLAIN,
-        "'total_amount', o.total_amount::text",
+        "'total_amount', o.total_amount::pg_catalog.text",
         "'total_amount', o.total_amount",
         ("test_amounts_in_answers_are_text",),
     ),
@@ -1841,8 +1823,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "readiness-of-the-owner",
         "readiness tells the owner's rights instead of the caller's",
         READINESS,
-        "coalesce(nullif(current_setting('role', true), 'none'), session_user::text) as name",
-        "current_user::text as name",
+        "coalesce(nullif(current_setting('role', true), 'none'), session_user::pg_catalog.text) as name",
+        "current_user::pg_catalog.text as name",
         ("test_readiness_tells_contract",),
     ),
     Mutant(
@@ -1907,8 +1889,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "blind-to-disabled-guards",
         "a guard that was switched off is not found",
         FINDINGS,
-        " and t.tgname = e.name and t.tgenabled = e.enabled",
-        " and t.tgname = e.name",
+        "            and t.tgenabled = e.enabled\n",
+        "",
         (SOWN,),
     ),
     Mutant(
@@ -1988,7 +1970,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "report-with-floats",
         "the report's amounts are JSON numbers",
         REPORT,
-        "'amount', t.amount::text",
+        "'amount', t.amount::pg_catalog.text",
         "'amount', t.amount",
         ("test_payment_report.py",),
     ),

@@ -130,6 +130,7 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.lock_order_group_of_held_child(uuid)",
     "payments.reconcile(payments.stripe_events,text)",
     "payments.set_aside(payments.stripe_events,text,text,jsonb)",
+    "payments.set_aside_with(payments.stripe_events,payments.exceptions)",
     "payments.tg_history__refuse_change()",
     "payments.tg_order_groups__stay_settled()",
     "payments.tg_order_items__need_pending_group()",

@@ -96,7 +96,7 @@ def test_every_earlier_reason_of_an_event_is_kept(
     assert [entry["reason"] for entry in kept["earlier"]] == ["amount_mismatch", "currency_mismatch"]
 
 
-def test_evidence_of_the_first_attempt_stays_while_the_reason_is_the_same(
+def test_every_payload_that_came_under_a_rejected_event_id_is_kept(
     service: Connection, superuser: Connection, shop: Shop
 ) -> None:
     payment = shop.order_group().payment().but(amount_minor=1, amount="0.01")
@@ -104,7 +104,9 @@ def test_evidence_of_the_first_attempt_stays_while_the_reason_is_the_same(
 
     reconcile(service, payment.but(amount_minor=2, amount="0.02"))
 
-    assert scalar(superuser, "select details -> 'received' ->> 'amount_minor' from payments.exceptions") == "1"
+    details = scalar(superuser, "select details from payments.exceptions")
+    assert details["received"]["amount_minor"] == "2"
+    assert [entry["received"]["amount_minor"] for entry in details["earlier"]] == ["1"]
 
 
 def test_replay_of_an_event_with_nothing_that_may_be_null_is_a_replay(
@@ -151,10 +153,17 @@ def test_refund_counts_for_the_session_and_for_the_payment_intent(
     group = shop.order_group()
     payment = group.payment()
     rejected_and_resolved(service, owner, group, payment, "refunded")
+    twin = payment.twin().but(**other)
     before = db.snapshot()
 
-    assert reconcile(service, payment.twin().but(**other))["outcome"] == "resolved"
-    assert db.snapshot() == before
+    assert reconcile(service, twin)["outcome"] == "resolved"
+
+    after = db.snapshot()
+    assert len(after.pop("payments.exceptions")) == len(before.pop("payments.exceptions")) + 1
+    assert after == before
+    kept = db.snapshot()
+    assert reconcile(service, twin)["outcome"] == "resolved"
+    assert db.snapshot() == kept
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------

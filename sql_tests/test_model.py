@@ -257,9 +257,6 @@ def test_histories_of_many_order_groups_follow_the_model(db: Database) -> None:
         )
 
 
-@pytest.mark.xfail(
-    reason="a case keeps the group, session and intent of its first delivery, whatever its reason is about"
-)
 @pytest.mark.parametrize(
     "first", [{"order_group_id": None, "unmatched_reason": "missing_reference"}, {"order_group_id": UUID(int=7)}]
 )

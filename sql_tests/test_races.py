@@ -54,14 +54,6 @@ def payment(group: OrderGroup) -> Payment:
     return group.payment()
 
 
-@pytest.fixture
-def _stale_snapshot(request: pytest.FixtureRequest, isolation: IsolationLevel, end: End) -> None:
-    """Marks what a repeatable-read payment gets wrong after it waited for a group that was locked but not changed."""
-    if isolation is IsolationLevel.REPEATABLE_READ and end == "commit":
-        reason = "the lock of an unchanged group hides the rival's commit: the payment decides on its old snapshot"
-        request.applymarker(pytest.mark.xfail(reason=reason))
-
-
 # --- events of one group ----------------------------------------------------------------------------------------------
 
 
@@ -165,7 +157,6 @@ def test_payment_waits_for_the_cancellation_and_does_not_revive_the_group(
 # --- payment and edits ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("_stale_snapshot")
 @raced
 def test_item_added_before_the_payment_is_committed_with_the_others(
     arena: Arena, group: OrderGroup, payment: Payment, isolation: IsolationLevel, end: End
@@ -177,7 +168,6 @@ def test_item_added_before_the_payment_is_committed_with_the_others(
     assert answers == (DONE, "applied")
 
 
-@pytest.mark.usefixtures("_stale_snapshot")
 @raced
 def test_item_changed_before_the_payment_is_committed_as_changed(
     arena: Arena, group: OrderGroup, payment: Payment, isolation: IsolationLevel, end: End
@@ -196,7 +186,6 @@ def test_item_removed_before_the_payment_is_not_committed(
     assert answers == (DONE, "applied")
 
 
-@pytest.mark.usefixtures("_stale_snapshot")
 @raced
 def test_empty_order_added_before_the_payment_makes_the_group_unpayable(
     arena: Arena, group: OrderGroup, payment: Payment, isolation: IsolationLevel, end: End
@@ -297,7 +286,6 @@ def test_operator_waits_for_the_payment_and_finds_the_case_closed(
     assert answers == ("applied", {"commit": CLOSED_ALREADY, "rollback": "resolved"}[end])
 
 
-@pytest.mark.usefixtures("_stale_snapshot")
 @raced
 def test_twin_event_waits_while_the_payment_is_sent_back_and_pays_nothing(
     arena: Arena, group: OrderGroup, payment: Payment, isolation: IsolationLevel, end: End

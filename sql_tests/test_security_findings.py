@@ -72,6 +72,25 @@ FAULTS: list[tuple[LiteralString, str]] = [
     ("alter view public.inventory_levels reset (security_invoker)", "view_bypasses_policies"),
     ("create view public.peek as select * from public.order_groups", "view_bypasses_policies"),
     ("drop view public.inventory_levels", "missing_relation"),
+    (
+        "create function public.peek() returns setof public.order_groups language sql security definer"
+        " set search_path = '' as 'select * from public.order_groups'",
+        "open_door",
+    ),
+    (
+        "create materialized view public.peek as select * from public.order_groups;"
+        " grant select on public.peek to anon",
+        "view_bypasses_policies",
+    ),
+    ("grant select on public.orders to authenticated with grant option", "unexpected_grant"),
+    ("alter function " + RECONCILE + " reset lock_timeout", "changed_function"),
+    ("alter function " + RECONCILE + " reset default_transaction_isolation", "changed_function"),
+    (
+        "create or replace trigger inventory_ledger_is_append_only before update or delete or truncate on"
+        " public.inventory_ledger for each statement when (false)"
+        " execute function payments.tg_history__refuse_change()",
+        "missing_guard",
+    ),
     ("create table payments.more (id bigint primary key)", "unexpected_relation"),
     ("alter table public.inventory_ledger disable trigger inventory_ledger_is_append_only", "missing_guard"),
     ("alter table public.inventory_ledger enable trigger inventory_ledger_is_append_only", "missing_guard"),
@@ -110,6 +129,16 @@ def test_role_that_bypasses_policies_is_found(superuser: Connection) -> None:
     superuser.execute("alter role anon bypassrls")
 
     assert findings(superuser) == ["api_role_bypasses_policies"]
+    superuser.execute("rollback")
+
+
+def test_visitor_who_may_become_the_server_is_found(superuser: Connection) -> None:
+    superuser.execute("begin")
+    superuser.execute("grant service_role to anon")
+    assert findings(superuser) == ["open_door"]
+    superuser.execute("grant create on schema public to anon")
+
+    assert findings(superuser) == ["open_door", "open_door"]
     superuser.execute("rollback")
 
 

@@ -54,7 +54,7 @@ create table payments.exceptions (
     attempts integer not null default 1,
     first_seen_at timestamptz not null default now(),
     last_seen_at timestamptz not null default now(),
-    details jsonb not null,
+    details jsonb not null default '{}',
     status text not null default 'open',
     resolution text,
     resolved_by text,
@@ -111,7 +111,3 @@ create policy "Nobody can read exceptions" on payments.exceptions for select to 
 revoke all on table payments.stripe_events from public, anon, authenticated, service_role;
 revoke all on table payments.exceptions from public, anon, authenticated, service_role;
 revoke all on sequence payments.exceptions_id_seq from public, anon, authenticated, service_role;
-
-alter table public.order_groups
-add constraint order_groups_stripe_webhook_event_id_fkey
-foreign key (stripe_webhook_event_id) references payments.stripe_events (id);

@@ -50,8 +50,8 @@ as $$
         'order_group_id', p_event.order_group_id,
         'checkout_session_id', p_event.checkout_session_id,
         'payment_intent_id', p_event.payment_intent_id,
-        'amount_minor', p_event.amount_minor::text,
-        'amount', p_event.amount::text,
+        'amount_minor', p_event.amount_minor::pg_catalog.text,
+        'amount', p_event.amount::pg_catalog.text,
         'currency', p_event.currency,
         'session_metadata', p_event.session_metadata,
         'source', p_event.source
@@ -93,12 +93,17 @@ begin
         set
             attempts = x.attempts + 1,
             last_seen_at = excluded.last_seen_at,
+            order_group_id = excluded.order_group_id,
+            checkout_session_id = excluded.checkout_session_id,
+            payment_intent_id = excluded.payment_intent_id,
             reason = excluded.reason,
             details = case
-                when x.reason = excluded.reason then x.details
+                when x.reason = excluded.reason
+                    and (x.details -> 'received') - 'source' = (excluded.details -> 'received') - 'source'
+                    then x.details
                 else excluded.details || jsonb_build_object(
                     'earlier',
-                    coalesce(x.details -> 'earlier', '[]'::jsonb) || jsonb_build_object(
+                    coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(
                         'reason', x.reason,
                         'until', x.last_seen_at,
                         'expected', x.details -> 'expected',
@@ -121,6 +126,40 @@ $$;
 comment on function payments.set_aside(payments.stripe_events, text, text, jsonb) is
     'Keeps the evidence of an event that cannot be applied: one exception a event, later attempts count it up.';
 revoke execute on function payments.set_aside(payments.stripe_events, text, text, jsonb)
+from public, anon, authenticated, service_role;
+
+-- Keeps an event with the case of its payment, which an operator has closed.
+-- Called by: payments.reconcile(). Returns: the verdict `resolved`. Locks: the event's exception row.
+create or replace function payments.set_aside_with(
+    p_event payments.stripe_events,
+    p_closed payments.exceptions
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_note constant payments.exceptions.note%type := 'same payment as exception ' || p_closed.id;
+begin
+    perform payments.set_aside(p_event, 'rejected', p_closed.reason, null);
+
+    update payments.exceptions as x
+    set
+        status = p_closed.status,
+        resolution = p_closed.resolution,
+        resolved_by = p_closed.resolved_by,
+        resolved_at = clock_timestamp(),
+        note = v_note
+    where x.stripe_event_id = p_event.id and x.status = 'open';
+
+    return payments.verdict(p_event, 'resolved', null);
+end;
+$$;
+comment on function payments.set_aside_with(payments.stripe_events, payments.exceptions) is
+    'Keeps an event of a payment whose case is closed, closed in the same way.';
+revoke execute on function payments.set_aside_with(payments.stripe_events, payments.exceptions)
 from public, anon, authenticated, service_role;
 
 -- Answers an event whose id was processed before.
@@ -168,8 +207,9 @@ revoke execute on function payments.answer_known_event(payments.stripe_events, p
 from public, anon, authenticated, service_role;
 
 -- Decides one payment. The order of the decisions is the contract's.
--- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the order group, the event's exception,
--- the child orders by id; the unique indexes of stripe_events make rivals for one payment wait for each other.
+-- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the event id, the order group, the
+-- event's exception, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
+-- wait for each other.
 create or replace function payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text)
 returns jsonb
 language plpgsql
@@ -182,6 +222,7 @@ declare
     v_group public.order_groups;
     v_currency payments.currencies;
     v_exception payments.exceptions;
+    v_refunded payments.exceptions;
     v_event payments.stripe_events := p_event;
     v_orders integer;
     v_orders_without_items integer;
@@ -189,7 +230,7 @@ declare
     v_orders_total numeric;
     v_items integer;
     v_is_same_payment boolean;
-    v_reason text;
+    v_reason pg_catalog.text;
     v_count integer;
 begin
     -- 1. A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
@@ -200,9 +241,9 @@ begin
         return payments.answer_known_event(v_known, p_event);
     end if;
 
-    if p_unmatched_reason is not null then
-        return payments.set_aside(p_event, 'unmatched', p_unmatched_reason, null);
-    end if;
+    -- Deliveries of one event take turns even where no group's lock makes them: the group may not exist yet, or they may
+    -- name different ones. Otherwise one could open an exception for what the other is applying.
+    perform pg_advisory_xact_lock(hashtextextended(p_event.id, 0));
 
     -- 2. Everything below is judged on the row as it is under the lock.
     select g.* into v_group
@@ -218,6 +259,10 @@ begin
         return payments.answer_known_event(v_known, p_event);
     end if;
 
+    if p_unmatched_reason is not null then
+        return payments.set_aside(p_event, 'unmatched', p_unmatched_reason, null);
+    end if;
+
     -- Locked, so that an operator's resolution comes either before this verdict or after it.
     select x.* into v_exception
     from payments.exceptions as x
@@ -227,27 +272,18 @@ begin
         return payments.verdict(p_event, 'resolved', null);
     end if;
 
-    -- Money that an operator has sent back pays nothing, whichever of the payment's events comes now.
-    if exists (
-        select 1
-        from payments.exceptions as x
-        where
-            x.order_group_id = v_group.id
-            and x.status = 'resolved'
-            and x.resolution = 'refunded'
-            and (
-                x.checkout_session_id = p_event.checkout_session_id
-                or x.payment_intent_id = p_event.payment_intent_id
-            )
-    ) then
-        return payments.verdict(p_event, 'resolved', null);
-    end if;
-
     select c.* into v_currency
     from payments.currencies as c
     where c.code = p_event.currency;
 
-    -- Children in one order (by id), after their group: the lock order of every writer.
+    -- Children in one order (by id), after their group: the lock order of every writer. A paid group's orders belong to
+    -- fulfilment and are only read.
+    perform o.id
+    from public.orders as o
+    where o.order_group_id = v_group.id and v_group.status = 'pending'
+    order by o.id
+    for update;
+
     select
         count(*)::integer,
         (count(*) filter (where child.items = 0))::integer,
@@ -266,8 +302,6 @@ begin
             ) as items
         from public.orders as o
         where o.order_group_id = v_group.id
-        order by o.id
-        for update of o
     ) as child;
 
     v_is_same_payment := v_group.stripe_checkout_session_id = p_event.checkout_session_id
@@ -302,6 +336,26 @@ begin
     end;
 
     v_event.processed_at := clock_timestamp();
+
+    -- Money that an operator has sent back pays nothing, whichever of the payment's events comes now.
+    if v_reason is null and v_group.status = 'pending' then
+        select x.* into v_refunded
+        from payments.exceptions as x
+        where
+            x.order_group_id = v_group.id
+            and x.status = 'resolved'
+            and x.resolution = 'refunded'
+            and (
+                x.checkout_session_id = p_event.checkout_session_id
+                or x.payment_intent_id = p_event.payment_intent_id
+            )
+        order by x.id
+        limit 1;
+        if found then
+            return payments.set_aside_with(p_event, v_refunded);
+        end if;
+    end if;
+
     if v_reason is null then
         -- 4. or 5.: the payment is good, and the group waits for it or has it.
         v_event.outcome := case v_group.status when 'paid' then 'already_paid' else 'applied' end;
@@ -333,9 +387,9 @@ begin
             case when v_group.id is not null then jsonb_build_object(
                 'order_group_status', v_group.status,
                 'currency', v_group.currency,
-                'total_amount', v_group.total_amount::text,
+                'total_amount', v_group.total_amount::pg_catalog.text,
                 'orders', v_orders,
-                'orders_total', v_orders_total::text,
+                'orders_total', v_orders_total::pg_catalog.text,
                 'items', v_items,
                 'paid_by_event_id', v_group.stripe_webhook_event_id,
                 'paid_by_payment_intent_id', v_group.stripe_payment_intent_id,
@@ -476,7 +530,7 @@ begin
     v_event.amount_minor := p_amount_minor;
     v_event.amount := p_amount;
     v_event.currency := nullif(upper(btrim(p_currency)), '');
-    v_event.session_metadata := coalesce(p_session_metadata, '{}'::jsonb);
+    v_event.session_metadata := coalesce(p_session_metadata, '{}'::pg_catalog.jsonb);
     v_event.source := p_source;
 
     if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then

@@ -76,6 +76,7 @@ volatile
 security definer
 set search_path = ''
 set lock_timeout = '3s'
+set default_transaction_isolation = 'read committed'
 as $$
 declare
     v_exception payments.exceptions;

@@ -13,12 +13,13 @@ volatile
 security definer
 set search_path = ''
 set lock_timeout = '3s'
+set default_transaction_isolation = 'read committed'
 as $$
 declare
-    v_status text := payments.lock_order_group(p_order_group_id);
+    v_status pg_catalog.text := payments.lock_order_group(p_order_group_id);
     v_orders_cancelled integer := 0;
-    v_outcome text := 'rejected';
-    v_reason text;
+    v_outcome pg_catalog.text := 'rejected';
+    v_reason pg_catalog.text;
 begin
     case
         when v_status is null then

@@ -14,8 +14,8 @@ set search_path = ''
 as $$
 declare
     v_group public.order_groups;
-    v_orders jsonb;
-    v_timeline jsonb;
+    v_orders pg_catalog.jsonb;
+    v_timeline pg_catalog.jsonb;
     v_open integer;
 begin
     select g.* into v_group
@@ -27,7 +27,7 @@ begin
             'id', o.id,
             'seller_id', o.seller_id,
             'status', o.status,
-            'total_amount', o.total_amount::text,
+            'total_amount', o.total_amount::pg_catalog.text,
             'paid_at', o.paid_at,
             'items', (
                 select coalesce(jsonb_agg(
@@ -35,21 +35,21 @@ begin
                         'id', i.id,
                         'product_id', i.product_id,
                         'quantity', i.quantity,
-                        'unit_amount', i.unit_amount::text
+                        'unit_amount', i.unit_amount::pg_catalog.text
                     )
                     order by i.id
-                ), '[]'::jsonb)
+                ), '[]'::pg_catalog.jsonb)
                 from public.order_items as i
                 where i.order_id = o.id
             )
         )
         order by o.id
-    ), '[]'::jsonb)
+    ), '[]'::pg_catalog.jsonb)
     into v_orders
     from public.orders as o
     where o.order_group_id = p_order_group_id;
 
-    select coalesce(jsonb_agg(entry.story order by entry.at, entry.place, entry.id), '[]'::jsonb)
+    select coalesce(jsonb_agg(entry.story order by entry.at, entry.place, entry.id), '[]'::pg_catalog.jsonb)
     into v_timeline
     from (
         select
@@ -131,7 +131,7 @@ begin
     return jsonb_build_object(
         'order_group_id', p_order_group_id,
         'order_group', case when v_group.id is not null then
-            to_jsonb(v_group) || jsonb_build_object('total_amount', v_group.total_amount::text)
+            to_jsonb(v_group) || jsonb_build_object('total_amount', v_group.total_amount::pg_catalog.text)
         end,
         'orders', v_orders,
         'timeline', v_timeline,
@@ -139,8 +139,13 @@ begin
         'verdict', case
             when v_group.id is null then 'There is no such order group.'
             when v_group.status = 'paid' then 'Paid by event ' || v_group.stripe_webhook_event_id || '.'
-            when v_group.status = 'pending' and v_open = 0 then 'Pending: no payment has come.'
-            when v_group.status = 'pending' then 'Pending: a payment came but could not be applied.'
+            when v_group.status = 'pending' and v_open > 0 then 'Pending: a payment came but could not be applied.'
+            when v_group.status = 'pending' and exists (
+                select 1
+                from payments.exceptions as x
+                where x.order_group_id = p_order_group_id
+            ) then 'Pending: a payment came, and an operator has closed its case.'
+            when v_group.status = 'pending' then 'Pending: no payment has come.'
             when v_open > 0 then 'It is ' || v_group.status || ', and a payment came that needs a person.'
             else 'It is ' || v_group.status || '.'
         end

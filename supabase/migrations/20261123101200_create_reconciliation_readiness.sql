@@ -16,12 +16,12 @@ as $$
     with reconcile as (
         select p.oid
         from pg_catalog.pg_proc as p
-        where p.pronamespace = 'public'::regnamespace and p.proname = 'reconcile_order_group_payment'
+        where p.pronamespace = 'public'::pg_catalog.regnamespace and p.proname = 'reconcile_order_group_payment'
     ),
 
     caller as (
         -- Inside a definer function current_user is the owner; the Data API sets `role`.
-        select coalesce(nullif(current_setting('role', true), 'none'), session_user::text) as name
+        select coalesce(nullif(current_setting('role', true), 'none'), session_user::pg_catalog.text) as name
     )
 
     select jsonb_build_object(

@@ -184,7 +184,7 @@ as $$
         select
             'paid_total_is_the_sum_of_its_orders',
             'order_group ' || g.id,
-            'total ' || g.total_amount || ', orders ' || coalesce(sum(o.total_amount)::text, 'missing')
+            'total ' || g.total_amount || ', orders ' || coalesce(sum(o.total_amount)::pg_catalog.text, 'missing')
         from settled as g
         left join public.orders as o on g.id = o.order_group_id
         group by g.id, g.total_amount
@@ -210,7 +210,7 @@ as $$
         select
             'order_is_paid_when_its_group_is',
             'order ' || o.id,
-            'paid_at ' || coalesce(o.paid_at::text, 'missing') || ', order group ' || coalesce(g.paid_at::text, 'missing')
+            'paid_at ' || coalesce(o.paid_at::pg_catalog.text, 'missing') || ', order group ' || coalesce(g.paid_at::pg_catalog.text, 'missing')
         from public.orders as o
         inner join public.order_groups as g on o.order_group_id = g.id
         where o.paid_at is distinct from g.paid_at
@@ -259,7 +259,7 @@ as $$
         select
             'order_commit_has_a_paid_item',
             'inventory_ledger ' || l.id,
-            'order item ' || coalesce(l.order_item_id::text, 'missing') || ' is in a group that is '
+            'order item ' || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
             || coalesce(i.status, 'missing')
         from commits as l
         left join items as i on l.order_item_id = i.id
@@ -304,7 +304,7 @@ as $$
         select
             'on_hand_is_the_sum_of_the_ledger',
             'product ' || coalesce(p.id, v.product_id),
-            'on hand ' || coalesce(v.on_hand::text, 'missing') || ', ledger ' || coalesce(p.moved::text, 'missing')
+            'on hand ' || coalesce(v.on_hand::pg_catalog.text, 'missing') || ', ledger ' || coalesce(p.moved::pg_catalog.text, 'missing')
         from (
             select
                 p.id,
@@ -341,7 +341,7 @@ as $$
         select
             'duplicate_payment_is_of_a_paid_group',
             'exception ' || x.id,
-            'its order group ' || coalesce(x.order_group_id::text, 'missing') || ' was never paid'
+            'its order group ' || coalesce(x.order_group_id::pg_catalog.text, 'missing') || ' was never paid'
         from payments.exceptions as x
         left join settled as g on x.order_group_id = g.id
         where x.reason = 'duplicate_payment' and g.id is null

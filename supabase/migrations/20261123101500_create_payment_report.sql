@@ -24,7 +24,7 @@ begin
     return (
         with outcome as (
             select
-                (e.processed_at at time zone 'UTC')::date as day,
+                (e.processed_at at time zone 'UTC')::pg_catalog.date as day,
                 e.currency,
                 e.outcome,
                 -- A twin tells of money that its payment has brought already.
@@ -33,7 +33,7 @@ begin
             where e.processed_at >= p_since and e.processed_at < p_until
             union all
             select
-                (x.first_seen_at at time zone 'UTC')::date,
+                (x.first_seen_at at time zone 'UTC')::pg_catalog.date,
                 x.details -> 'received' ->> 'currency',
                 case
                     when x.status = 'resolved' then 'resolved'
@@ -123,10 +123,10 @@ begin
                         'currency', t.currency,
                         'outcome', t.outcome,
                         'payments', t.payments,
-                        'amount', t.amount::text
+                        'amount', t.amount::pg_catalog.text
                     )
                     order by t.day, t.currency, t.outcome
-                ), '[]'::jsonb)
+                ), '[]'::pg_catalog.jsonb)
                 from total as t
             ),
             'exceptions', (
@@ -143,7 +143,7 @@ begin
                         'amount', x.details -> 'received' ->> 'amount'
                     )
                     order by x.first_seen_at, x.id
-                ), '[]'::jsonb)
+                ), '[]'::pg_catalog.jsonb)
                 from payments.exceptions as x
                 where x.status = 'open'
             ),
@@ -159,7 +159,7 @@ begin
                         'on_hand', v.on_hand
                     )
                     order by s.name, p.sku, p.id
-                ), '[]'::jsonb)
+                ), '[]'::pg_catalog.jsonb)
                 from committed as c
                 inner join public.products as p on c.product_id = p.id
                 inner join public.sellers as s on p.seller_id = s.id
@@ -172,7 +172,7 @@ begin
                         'claim', k.claim,
                         'ok', f.invariant is null,
                         'faults', coalesce(f.faults, 0),
-                        'examples', coalesce(to_jsonb(f.examples), '[]'::jsonb)
+                        'examples', coalesce(to_jsonb(f.examples), '[]'::pg_catalog.jsonb)
                     )
                     order by k.place
                 )
