@@ -27,9 +27,7 @@ def project(stack: StackSurface) -> Iterator[Project]:
 async def stripe(anyio_backend: str, project: Project) -> AsyncIterator[StripeServer]:
     """An account whose sessions are all that this test makes; groups of other tests are moved out of the window."""
     assert anyio_backend == "asyncio"
-    with project.superuser.transaction():
-        project.superuser.execute("set local session_replication_role = replica")
-        project.superuser.execute("update public.order_groups set paid_at = paid_at - interval '1 year'")
+    project.a_year_passes()
     async with StripeServer().listening() as server:
         yield server
 

@@ -27,6 +27,7 @@ EVIL = "Bowl <script>alert(1)</script> \"' & <img src=x onerror=alert(1)>"
 def project(stack: StackSurface) -> Iterator[Project]:
     """Payments in four currencies, one rejected, one unmatched; a product and a seller with hostile names."""
     with open_project(stack) as opened:
+        opened.a_year_passes()
         shop = opened.shop
         opened.query(
             "update public.products set name = %s where id = %s returning id", EVIL, shop.sellers[0].product_ids[0]
@@ -156,14 +157,12 @@ async def test_a_check_that_does_not_hold_is_named_and_status_1(project: Project
         " where g.status = 'paid' limit 1"
     )
     change = "update public.orders set total_amount = total_amount + %s where id = %s returning id"
-    with project.superuser.transaction():
-        project.superuser.execute("set local session_replication_role = replica")
+    with project.past_every_guard():
         project.query(change, 1, order["id"])
     try:
         ended = await project.relay("report", "--since", "1d")
     finally:
-        with project.superuser.transaction():
-            project.superuser.execute("set local session_replication_role = replica")
+        with project.past_every_guard():
             project.query(change, -1, order["id"])
 
     assert ended.status == 1
