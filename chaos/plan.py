@@ -155,9 +155,8 @@ class Author:
     def wrong_amount(self) -> Story:
         """The session's total is not the group's."""
         group = self._group()
-        off = (
-            session_of(self._event(group))["amount_total"] + self.rng.choice((-1, 1)) * dict(CURRENCIES)[group.currency]
-        )
+        step = self.rng.choice((-1, 1)) * dict(CURRENCIES)[group.currency]
+        off = abs(session_of(self._event(group))["amount_total"] + step)  # a basket that costs nothing has no less
         event = self._event(group, amount_total=off)
         return Story("wrong amount", [Sent(event, Fate.REJECTED, group.id, "amount_mismatch")], [group], 0)
 

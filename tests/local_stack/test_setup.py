@@ -16,8 +16,8 @@ from local_stack.supabase_cli import REPOSITORY
 
 SETUP = "scripts/setup.py"
 INPUTS = (
-    SETUP, "requirements/dev.txt", "requirements/node.txt", "pyproject.toml", "package.json", "package-lock.json",
-    ".npmrc",
+    SETUP, "requirements/dev.txt", "requirements/versions.txt", "requirements/node.txt", "pyproject.toml",
+    "package.json", "package-lock.json", ".npmrc",
 )  # fmt: skip
 ASK = "import runpy, sys; names = runpy.run_path(sys.argv[1]); print(names['fingerprint']())"
 
