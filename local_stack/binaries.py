@@ -73,7 +73,12 @@ def reachable_bin_dir(bin_dir: Path, identity: Identity, home: Path) -> Path:
     """
     if not identity or may_enter(bin_dir, identity):
         return bin_dir
-    copy = home / "pginstall"
+    installation = bin_dir.parent
+    copy = home / "programs" / installation.parent.name / installation.name
     if not copy.exists():
-        shutil.copytree(bin_dir.parent, copy, symlinks=True)
+        shutil.copytree(installation, copy, symlinks=True)
+        # A repaired wheel keeps libraries in `<package>.libs` beside the package; the programs look for them there.
+        libraries = installation.parent.with_name(f"{installation.parent.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, home / "programs" / libraries.name, symlinks=True)
     return copy / "bin"
