@@ -1,8 +1,6 @@
 """Payment -> one RPC -> Verdict. The only file that knows supabase-py.
 
-The calls go through httpx over aiohttp's client: several times cheaper than httpx's own transport. Redirects
-are not followed, because the default client would carry the `apikey` header to whatever host the redirect
-names.
+The calls go over aiohttp's client (relay.transport): many times cheaper than httpx's own.
 """
 
 import asyncio
@@ -10,17 +8,15 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 from postgrest.exceptions import APIError
 from postgrest.types import ReturnMethod
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
-from relay import errors
+from relay import errors, transport
 from relay.checkout import Payment
 from relay.config import Settings
 from relay.errors import Declined, NoVerdict, RelayError
@@ -43,23 +39,9 @@ MAX_WAITING: Final = 256
 _WAITING_SHARE: Final = 0.5
 # Enough for a TLS handshake across a continent; a dead host is known well before the call's budget ends.
 CONNECT_SECONDS: Final = 3.0
-# The client's own time-outs come after the call's, so that it is always the call's that answers.
-_CLIENT_GRACE_SECONDS: Final = 1.0
 # Shorter than the idle limits of the usual proxies, so that a pooled connection is rarely a dead one.
 _IDLE_SECONDS: Final = 15.0
 _RETRY_PAUSE_SECONDS: Final = (0.02, 0.1)
-
-_status: ContextVar[int] = ContextVar("status")
-
-
-class _StatusTransport(AiohttpTransport):
-    """Remembers the HTTP status of the last answer: supabase-py's APIError drops it whenever the body is JSON
-    without a code, as Kong's and Cloudflare's errors are."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        _status.set(response.status_code)
-        return response
 
 
 class DataApi:
@@ -146,7 +128,7 @@ class DataApi:
             raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "too many deliveries wait for the Data API")
         try:
             async with asyncio.timeout(self._timeout):
-                await self._take_slot()
+                await (self._wait_for_slot() if self._slots.locked() else self._slots.acquire())
                 try:
                     return await self._call(function, parameters)
                 finally:
@@ -155,7 +137,7 @@ class DataApi:
             # The transaction may still be running, and may commit: the next delivery finds out.
             raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
 
-    async def _take_slot(self) -> None:
+    async def _wait_for_slot(self) -> None:
         """Wait for a slot, but not so long that the call could not be finished any more. Raises NoVerdict."""
         self._waiting += 1
         self._metrics.rpcs_waiting.inc()
@@ -192,7 +174,7 @@ async def _execute(request: Any, *, may_decline: bool = False) -> object:
         if may_decline and error.code in errors.DECLINING:
             failure = Declined(error.message or error.code)
         else:
-            failure = errors.from_answer(error.code, _status.get(0))
+            failure = errors.from_answer(error.code, transport.status.get(0))
     except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
         failure = errors.from_exception(error)
     # Not chained: the causes quote payloads and addresses.
@@ -229,14 +211,11 @@ async def connect(settings: Settings, metrics: Metrics, *, seconds: float | None
         # One connection for each call, and one for readiness.
         connector=aiohttp.TCPConnector(limit=MAX_CALLS + 1, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
         cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        # For the rest, each call has its time as a whole.
+        timeout=aiohttp.ClientTimeout(sock_connect=min(CONNECT_SECONDS, rpc_timeout)),
     )
-    client_seconds = rpc_timeout + _CLIENT_GRACE_SECONDS
-    async with httpx.AsyncClient(
-        transport=_StatusTransport(verify=tls, client=session),
-        follow_redirects=False,
-        trust_env=False,
-        timeout=httpx.Timeout(client_seconds, connect=min(CONNECT_SECONDS, rpc_timeout)),
-    ) as http:
+    async with session, transport.Client(session) as http:
         client = await acreate_client(
             settings.supabase_url,
             settings.supabase_service_role_key.reveal(),

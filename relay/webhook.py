@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from relay import checkout, errors, event, signature
@@ -125,21 +125,30 @@ async def _read(request: web.Request, large_bodies: asyncio.Semaphore) -> bytes:
             raise errors.UnsupportedContentEncoding
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise errors.BodyTooLarge
-    body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS), contextlib.AsyncExitStack() as place:
-            is_small = True
-            while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise errors.BodyTooLarge
-                if is_small and len(body) > SMALL_BODY_BYTES:
-                    is_small = False
-                    await place.enter_async_context(large_bodies)
+        if request.content.is_eof():  # the usual case: head and body came together, there is nothing to wait for
+            body = request.content.read_nowait()
+        else:
+            body = await _rest(request.content, large_bodies)
     except TimeoutError:
         raise errors.RequestTimeout from None
     except (RequestPayloadError, ConnectionError):
         raise errors.MalformedRequest from None
+    if len(body) > MAX_BODY_BYTES:
+        raise errors.BodyTooLarge
+    return body
+
+
+async def _rest(content: StreamReader, large_bodies: asyncio.Semaphore) -> bytes:
+    """What comes in time, and not much more than may be. Raises TimeoutError, RequestPayloadError, ConnectionError."""
+    body = bytearray()
+    async with asyncio.timeout(BODY_SECONDS), contextlib.AsyncExitStack() as place:
+        is_small = True
+        while len(body) <= MAX_BODY_BYTES and (chunk := await content.readany()):
+            body += chunk
+            if is_small and len(body) > SMALL_BODY_BYTES:
+                is_small = False
+                await place.enter_async_context(large_bodies)
     return bytes(body)
 
 

@@ -23,6 +23,7 @@ TARGETS = {
     "requirements/dev.txt": ["pyproject.toml", "--group", "dev"],
     "requirements/report.txt": ["pyproject.toml", "--extra", "report"],
     "requirements/versions.txt": ["--group", "versions"],
+    "requirements/bench.txt": ["pyproject.toml", "--group", "bench"],
     "requirements/build.txt": ["--group", "build"],
 }
 
@@ -39,7 +40,8 @@ def main() -> None:
         run([python, "-m", "pip", *install])
         for target, sources in TARGETS.items():
             run([python, "-m", "uv", *COMPILE, *PLAIN, *upgrade, *sources, "--output-file", target])
-    run([*npm_command(), "update" if upgrade else "install", "--package-lock-only"])
+    for folder in (".", "bench/peers"):
+        run([*npm_command(), "--prefix", folder, "update" if upgrade else "install", "--package-lock-only"])
 
 
 def run(command: list[str]) -> None:

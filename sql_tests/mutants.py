@@ -1403,15 +1403,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_payment_that_names_two_groups",),
     ),
     Mutant(
-        "rival-event-unnoticed",
-        "a rival that took the event id for another group is not answered as a collision",
-        RECONCILE,
-        "            if found then\n                return payments.answer_known_event(v_known, p_event);\n"
-        "            end if;\n",
-        "",
-        ("test_event_id_that_names_two_groups",),
-    ),
-    Mutant(
         "corruption-unnoticed",
         "a pending group that an event has paid passes as a payment that was used elsewhere",
         RECONCILE,

@@ -692,14 +692,9 @@ begin
         select (v_event).*
         on conflict do nothing;
 
-        -- A rival took the id or the payment while we held another group's lock, and has committed since.
+        -- A rival took the payment while we held another group's lock, and has committed since. The id it cannot have
+        -- taken: deliveries of one event take turns.
         if not found then
-            select e.* into v_known
-            from payments.stripe_events as e
-            where e.id = p_event.id;
-            if found then
-                return payments.answer_known_event(v_known, p_event);
-            end if;
             if not payments.has_paid_another_group(p_event) then
                 raise exception 'order group % is % but an event has paid it', v_group.id, v_group.status
                     using errcode = 'data_corrupted';

