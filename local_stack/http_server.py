@@ -63,6 +63,11 @@ class HttpServer(ABC):
         """The program's process id while it runs."""
         return self._process.pid if self._process is not None and self.running else None
 
+    @property
+    def exit_status(self) -> int | None:
+        """How the program ended; None while it runs, or has not run yet."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Start and wait until it is ready; does nothing while it runs. Raises StartError with its log."""
         if self.running:

@@ -16,12 +16,16 @@ OWN_PREFIXES = ("STRIPE_", "SUPABASE_", "RELAY_")
 
 
 class RelayProcess(HttpServer):
-    """One relay on a free port of the loopback. `env` are its settings, as `Stack.env()` gives them."""
+    """One relay on a free port of the loopback. `env` are its settings, as `Stack.env()` gives them.
+
+    `code` is the folder whose package `relay` runs, from the next start on.
+    """
 
     name = "the relay"
 
-    def __init__(self, *, env: Mapping[str, str], log: Path, port: int | None = None) -> None:
+    def __init__(self, *, env: Mapping[str, str], log: Path, port: int | None = None, code: Path = REPOSITORY) -> None:
         super().__init__(log=log, port=port)
+        self.code = code
         self._env = env
 
     @property
@@ -38,7 +42,7 @@ class RelayProcess(HttpServer):
             [sys.executable, "-m", "relay", "serve"],
             log=self.log,
             env={**inherited, **self._env, "RELAY_HOST": self.host, "RELAY_PORT": str(self.port)},
-            cwd=REPOSITORY,
+            cwd=self.code,
             grace=25.0,  # a little more than the relay takes at most to finish the deliveries in hand
         )
 

@@ -24,8 +24,8 @@ _TWO_DECIMAL: Final = """
     SGD SHP SLE SLL SOS SRD STD STN SVC SZL THB TJS TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VEF VES WST XCD
     XCG YER ZAR ZMW
 """
-# An unknown code is normalised with the commonest exponent; the database does not know the code either and
-# rejects it as `currency_unsupported`, so the guess never turns into money.
+# An unknown code is normalised with the commonest exponent. A database that does not know the code either rejects it as
+# `currency_unsupported`; one that does computes the amount itself, so a wrong guess never turns into money.
 _UNKNOWN_EXPONENT: Final = 2
 _LONGEST_CODE: Final = 16
 

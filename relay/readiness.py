@@ -17,7 +17,10 @@ from relay.errors import NoVerdict
 from relay.metrics import Metrics
 from relay.reconcile import DataApi
 
+# The contract that this relay speaks, and the oldest database that it still works with: CONTRIBUTING.md says when to
+# count. The release before must always be among them.
 CONTRACT_VERSION: Final = 1
+OLDEST_DATABASE: Final = 1
 CACHE_SECONDS: Final = 3.0
 # A probe's own patience is often a second or a few; the function reads a few catalogue rows.
 TIMEOUT_SECONDS: Final = 3.0
@@ -50,16 +53,9 @@ def judge_database(facts: object, *, now: float, tolerance: int) -> list[Check]:
     """Compare what `reconciliation_readiness` returned with what this relay needs. `now`: seconds since 1970,
     at the middle of the call; `tolerance`: seconds that a webhook's timestamp may be off."""
     found = facts if isinstance(facts, dict) else {}
-    version = found.get("contract_version")
-    currencies = found.get("currencies")
-    different = _differences(currencies) if isinstance(currencies, dict) else ["all of them"]
     can_execute, anon_can = found.get("can_execute") is True, found.get("anon_can_execute") is not False
     return [
-        Check(
-            "contract_version",
-            version == CONTRACT_VERSION and type(version) is int,
-            f"relay {CONTRACT_VERSION}, database {version if type(version) is int else 'unknown'}",
-        ),
+        _contract_check(found),
         Check(
             "execute_right",
             can_execute,
@@ -70,18 +66,38 @@ def judge_database(facts: object, *, now: float, tolerance: int) -> list[Check]:
             not anon_can,
             "anon may call the function, or nobody knows" if anon_can else "anon may not call the function",
         ),
-        Check(
-            "currencies",
-            not different,
-            f"different: {', '.join(different[:5])}" if different else f"{len(EXPONENTS)} exponents agree",
-        ),
+        _currencies_check(found.get("currencies")),
         _clock_check(found.get("server_time"), now, tolerance),
     ]
 
 
-def _differences(currencies: dict[str, object]) -> list[str]:
-    codes = EXPONENTS.keys() | currencies.keys()
-    return sorted(str(code)[:3] for code in codes if EXPONENTS.get(code) != currencies.get(code))
+def _contract_check(found: dict[str, object]) -> Check:
+    """Both sides name a range: what they speak, and the oldest of the other side that they still work with. Where the
+    ranges meet, whichever is newer knows how to get along with the other."""
+    newest = found.get("contract_version")
+    oldest = found.get("oldest_contract_version", newest)
+    # `type`, because True is an int too, and would pass for a 1.
+    if type(newest) is not int or type(oldest) is not int or not 1 <= oldest <= newest:
+        return Check("contract_version", False, f"relay {CONTRACT_VERSION}, database unknown")
+    both = f"relay {CONTRACT_VERSION}, database {newest}"
+    if oldest > CONTRACT_VERSION:
+        return Check("contract_version", False, f"{both}: upgrade the relay, this database serves {oldest} and later")
+    if newest < OLDEST_DATABASE:
+        needed = f"this relay needs {OLDEST_DATABASE} or later"
+        return Check("contract_version", False, f"{both}: upgrade the database, {needed}")
+    return Check("contract_version", True, both)
+
+
+def _currencies_check(currencies: object) -> Check:
+    """The database may know more, as it is upgraded first. A payment in such a currency is normalised by a guess, which
+    the database applies where it is right and keeps as an exception where it is not."""
+    known = currencies if isinstance(currencies, dict) else {}
+    different = sorted(code for code, exponent in EXPONENTS.items() if known.get(code) != exponent)
+    if different:
+        return Check("currencies", False, f"different: {', '.join(different[:5])}")
+    news = sorted(str(code)[:3] for code in known.keys() - EXPONENTS.keys())
+    more = f", the database alone knows {', '.join(news[:5])}" if news else ""
+    return Check("currencies", True, f"{len(EXPONENTS)} exponents agree{more}")
 
 
 def _clock_check(server_time: object, now: float, tolerance: int) -> Check:

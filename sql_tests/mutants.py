@@ -1851,6 +1851,22 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # --- readiness ----------------------------------------------------------------------------------------------------
     Mutant(
+        "contract-counted-up",
+        "the database counts its contract up without the relay",
+        READINESS,
+        "'contract_version', 1,\n        'old",
+        "'contract_version', 2,\n        'old",
+        ("test_readiness_tells_contract",),
+    ),
+    Mutant(
+        "relays-before-unserved",
+        "the database does not tell the oldest relay that it serves",
+        READINESS,
+        "        'oldest_contract_version', 1,\n",
+        "",
+        ("test_readiness_tells_contract",),
+    ),
+    Mutant(
         "readiness-of-the-owner",
         "readiness tells the owner's rights instead of the caller's",
         READINESS,

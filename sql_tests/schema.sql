@@ -1527,6 +1527,7 @@ CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
 
     select jsonb_build_object(
         'contract_version', 1,
+        'oldest_contract_version', 1,
         'server_time', clock_timestamp(),
         'currencies', (
             select jsonb_object_agg(c.code, c.exponent)
@@ -1550,7 +1551,7 @@ CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
     from caller;
 $$;
 
-COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract version, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
+COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
 
 CREATE FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.currency import EXPONENTS
+from relay.readiness import CONTRACT_VERSION
 
 Json = dict[str, Any]
 
@@ -81,7 +82,8 @@ class DataApi:
         self.always: Behaviour | None = None
         self.verdict: Json = {"outcome": "applied", "reason": None}
         self.readiness: Json = {
-            "contract_version": 1,
+            "contract_version": CONTRACT_VERSION,
+            "oldest_contract_version": CONTRACT_VERSION,
             "currencies": dict(EXPONENTS),
             "can_execute": True,
             "anon_can_execute": False,

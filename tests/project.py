@@ -6,12 +6,14 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from local_stack import snapshot
+from local_stack.supabase_cli import REPOSITORY
 from local_stack.surface import StackSurface
 from sql_tests.play import Connection, OrderGroup, Row, Shop, open_shop
 from tests.stripe_side import Json, completed
@@ -33,6 +35,8 @@ class Project:
     stack: StackSurface
     superuser: Connection
     shop: Shop
+    code: Path = REPOSITORY
+    """The folder whose package `relay` runs the commands."""
 
     def environment(self, **changes: str) -> dict[str, str]:
         """The settings of a relay for this project."""
@@ -52,6 +56,7 @@ class Project:
             "-m",
             "relay",
             *arguments,
+            cwd=self.code,
             env={"PATH": os.environ["PATH"], **self.environment(**changes)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

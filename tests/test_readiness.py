@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from relay import readiness
 from relay.app import READINESS
 from tests.data_api import DataApi, Hang, Reply, Wait
 from tests.stage import Relay, environ, serving
@@ -30,8 +31,6 @@ async def test_a_healthy_database_makes_the_relay_ready(relay: Relay) -> None:
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"contract_version": 2}, ["contract_version"]),
-        ({"contract_version": True}, ["contract_version"]),
         ({"can_execute": False}, ["execute_right"]),
         ({"anon_can_execute": True}, ["anon_locked_out"]),
         ({"anon_can_execute": None}, ["anon_locked_out"]),
@@ -50,12 +49,97 @@ async def test_each_failed_precondition_is_named(
     assert await failed(relay) == (503, names)
 
 
+SPOKEN, OLDEST = readiness.CONTRACT_VERSION, readiness.OLDEST_DATABASE
+
+
+async def contract_check(relay: Relay) -> tuple[bool, str]:
+    """Whether the two contracts meet, and what the operator is told; nothing else fails."""
+    status, names = await failed(relay)
+    assert (status, names) in [(200, []), (503, ["contract_version"])]
+    _, text = await relay.get("/readyz")
+    (check,) = (check for check in json.loads(text)["checks"] if check["name"] == "contract_version")
+    return check["ok"], check["detail"]
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest"),
+    [(SPOKEN, SPOKEN), (SPOKEN + 1, SPOKEN), (SPOKEN + 7, SPOKEN), (SPOKEN + 7, 1), (OLDEST, OLDEST), (OLDEST, 1)],
+)
+async def test_the_relay_is_ready_where_the_two_ranges_meet(
+    relay: Relay, data_api: DataApi, newest: int, oldest: int
+) -> None:
+    data_api.readiness |= {"contract_version": newest, "oldest_contract_version": oldest}
+
+    assert await contract_check(relay) == (True, f"relay {SPOKEN}, database {newest}")
+
+
+async def test_a_database_that_serves_later_relays_only_asks_for_a_newer_relay(relay: Relay, data_api: DataApi) -> None:
+    data_api.readiness |= {"contract_version": SPOKEN + 2, "oldest_contract_version": SPOKEN + 1}
+
+    told = f"relay {SPOKEN}, database {SPOKEN + 2}: upgrade the relay, this database serves {SPOKEN + 1} and later"
+    assert await contract_check(relay) == (False, told)
+
+
+async def test_a_database_older_than_the_relay_works_with_is_to_be_upgraded(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "CONTRACT_VERSION", SPOKEN + 2)
+    monkeypatch.setattr(readiness, "OLDEST_DATABASE", SPOKEN + 1)
+
+    told = f"relay {SPOKEN + 2}, database {SPOKEN}: upgrade the database, this relay needs {SPOKEN + 1} or later"
+    assert await contract_check(relay) == (False, told)
+
+
+@pytest.mark.parametrize(("newest", "ok"), [(SPOKEN, True), (SPOKEN + 1, False)])
+async def test_a_database_that_names_no_oldest_relay_serves_its_own_version_alone(
+    relay: Relay, data_api: DataApi, newest: int, ok: bool
+) -> None:
+    data_api.readiness["contract_version"] = newest
+    del data_api.readiness["oldest_contract_version"]
+
+    assert (await contract_check(relay))[0] is ok
+
+
+@pytest.mark.parametrize("odd", [True, False, None, "1", "", 1.0, 1.5, 0, -1, [1], {}], ids=repr)
+@pytest.mark.parametrize("key", ["contract_version", "oldest_contract_version"])
+async def test_a_contract_version_that_is_no_version_never_passes(
+    relay: Relay, data_api: DataApi, key: str, odd: object
+) -> None:
+    data_api.readiness[key] = odd
+
+    assert await contract_check(relay) == (False, f"relay {SPOKEN}, database unknown")
+
+
+async def test_a_reversed_range_never_passes(relay: Relay, data_api: DataApi) -> None:
+    data_api.readiness |= {"contract_version": SPOKEN, "oldest_contract_version": SPOKEN + 1}
+
+    assert await contract_check(relay) == (False, f"relay {SPOKEN}, database unknown")
+
+
 async def test_one_wrong_exponent_is_named_with_its_currency(relay: Relay, data_api: DataApi) -> None:
     data_api.readiness["currencies"]["ISK"] = 0
 
     _, text = await relay.get("/readyz")
 
     assert "different: ISK" in text
+
+
+async def test_a_currency_that_the_database_alone_knows_is_told_and_no_obstacle(
+    relay: Relay, data_api: DataApi
+) -> None:
+    data_api.readiness["currencies"]["XTS"] = 0
+
+    assert await failed(relay) == (200, [])
+    _, text = await relay.get("/readyz")
+    assert "the database alone knows XTS" in text
+
+
+async def test_a_currency_that_the_database_lacks_is_named(relay: Relay, data_api: DataApi) -> None:
+    del data_api.readiness["currencies"]["CHF"]
+
+    assert await failed(relay) == (503, ["currencies"])
+    _, text = await relay.get("/readyz")
+    assert "different: CHF" in text
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 -- What a relay asks before it says that it is ready.
 --
--- Touches: public.reconciliation_readiness(). The contract version counts up when the meaning of the functions' parameters
--- or results changes; a relay compares it with the versions that it knows.
+-- Touches: public.reconciliation_readiness(). `contract_version` counts up by one with the first migration of a release
+-- that changes what the function takes or answers; `oldest_contract_version` is that of the oldest relay which the database
+-- still serves, so the count of the release before. A relay knows its own two numbers, and both ranges must meet.
 
 -- Tells whether this database can reconcile for the calling role.
--- Called by: the relay's readiness check. Returns: an object with `contract_version`, `server_time`, `currencies` (code to
--- exponent), `role`, `can_execute`, `anon_can_execute` (anon, authenticated or public). Locks: nothing.
+-- Called by: the relay's readiness check. Returns: an object with `contract_version`, `oldest_contract_version`, `server_time`,
+-- `currencies` (code to exponent), `role`, `can_execute`, `anon_can_execute` (anon, authenticated or public). Locks: nothing.
 create or replace function public.reconciliation_readiness()
 returns jsonb
 language sql
@@ -26,6 +27,7 @@ as $$
 
     select jsonb_build_object(
         'contract_version', 1,
+        'oldest_contract_version', 1,
         'server_time', clock_timestamp(),
         'currencies', (
             select jsonb_object_agg(c.code, c.exponent)
@@ -49,6 +51,6 @@ as $$
     from caller;
 $$;
 comment on function public.reconciliation_readiness() is
-    'Contract version, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
+    'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
 revoke execute on function public.reconciliation_readiness() from public, anon, authenticated;
 grant execute on function public.reconciliation_readiness() to service_role;
