@@ -46,6 +46,7 @@ check: setup
 	@"$(CURDIR)/.venv/bin/squawk" $(addsuffix /*.sql,$(MIGRATIONS) $(EXAMPLES))
 	@"$(CURDIR)/.venv/bin/hadolint" Containerfile
 	@"$(CURDIR)/.venv/bin/zizmor" --quiet --offline --no-progress .github/workflows
+	@$(PY) scripts/lint_workflows.py .github/workflows/*.yml
 
 test: check
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
