@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PY := "$(CURDIR)/.venv/bin/python"
 MIGRATIONS := supabase/migrations
+EXAMPLES := examples/market_hall/supabase/migrations examples/market_hall/adoption
 # More workers than cores only share the same processor; each starts a stack of its own.
 PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
@@ -41,10 +42,11 @@ check: setup
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m sqlfluff lint --disable-progress-bar $(MIGRATIONS)
-	@"$(CURDIR)/.venv/bin/squawk" $(MIGRATIONS)/*.sql
+	@$(PY) -m sqlfluff lint --disable-progress-bar $(MIGRATIONS) $(EXAMPLES)
+	@"$(CURDIR)/.venv/bin/squawk" $(addsuffix /*.sql,$(MIGRATIONS) $(EXAMPLES))
 	@"$(CURDIR)/.venv/bin/hadolint" Containerfile
 	@"$(CURDIR)/.venv/bin/zizmor" --quiet --offline --no-progress .github/workflows
+	@$(PY) scripts/lint_workflows.py .github/workflows/*.yml
 
 test: check
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)

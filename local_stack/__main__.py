@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from local_stack import supabase_cli
 from local_stack.errors import StackError
 from local_stack.keys import write_private
 from local_stack.platform import REGIMES
@@ -26,6 +27,11 @@ def psql_command(stack: Stack) -> str:
     return shlex.join([str(own) if own.is_file() else "psql", stack.dsn(user="postgres")])
 
 
+def no_migrations(_: str) -> str:
+    """What `--empty` pushes."""
+    return ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a stack; the exit status is 0 after Ctrl-C or SIGTERM, 2 where it could not start."""
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
@@ -33,11 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--regime", choices=REGIMES, default="explicit", help="default privileges: %(default)s")
     parser.add_argument("--env-file", type=Path, metavar="PATH", help="write the relay's settings there, mode 0600")
     parser.add_argument("--port", type=int, metavar="N", help="the gateway's port; default: a free one")
+    parser.add_argument("--empty", action="store_true", help="push no migrations: a project before the first one")
     options = parser.parse_args(arguments)
+    migrate: Callable[[str], str] = no_migrations if options.empty else supabase_cli.db_push
     try:
         with (
             signals_as_interrupt(),
-            Stack(data=options.data, regime=options.regime, port=options.port) as stack,
+            Stack(data=options.data, regime=options.regime, port=options.port, migrate=migrate) as stack,
         ):
             settings = env_file(stack)
             if options.env_file:

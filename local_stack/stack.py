@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -59,9 +60,9 @@ class GatewayProcess(HttpServer):
 class Stack(StackSurface):
     """A complete local project; a context manager, ready when entered.
 
-    `data` keeps everything in that directory. `project` holds the migrations, in `supabase/`. `port` fixes the
-    gateway's port. `pool` is the number of PostgREST's database connections. Raises StackError with the remedy
-    where a part is missing or fails.
+    `data` keeps everything in that directory. `port` fixes the gateway's port. `pool` is the number of
+    PostgREST's database connections. `migrate` gets the URL of `postgres` and brings the schema, ours by default.
+    Raises StackError with the remedy where a part is missing or fails.
     The parts can be stopped and started one by one: `stack.postgres.halt()/kill()/start()`,
     `stack.postgrest.stop()/kill()/start()`, `stack.gateway.stop()/kill()/start()`; ports stay the same.
     """
@@ -70,16 +71,16 @@ class Stack(StackSurface):
         self,
         *,
         data: Path | str | None = None,
-        project: Path = supabase_cli.REPOSITORY,
         regime: platform.Regime = "explicit",
         port: int | None = None,
         pool: int = 20,
+        migrate: Callable[[str], str] = supabase_cli.db_push,
     ) -> None:
         self._data = data
-        self._project = project
         self._regime = regime
         self._port = port
         self._pool = pool
+        self._migrate = migrate
         self._exit = ExitStack()
         self.postgres: Postgres
         self.postgrest: PostgREST
@@ -95,7 +96,7 @@ class Stack(StackSurface):
             home = self.postgres.home
             self.keys = Keys.load_or_generate(home / "keys.json")
             platform.install(self.dsn(), regime=self._regime, password=self.postgres.password)
-            self.push_output = supabase_cli.db_push(self.dsn(user="postgres"), project_dir=self._project)
+            self.push_output = self._migrate(self.dsn(user="postgres"))
             self.postgrest = PostgREST(
                 dsn=self.dsn(user="authenticator"),
                 jwt_secret=self.keys.jwt_secret,

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,14 @@ def db_push(dsn: str, *, project_dir: Path = REPOSITORY, include_all: bool = Fal
     options = ["--yes", "--skip-vault", *(["--include-all"] if include_all else []), f"--remote={dsn}"]
     done = _run(["db", "push", *options], project_dir)
     return done.stderr + done.stdout  # progress goes to stderr
+
+
+def migration_repair(
+    dsn: str, statuses: Mapping[str, Literal["applied", "reverted"]], *, project_dir: Path = REPOSITORY
+) -> None:
+    """Tell the history which versions count as applied, and which no longer do. Runs nothing of theirs."""
+    for version, status in statuses.items():
+        _run(["migration", "repair", "--yes", "--status", status, f"--remote={dsn}", version], project_dir)
 
 
 def advisors(

@@ -99,7 +99,9 @@ def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
     problems = [*adoption.judge_files(ours, theirs), *adoption.judge_api(exposed)]
     database = project_database.read(db_url) if db_url else None
     if database is not None:
-        problems += adoption.judge_database(ours, database)
+        told = {(problem.subject, problem.remedy) for problem in problems}
+        found = adoption.judge_database(ours, theirs, database)
+        problems += [problem for problem in found if (problem.subject, problem.remedy) not in told]
     return Plan(
         missing=tuple(file for file in ours if file not in theirs),
         present=tuple(file for file in ours if file in theirs),
@@ -132,9 +134,17 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _refusal(plan: Plan) -> Iterator[str]:
+    """Problems that share a remedy stand together, and their statements are one block to copy."""
     yield f"Nothing was written; in the way: {len(plan.problems)}\n"
+    by_remedy: dict[str, list[Problem]] = {}
     for problem in plan.problems:
-        yield f"\n  {problem.subject} {problem.detail}.\n    {problem.remedy}\n"
+        by_remedy.setdefault(problem.remedy, []).append(problem)
+    for remedy, problems in by_remedy.items():
+        yield "\n"
+        yield from (f"  {problem.subject} {problem.detail}.\n" for problem in problems)
+        yield f"    {remedy}\n"
+        if statements := dict.fromkeys(problem.statement for problem in problems if problem.statement):
+            yield "\n" + "".join(f"      {statement}\n" for statement in statements)
 
 
 def _next_steps(plan: Plan, project: Path, *, dry: bool) -> Iterator[str]:

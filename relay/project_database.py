@@ -12,17 +12,37 @@ CONNECT_SECONDS: Final = 10
 OLDEST_POSTGRES: Final = 15
 """The first with `security_invoker` views."""
 
-# Everything that has a name in the schemas that the migrations write to.
+# Everything that has a name in the schemas that the migrations write to, and what `alter` calls it. A table's row type,
+# and a type's array, bear no name of their own making.
 _NAMES: Final = """
-select 'schema', '', nspname::text from pg_catalog.pg_namespace where nspname = 'payments'
+select 'schema', '', nspname::text, 'schema' from pg_catalog.pg_namespace where nspname = 'payments'
 union all
-select 'relation', relnamespace::regnamespace::text, relname::text from pg_catalog.pg_class
+select
+    'relation',
+    relnamespace::regnamespace::text,
+    relname::text,
+    case relkind
+        when 'v' then 'view'
+        when 'm' then 'materialized view'
+        when 'i' then 'index'
+        when 'I' then 'index'
+        when 'S' then 'sequence'
+        when 'c' then 'type'
+        when 'f' then 'foreign table'
+        else 'table'
+    end
+from pg_catalog.pg_class
 where relnamespace::regnamespace::text in ('public', 'payments')
 union all
-select 'relation', typnamespace::regnamespace::text, typname::text from pg_catalog.pg_type
-where typnamespace::regnamespace::text in ('public', 'payments')
+select
+    'relation',
+    typnamespace::regnamespace::text,
+    typname::text,
+    case typtype when 'd' then 'domain' else 'type' end
+from pg_catalog.pg_type
+where typnamespace::regnamespace::text in ('public', 'payments') and typrelid = 0
 union all
-select 'routine', pronamespace::regnamespace::text, proname::text from pg_catalog.pg_proc
+select 'routine', pronamespace::regnamespace::text, proname::text, 'routine' from pg_catalog.pg_proc
 where pronamespace::regnamespace::text in ('public', 'payments')
 """
 _KINDS: Final[dict[str, Kind]] = {"schema": "schema", "relation": "relation", "routine": "routine"}
@@ -60,7 +80,8 @@ def _read(connection: "psycopg.Connection[Any]") -> ProjectDatabase:
     if _exists(connection, "supabase_migrations.schema_migrations"):
         rows = connection.execute("select version, name from supabase_migrations.schema_migrations").fetchall()
         applied = {version: name for version, name in rows}  # noqa: C416  `dict(rows)` has no types
-    names = frozenset(Name(_KINDS[kind], schema, name) for kind, schema, name in connection.execute(_NAMES))
+    rows = connection.execute(_NAMES).fetchall()
+    names = {Name(_KINDS[kind], schema, name): made_as for kind, schema, name, made_as in rows}
     return ProjectDatabase(applied, names, tuple(faults))
 
 

