@@ -10,13 +10,14 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: browser help setup demo test check deploy-test image image-test stack fuzz soak chaos mutants schema versions lock clean
+.PHONY: bench browser help setup demo test release-test check deploy-test image image-test stack fuzz soak chaos mutants schema versions lock clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
 	@echo "make demo    one payment end to end on real parts; KEEP=1 leaves it running"
 	@echo "make test    static checks, the database's and the relay's tests"
 	@echo "make check   the static checks alone"
+	@echo "make release-test  upgrades in both directions, making room in a project that lives, the deployment's steps"
 	@echo "make deploy-test   nginx before two relays, and the systemd unit; as root installs what it needs of Debian"
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
@@ -49,7 +50,11 @@ check: setup
 	@$(PY) scripts/lint_workflows.py .github/workflows/*.yml
 
 test: check
-	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m "not release" $(PYTEST_ARGS)
+
+# Apart from `test`, because each of them makes databases of its own, and takes a while.
+release-test: setup
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m release tests $(PYTEST_ARGS)
 
 # Apart from `test`, because it needs programs that neither pip nor npm can bring.
 deploy-test: setup

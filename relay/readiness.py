@@ -6,7 +6,7 @@ Stripe is never called: a relay that can reconcile is ready even while Stripe's 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -66,7 +66,7 @@ def judge_database(facts: object, *, now: float, tolerance: int) -> list[Check]:
             not anon_can,
             "anon may call the function, or nobody knows" if anon_can else "anon may not call the function",
         ),
-        _currencies_check(found.get("currencies")),
+        _currencies_check(found),
         _clock_check(found.get("server_time"), now, tolerance),
     ]
 
@@ -88,16 +88,23 @@ def _contract_check(found: dict[str, object]) -> Check:
     return Check("contract_version", True, both)
 
 
-def _currencies_check(currencies: object) -> Check:
-    """The database may know more, as it is upgraded first. A payment in such a currency is normalised by a guess, which
-    the database applies where it is right and keeps as an exception where it is not."""
+def _currencies_check(found: dict[str, object]) -> Check:
+    """Equal on both sides. Only a newer database may know more, as it is upgraded first: a payment in such a currency
+    is normalised by a guess, which that database applies where it is right and keeps as an exception otherwise."""
+    currencies, version = found.get("currencies"), found.get("contract_version")
     known = currencies if isinstance(currencies, dict) else {}
-    different = sorted(code for code, exponent in EXPONENTS.items() if known.get(code) != exponent)
+    news = known.keys() - EXPONENTS.keys()
+    different = {code for code, exponent in EXPONENTS.items() if known.get(code) != exponent}
+    if not (type(version) is int and version > CONTRACT_VERSION):
+        different |= news
     if different:
-        return Check("currencies", False, f"different: {', '.join(different[:5])}")
-    news = sorted(str(code)[:3] for code in known.keys() - EXPONENTS.keys())
-    more = f", the database alone knows {', '.join(news[:5])}" if news else ""
+        return Check("currencies", False, f"different: {_first_five(different)}")
+    more = f", the database alone knows {_first_five(news)}" if news else ""
     return Check("currencies", True, f"{len(EXPONENTS)} exponents agree{more}")
+
+
+def _first_five(codes: Set[object]) -> str:
+    return ", ".join(sorted(str(code)[:3] for code in codes)[:5])
 
 
 def _clock_check(server_time: object, now: float, tolerance: int) -> Check:

@@ -26,6 +26,8 @@ from sql_tests.play import Connection, Database, Row
 from tests.market import market, paid, send
 from tests.test_init import Project
 
+pytestmark = pytest.mark.release
+
 PAGE = Path(__file__).parent.parent / "docs" / "adopting.md"
 BUYER = UUID("00000000-0000-4000-8000-00000000000a")
 # Another shape than ours, and all that hangs on a table: rows, a policy, a trigger, a reference, a view, functions.

@@ -30,7 +30,7 @@ from tests.project import Project, open_project, paid
 from tests.stripe_api import StripeServer
 from tests.stripe_side import STRIPE_KEY, Json, completed, delivery, twin
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.release]
 
 RELAYS = 2
 # (relay, database): 0 is today's, 1 the next release, 2 the one after. The last release joins as soon as there is one.

@@ -18,6 +18,8 @@ import yaml
 from local_stack import platform, supabase_cli
 from local_stack.postgres import Postgres
 
+pytestmark = pytest.mark.release
+
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = ROOT / ".github" / "workflows"
 LINTER = [sys.executable, str(ROOT / "scripts" / "lint_workflows.py")]
