@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import os
 import secrets
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -152,7 +154,9 @@ async def test_an_unreachable_database_is_status_2(project: Project, stripe: Str
 
 
 async def test_a_window_that_ends_before_it_begins_is_status_2(project: Project, stripe: StripeServer) -> None:
-    assert (await sweep(project, stripe, "--since", "1h", "--until", "2h"))[0].status == 2
+    reversed_window, _ = await sweep(project, stripe, "--since", "1h", "--until", "2h")
+    assert reversed_window.status == 2
+    assert "--since must lie before --until" in reversed_window.errors
     assert (await sweep(project, stripe, "--since", "yesterday"))[0].status == 2
     assert stripe.requests == []
 
@@ -171,6 +175,28 @@ async def test_an_interrupted_sweep_says_so_and_the_next_one_goes_on(project: Pr
     assert b"run it again for the rest" in errors
     assert b"Traceback" not in errors
     assert (await sweep(project, stripe))[1]["applied"] == 1
+
+
+async def test_an_interrupted_progress_bar_is_taken_away_before_it_is_said(
+    project: Project, stripe: StripeServer
+) -> None:
+    gate = Gate()
+    stripe.faults = [gate]
+    screen, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "relay", "sweep", "--since", "72h", stderr=terminal, stdout=asyncio.subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], **project.environment(**settings(stripe))},
+    )  # fmt: skip
+    await gate.reached.wait()
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    gate.opened.set()
+    shown = os.read(screen, 65536).decode()
+    os.close(terminal)
+    os.close(screen)
+
+    assert "sessions 0" in shown
+    assert "\r\x1b[Krelay: interrupted" in shown
 
 
 async def test_a_moment_without_the_database_does_not_end_a_sweep(data_api: DataApi) -> None:
