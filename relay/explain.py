@@ -88,7 +88,7 @@ def _entry(entry: Row) -> str:
             state = entry["resolution"] or entry["status"]
             what = (
                 f"exception {entry['exception_id']}, {state}: {entry['reason']}, event {entry['stripe_event_id']}, "
-                f"{entry['attempts']} attempts, last {text.when(entry['last_seen_at'])}"
+                f"{text.counted(entry['attempts'], 'attempt')}, last {text.when(entry['last_seen_at'])}"
             )
             if entry["resolved_by"]:
                 what += f"; by {entry['resolved_by']}: {entry['note'] or 'no note'}"
