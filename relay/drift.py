@@ -8,7 +8,7 @@ known already is not sent: a sweep over healthy data, or a second one, writes no
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from relay import checkout
 from relay.books import Books
@@ -30,6 +30,7 @@ SESSION_NOT_FOUND: Final = "session_not_found"
 SESSION_NOT_PAID: Final = "session_not_paid"
 SESSION_NAMES_ANOTHER_GROUP: Final = "session_names_another_group"
 
+_Thing = TypeVar("_Thing")
 Progress = Callable[[str, int, int | None], None]
 """What is being done, how many are done, and of how many where that is known."""
 
@@ -153,7 +154,7 @@ class Sweep:
                 await self._settlement.settle(case)
             self._progress("reconciled", done := done + 1, len(families))
 
-        await self._bounded(reconcile_family(cases) for cases in families.values())
+        await self._for_each(families.values(), reconcile_family)
 
     # The other direction ----------------------------------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ class Sweep:
                 self._findings.paid_here_only.append(Finding(group.session_id, group.id, reason))
             self._progress("groups", done := done + 1, len(groups))
 
-        await self._bounded(look_at(group) for group in groups)
+        await self._for_each(groups, look_at)
 
     async def _objection(self, group: Group) -> str | None:
         """Why Stripe does not show the group as paid; None where it does. Raises StripeUnavailable."""
@@ -193,9 +194,9 @@ class Sweep:
             self._findings.rejected.append(Finding(group.session_id, group.id, difference))
         return None
 
-    async def _bounded(self, works: Iterable[Awaitable[None]]) -> None:
-        async def one(work: Awaitable[None]) -> None:
+    async def _for_each(self, things: Iterable[_Thing], work: Callable[[_Thing], Awaitable[None]]) -> None:
+        async def one(thing: _Thing) -> None:
             async with self._slots:
-                await work
+                await work(thing)
 
-        await asyncio.gather(*(one(work) for work in works))
+        await asyncio.gather(*map(one, things))

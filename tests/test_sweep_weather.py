@@ -22,7 +22,7 @@ from tests.project import Project
 from tests.stage import environ, serving
 from tests.stripe_api import Fault, Gate, StripeServer, answers, break_off, gateway_page, reset
 from tests.stripe_side import STRIPE_KEY, Json, delivery
-from tests.sweeping import settings, sweep
+from tests.sweeping import delivered, settings, sweep
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +89,26 @@ def test_retry_after_is_what_is_waited() -> None:
     assert stripe_api._pause({"Retry-After": "7"}, 0) == 7.0  # noqa: SLF001
     assert stripe_api._pause({"retry-after": "86400"}, 0) == 60.0  # noqa: SLF001
     assert [stripe_api._pause({}, attempt) for attempt in range(3)] == [0.5, 1.0, 2.0]  # noqa: SLF001
+
+
+async def test_an_account_that_goes_silent_in_the_middle_is_status_2_in_one_line(
+    project: Project, stripe: StripeServer
+) -> None:
+    """While many groups still wait to be looked at."""
+    for _ in range(20):
+        delivered(project, StripeServer().event(StripeServer().session(project.shop.order_group())))
+    refuses = answers(403)
+
+    async def lists_only(request: Any) -> Any:
+        return await refuses(request) if "/sessions/" in request.path else None
+
+    stripe.keep_failing = lists_only
+
+    ended, _ = await sweep(project, stripe)
+
+    assert (ended.status, ended.output) == (2, "")
+    assert ended.errors.startswith("relay: STRIPE_SECRET_KEY may not read")
+    assert ended.errors.count("\n") == 1
 
 
 async def test_a_server_that_is_silent_for_once_is_asked_again(project: Project, stripe: StripeServer) -> None:
