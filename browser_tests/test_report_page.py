@@ -64,6 +64,7 @@ def chromium(*arguments: str) -> str:
 
 @pytest.mark.parametrize("width", [360, 390, 768, 1280])
 async def test_the_page_fits_its_window_and_asks_for_nothing(project: Project, tmp_path: Path, width: int) -> None:
+    project.a_year_passes()
     shop = project.shop
     project.query(
         "update public.products set name = %s where id = %s returning id", EVIL, shop.sellers[0].product_ids[0]
