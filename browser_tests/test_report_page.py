@@ -35,6 +35,9 @@ FRAME = """<!doctype html><body style="margin:0">
 <script>document.getElementById("f").onload = (event) => {{
   const page = event.target.contentDocument.documentElement;
   document.body.dataset.measured = page.scrollWidth + " " + page.clientWidth + " " + page.scrollHeight;
+  const hidden = [...page.querySelectorAll("td, .card b")].filter((e) => e.scrollWidth > e.clientWidth + 1);
+  const scrolled = [...page.querySelectorAll(".wide")].filter((e) => e.scrollWidth > e.clientWidth);
+  document.body.dataset.cut = hidden.length + scrolled.length;
   document.body.dataset.charts = page.querySelectorAll("svg").length;
 }}</script>"""
 
@@ -61,10 +64,12 @@ def chromium(*arguments: str) -> str:
 
 @pytest.mark.parametrize("width", [360, 390, 768, 1280])
 async def test_the_page_fits_its_window_and_asks_for_nothing(project: Project, tmp_path: Path, width: int) -> None:
+    project.a_year_passes()
     shop = project.shop
     project.query(
         "update public.products set name = %s where id = %s returning id", EVIL, shop.sellers[0].product_ids[0]
     )
+    project.query("update public.sellers set name = %s where id = %s returning id", "S" * 200, shop.sellers[0].id)
     for _ in range(2):
         reconcile(shop.service, shop.order_group([[(1, "99999999.99")]]).payment())
         reconcile(shop.service, shop.order_group().payment().but(amount_minor=1, amount="0.01"))
@@ -94,6 +99,7 @@ async def test_the_page_fits_its_window_and_asks_for_nothing(project: Project, t
     assert measured, dom
     content, window, height = map(int, measured.groups())
     assert content <= window
+    assert 'data-cut="0"' in dom
     assert height > 900
     assert 'data-charts="2"' in dom
     assert set(asked) - {"/favicon.ico"} == {"/", "/report"}

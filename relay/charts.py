@@ -15,23 +15,26 @@ COLOURS = {
     "rejected": "#D55E00",
     "unmatched": "#E69F00",
 }
-# With more bars than this their values would overlap; the table below has all of them.
-_MOST_VALUES = 10
+# More labels, or more characters in all of them side by side, would overlap.
+_MOST_LABELS = 10
+_MOST_CHARACTERS = 50
+_MONTH = len("2026-11")
 # About as wide as on a phone, and half as wide as the page: so the letters are as large as the text around them.
 _WIDTH, _HEIGHT = 480, 260
 
 
-def payments_by_day(days: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
-    """Stacked bars: how many payments ended how, on each day."""
-    chart = _chart(pygal.StackedBar, days, [COLOURS.get(outcome, "#666666") for outcome in counts])
+def payments(periods: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
+    """Stacked bars: how many payments ended how, in each day or month."""
+    chart = _chart(pygal.StackedBar, periods, [COLOURS.get(outcome, "#666666") for outcome in counts])
+    chart.value_formatter = lambda value: f"{value:,.0f}"
     for outcome, values in counts.items():
         chart.add(outcome.replace("_", " "), list(values))
     return _svg(chart)
 
 
-def money_by_day(days: Sequence[str], amounts: Sequence[Decimal], decimals: int) -> str:
-    """Bars: what was paid on each day, in one currency. Their height is a float, the number beside it is exact."""
-    chart = _chart(pygal.Bar, days, [COLOURS["applied"]])
+def money(periods: Sequence[str], amounts: Sequence[Decimal], decimals: int) -> str:
+    """Bars: what was paid in each day or month, in one currency. Their height is a float, what they say is exact."""
+    chart = _chart(pygal.Bar, periods, [COLOURS["applied"]])
     chart.value_formatter = lambda value: f"{value:,.{decimals}f}"
     chart.add("paid", [{"value": float(amount), "formatter": _exactly(amount, decimals)} for amount in amounts])
     return _svg(chart)
@@ -41,18 +44,17 @@ def _exactly(amount: Decimal, decimals: int) -> Callable[[float], str]:
     return lambda _: f"{amount:,.{decimals}f}"
 
 
-def _chart(kind: type, days: Sequence[str], colours: Sequence[str]) -> pygal.graph.graph.Graph:
+def _chart(kind: type, periods: Sequence[str], colours: Sequence[str]) -> pygal.graph.graph.Graph:
+    labels = [period[5:] if len(period) > _MONTH else period for period in periods]
     return kind(
         js=[],
         width=_WIDTH,
         height=_HEIGHT,
         explicit_size=False,
-        x_labels=[day[5:] for day in days],
-        x_label_rotation=45 if len(days) > _MOST_VALUES else 0,
+        x_labels=labels,
+        x_label_rotation=45 if len("".join(labels)) > _MOST_CHARACTERS else 0,
         show_minor_x_labels=False,
-        x_labels_major_every=max(1, len(days) // 10),
-        print_values=len(days) <= _MOST_VALUES,
-        print_zeroes=False,
+        x_labels_major_every=max(1, len(periods) // _MOST_LABELS),
         show_legend=False,
         margin=6,
         style=Style(
@@ -70,8 +72,6 @@ def _chart(kind: type, days: Sequence[str], colours: Sequence[str]) -> pygal.gra
             font_family="system-ui, sans-serif",
             label_font_size=12,
             major_label_font_size=12,
-            value_font_size=11,
-            value_colors=("#111111",) * 8,
         ),
     )
 

@@ -2,13 +2,12 @@
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 import time
 from typing import Final
 
-from relay import reconcile
+from relay import operators, reconcile
 from relay.config import Settings
 from relay.metrics import Metrics
 from relay.readiness import Check, Readiness
@@ -35,8 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     checks = asyncio.run(_checks(settings))
     ready = all(check.ok for check in checks)
     if arguments.json:
-        json.dump({"ready": ready, "checks": [check.as_dict() for check in checks]}, sys.stdout)
-        sys.stdout.write("\n")
+        operators.write_json({"ready": ready, "checks": [check.as_dict() for check in checks]})
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:

@@ -1,13 +1,18 @@
 """`relay`: one module per command, each with NAME, HELP, EPILOG, add_arguments and run."""
 
 import argparse
+import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 
 from relay import __version__, check, exceptions, explain, init, report, serve, simulate, sweep
 from relay.config import SettingsError
+from relay.window import WindowError
 
 COMMANDS = (serve, check, init, exceptions, explain, simulate, sweep, report)
+_LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 EPILOG = """\
 examples:
   relay serve                 # settings come from the environment, see .env.example
@@ -18,13 +23,30 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 for wrong usage or settings, else what the command says."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show must not end a command
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
-    except SettingsError as error:
+        sys.stdout.flush()
+    except (SettingsError, WindowError) as error:
         sys.stderr.write(f"relay: {error}\n")
         return 2
+    except BrokenPipeError:  # `| head` has seen enough
+        _let_go_of_stdout()
+        return 0
+    except OSError as error:
+        if error.errno not in _LOST_OUTPUT or error.filename is not None:
+            raise
+        _let_go_of_stdout()
+        sys.stderr.write(f"relay: cannot write the output: {error.strerror}\n")
+        return 2
     return status
+
+
+def _let_go_of_stdout() -> None:
+    """Python would complain once more when it closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

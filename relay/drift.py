@@ -8,29 +8,29 @@ known already is not sent: a sweep over healthy data, or a second one, writes no
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from relay import checkout
-from relay.books import RETRY_PAUSES_SECONDS, WORTH_RETRYING, Books
-from relay.cases import Case, event_of
+from relay.books import Books
+from relay.cases import Case, Judged, event_of
 from relay.checkout import Payment, Unmatched
-from relay.errors import MalformedEvent, NoVerdict, RelayError
+from relay.errors import MalformedEvent
 from relay.event import Event, usable_id
 from relay.findings import Finding, Findings
-from relay.forecast import Group, forecast
-from relay.outcomes import UNMATCHED_REASONS, Outcome, Reason, Verdict
+from relay.forecast import Group
+from relay.outcomes import Reason
 from relay.reconcile import DataApi
+from relay.settlement import Settlement
 from relay.stripe_api import Json, StripeApi
 
 # Calls at once, to the database or to Stripe: live deliveries come first (the relay allows itself 64).
 CONCURRENCY: Final = 8
-_PAID: Final = frozenset({Outcome.APPLIED, Outcome.ALREADY_PAID, Outcome.REPLAYED})
 
 SESSION_NOT_FOUND: Final = "session_not_found"
 SESSION_NOT_PAID: Final = "session_not_paid"
 SESSION_NAMES_ANOTHER_GROUP: Final = "session_names_another_group"
-RECORDED_BUT_NOT_PAID: Final = "recorded_but_not_paid"
 
+_Thing = TypeVar("_Thing")
 Progress = Callable[[str, int, int | None], None]
 """What is being done, how many are done, and of how many where that is known."""
 
@@ -50,17 +50,16 @@ class Sweep:
         progress: Progress,
     ) -> None:
         self._stripe = stripe
-        self._data_api = data_api
         self._books = Books(data_api)
         self._livemode = livemode
         self._since, self._until = since, until
-        self._dry_run = dry_run
         self._progress = progress
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._listed: dict[str, str | None] = {}
         """Every session seen as paid, and the order group that it names."""
         self._cases: dict[str, Case] = {}
         self._findings = Findings()
+        self._settlement = Settlement(data_api, self._books, self._findings, self._judged, dry_run=dry_run)
 
     async def run(self) -> Findings:
         """Sweep. Raises StripeUnavailable, NoVerdict or Declined where the two sides cannot be compared."""
@@ -73,14 +72,14 @@ class Sweep:
     # Stripe's side ------------------------------------------------------------------------------------------------
 
     async def _list_sessions(self) -> None:
-        count = 0
+        self._progress("sessions", count := 0, None)
         async for page in self._stripe.sessions(int(self._since.timestamp()), int(self._until.timestamp())):
             await self._sort(page)
             self._progress("sessions", count := count + len(page), None)
 
     async def _list_events(self) -> None:
         """Find the events of the open cases, and the sessions that were paid in the window but made before it."""
-        count = 0
+        self._progress("events", count := 0, None)
         until = int(self._until.timestamp())
         async for page in self._stripe.events(int(self._since.timestamp())):
             older: dict[str, Json] = {}
@@ -117,7 +116,7 @@ class Sweep:
             case = Case(session, payment, problem, troubles.get(payment.session_id, []))
             group = groups.get(payment.order_group_id or "")
             # A session that names no group any more, because its metadata were changed after it had paid one.
-            is_paid = payment.session_id in owners if problem else _is_settled(payment, group)
+            is_paid = payment.session_id in owners if problem else group is not None and group.is_settled_by(payment)
             if is_paid or any(trouble.by_operator for trouble in case.troubles):
                 self._findings.known += 1
                 case.is_paid = group is not None and group.status == "paid" and is_paid
@@ -126,14 +125,14 @@ class Sweep:
             else:
                 self._cases[payment.session_id] = case
 
-    def _judged(self, body: Json) -> tuple[Payment, Reason | None] | None:
+    def _judged(self, body: Json) -> Judged | None:
         """As `_judge`, for an event of Stripe's: one that cannot be understood is none."""
         try:
             return self._judge(Event(usable_id(body.get("id")), str(body.get("type")), body))
         except MalformedEvent:
             return None
 
-    def _judge(self, event: Event) -> tuple[Payment, Reason | None] | None:
+    def _judge(self, event: Event) -> Judged | None:
         """What the webhook would send to the database; None where it would send nothing. Raises MalformedEvent."""
         decision = checkout.judge(event, livemode=self._livemode)
         if isinstance(decision, Unmatched):
@@ -152,88 +151,10 @@ class Sweep:
         async def reconcile_family(cases: list[Case]) -> None:
             nonlocal done
             for case in sorted(cases, key=lambda case: (case.session.get("created", 0), case.payment.session_id)):
-                await self._settle(case)
+                await self._settlement.settle(case)
             self._progress("reconciled", done := done + 1, len(families))
 
-        await self._bounded(reconcile_family(cases) for cases in families.values())
-
-    async def _settle(self, case: Case) -> None:
-        """Bring one case to its end. Whatever the database answers, the sweep goes on."""
-        try:
-            candidates = case.candidates(self._judged)
-            is_paid = case.is_paid
-            if not is_paid:
-                payment, problem = candidates.pop(0)
-                verdict = await self._decide(case, payment, problem)
-                self._note(payment, problem, verdict)
-                is_paid = verdict.outcome in _PAID
-            if is_paid and not self._dry_run:
-                await self._close(case, candidates)
-        except RelayError as error:
-            finding = Finding(case.payment.session_id, case.payment.order_group_id, error.reason)
-            self._findings.failed.append(finding)
-
-    async def _decide(self, case: Case, payment: Payment, problem: Reason | None) -> Verdict:
-        """The verdict. The function is not called where its answer is foreseen and on record: that would only count the
-        exception up. Raises NoVerdict or Declined.
-        """
-        reasons = {trouble.reason for trouble in case.open_troubles}
-        if Reason.EVENT_COLLISION in reasons:
-            return Verdict(Outcome.REJECTED, Reason.EVENT_COLLISION)
-        if problem:
-            if self._dry_run or reasons & UNMATCHED_REASONS:
-                return Verdict(Outcome.UNMATCHED, problem)
-        elif self._dry_run or reasons:
-            foreseen = await self._foresee(payment)
-            if self._dry_run or foreseen.reason in reasons:
-                return foreseen
-        verdict = await self._call(payment, problem)
-        if verdict.outcome is Outcome.REPLAYED and payment.order_group_id:
-            group = (await self._books.groups([payment.order_group_id])).get(payment.order_group_id)
-            if group is None or not group.is_paid_by(payment):
-                raise _Inconsistent(RECORDED_BUT_NOT_PAID)
-            if difference := group.difference(payment):
-                return Verdict(Outcome.REJECTED, difference)
-        return verdict
-
-    async def _foresee(self, payment: Payment) -> Verdict:
-        group_id = payment.order_group_id or ""
-        group = (await self._books.groups([group_id])).get(group_id)
-        orders = await self._books.orders(group_id) if group else []
-        return forecast(payment, group, orders, used_elsewhere=await self._books.is_used_elsewhere(payment))
-
-    async def _call(self, payment: Payment, problem: Reason | None) -> Verdict:
-        for pause in RETRY_PAUSES_SECONDS:
-            try:
-                return await self._data_api.reconcile(payment, unmatched_reason=problem, source="sweep")
-            except NoVerdict as error:
-                if error.reason not in WORTH_RETRYING:
-                    raise
-            await asyncio.sleep(pause)
-        return await self._data_api.reconcile(payment, unmatched_reason=problem, source="sweep")
-
-    async def _close(self, case: Case, candidates: list[tuple[Payment, Reason | None]]) -> None:
-        """Other events of the payment were set aside; now that it has paid, have their exceptions closed too."""
-        waiting = {trouble.event_id for trouble in case.open_troubles}
-        for payment, problem in candidates:
-            if problem is None and payment.event_id in waiting:
-                group_id = payment.order_group_id or ""
-                group = (await self._books.groups([group_id])).get(group_id)
-                if group and group.status == "paid" and _is_settled(payment, group):
-                    await self._call(payment, None)
-
-    def _note(self, payment: Payment, problem: Reason | None, verdict: Verdict) -> None:
-        findings = self._findings
-        finding = Finding(payment.session_id, payment.order_group_id, verdict.reason or problem or "")
-        match verdict.outcome:
-            case Outcome.APPLIED:
-                findings.applied += 1
-            case Outcome.REJECTED:
-                findings.rejected.append(finding)
-            case Outcome.UNMATCHED:
-                findings.unmatched.append(finding)
-            case _:
-                findings.known += 1
+        await self._for_each(families.values(), reconcile_family)
 
     # The other direction ----------------------------------------------------------------------------------------------
 
@@ -248,7 +169,7 @@ class Sweep:
                 self._findings.paid_here_only.append(Finding(group.session_id, group.id, reason))
             self._progress("groups", done := done + 1, len(groups))
 
-        await self._bounded(look_at(group) for group in groups)
+        await self._for_each(groups, look_at)
 
     async def _objection(self, group: Group) -> str | None:
         """Why Stripe does not show the group as paid; None where it does. Raises StripeUnavailable."""
@@ -273,22 +194,9 @@ class Sweep:
             self._findings.rejected.append(Finding(group.session_id, group.id, difference))
         return None
 
-    async def _bounded(self, works: Iterable[Awaitable[None]]) -> None:
-        async def one(work: Awaitable[None]) -> None:
+    async def _for_each(self, things: Iterable[_Thing], work: Callable[[_Thing], Awaitable[None]]) -> None:
+        async def one(thing: _Thing) -> None:
             async with self._slots:
-                await work
+                await work(thing)
 
-        await asyncio.gather(*(one(work) for work in works))
-
-
-class _Inconsistent(RelayError):
-    """The event is on record, but its group does not show the payment: nothing that a call could heal."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason  # type: ignore[assignment]  # the sweep's own word
-
-
-def _is_settled(payment: Payment, group: Group | None) -> bool:
-    """Paid by this payment, for what it costs. A difference needs a person, so it is not settled."""
-    return group is not None and group.is_paid_by(payment) and group.difference(payment) is None
+        await asyncio.gather(*map(one, things))

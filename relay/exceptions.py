@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from relay import operators, text
 from relay.config import Settings
+from relay.money import format_amount
 from relay.operators import OK, REFUSED
 from relay.outcomes import REJECTIONS, UNMATCHED_REASONS
 from relay.reconcile import Condition, DataApi, Row
@@ -28,6 +29,8 @@ Needs the same settings as `relay serve`, so that one environment serves all com
 """
 RESOLUTIONS: Final = ("refunded", "fixed_by_hand", "dismissed")
 FUNCTION: Final = "list_payment_exceptions"
+_ID: Final = "the exception's number, from the list"
+_LONGEST_NUMBER: Final = 18  # digits; a bigint holds all of them
 # Metadata is the shop's, and may hold what a shop knows about its buyers.
 _PRIVATE: Final = "session_metadata"
 _FIRST: Final = (
@@ -46,22 +49,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's actions and options."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
 
-    listing = actions.add_parser("list", help="one line an exception, oldest first")
+    def action(name: str, what: str, example: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=what, description=what, epilog=f"example: relay exceptions {example}")
+
+    listing = action("list", "one line an exception, oldest first", "list --reason duplicate_payment")
     listing.add_argument("--status", choices=("open", "resolved", "all"), default="open", help="default: %(default)s")
-    listing.add_argument("--reason", choices=sorted(REJECTIONS | UNMATCHED_REASONS), metavar="REASON")
+    reasons = sorted(map(str, REJECTIONS | UNMATCHED_REASONS))
+    listing.add_argument("--reason", choices=reasons, metavar="REASON", help="as the list and the README name it")
     listing.add_argument("--group", type=operators.order_group_id, metavar="UUID", help="of one order group")
 
-    show = actions.add_parser("show", help="what was expected, what came, how often, since when")
-    show.add_argument("id", type=int)
+    show = action("show", "what was expected, what came, how often, since when", "show 17")
+    show.add_argument("id", type=_number, help=_ID)
     show.add_argument("--metadata", action="store_true", help="also show the session's metadata, as the shop set them")
 
-    resolve = actions.add_parser("resolve", help="close an exception, for good")
-    resolve.add_argument("id", type=int)
+    example = 'resolve 17 --resolution refunded --by ada --note "paid twice, sent back"'
+    resolve = action("resolve", "close an exception, for good", example)
+    resolve.add_argument("id", type=_number, help=_ID)
     resolve.add_argument("--resolution", choices=RESOLUTIONS, required=True)
-    resolve.add_argument("--by", default=os.environ.get("USER"), help="who resolves; default: $USER")
-    resolve.add_argument("--note", required=True, help="why, for whoever asks later")
-    for action in (listing, show, resolve):
-        action.add_argument("--json", action="store_true", help="print JSON")
+    user = os.environ.get("USER")
+    resolve.add_argument("--by", type=operators.words, default=user, help="who resolves; default: $USER")
+    resolve.add_argument("--note", type=operators.words, required=True, help="why, for whoever asks later")
+    for parsed in (listing, show, resolve):
+        parsed.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _number(argument: str) -> int:
+    if not (argument.isascii() and argument.isdigit() and len(argument) <= _LONGEST_NUMBER):
+        raise argparse.ArgumentTypeError("must be an exception's number, as `relay exceptions list` shows it")
+    return int(argument)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -114,7 +129,7 @@ async def _list(arguments: argparse.Namespace, data_api: DataApi) -> int:
         )
         for row in rows
     ]
-    sys.stdout.write(text.table(header, lines))
+    sys.stdout.write(operators.table(header, lines))
     return OK
 
 
@@ -160,7 +175,7 @@ def without_metadata(value: Any) -> Any:
 def _money(facts: object, amount: str) -> str | None:
     if not isinstance(facts, dict) or facts.get(amount) is None:
         return None
-    return f"{facts[amount]} {facts.get('currency')}"
+    return format_amount(facts[amount], facts.get("currency"))
 
 
 def _in_order(found: dict[str, object]) -> list[tuple[str, object]]:

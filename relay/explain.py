@@ -7,6 +7,7 @@ from typing import Any, Final
 from relay import operators, text
 from relay.config import Settings
 from relay.exceptions import without_metadata
+from relay.money import format_amount
 from relay.operators import OK, REFUSED
 from relay.reconcile import DataApi, Row
 
@@ -56,7 +57,7 @@ def _tell(story: Row) -> str:
             + text.facts(
                 [
                     ("status", group["status"]),
-                    ("total", f"{group['total_amount']} {group['currency']}"),
+                    ("total", format_amount(group["total_amount"], group["currency"])),
                     ("paid at", text.when(group["paid_at"])),
                     ("event", group["stripe_webhook_event_id"]),
                     ("checkout session", group["stripe_checkout_session_id"]),
@@ -69,7 +70,7 @@ def _tell(story: Row) -> str:
             (order["id"], order["status"], order["total_amount"], len(order["items"]), order["seller_id"])
             for order in story["orders"]
         ]
-        parts.append("\n" + text.table(("order", "status", "total", "items", "seller"), rows))
+        parts.append("\n" + operators.table(("order", "status", "total", "items", "seller"), rows))
     parts.append("\nWhat happened\n" if story["timeline"] else "\nNothing has happened.\n")
     parts += [_entry(entry) for entry in story["timeline"]]
     return "".join(parts)
@@ -81,13 +82,13 @@ def _entry(entry: Row) -> str:
         case "stripe_event":
             what = (
                 f"{entry['outcome']}: {entry['event_type']} {entry['stripe_event_id']} ({entry['source']}), "
-                f"{entry['amount']} {entry['currency']}, session {entry['checkout_session_id']}"
+                f"{format_amount(entry['amount'], entry['currency'])}, session {entry['checkout_session_id']}"
             )
         case "payment_exception":
             state = entry["resolution"] or entry["status"]
             what = (
                 f"exception {entry['exception_id']}, {state}: {entry['reason']}, event {entry['stripe_event_id']}, "
-                f"{entry['attempts']} attempts, last {text.when(entry['last_seen_at'])}"
+                f"{text.counted(entry['attempts'], 'attempt')}, last {text.when(entry['last_seen_at'])}"
             )
             if entry["resolved_by"]:
                 what += f"; by {entry['resolved_by']}: {entry['note'] or 'no note'}"

@@ -25,10 +25,15 @@ class Findings:
 
     @property
     def lists(self) -> dict[str, list[Finding]]:
-        """The lists by their names in the contract."""
-        return {
+        """The lists by their names in the contract, in an order that does not change from run to run."""
+        lists = {
             "rejected": self.rejected,
             "unmatched": self.unmatched,
             "failed": self.failed,
             "paid_here_only": self.paid_here_only,
         }
+        return {name: sorted(found, key=_place) for name, found in lists.items()}
+
+
+def _place(finding: Finding) -> tuple[str, str, str]:
+    return finding.reason, finding.checkout_session_id or "", finding.order_group_id or ""

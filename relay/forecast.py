@@ -48,6 +48,10 @@ class Group:
         minor = self.total_amount.scaleb(EXPONENTS.get(self.currency, 2))
         return None if minor == payment.amount_minor else Reason.AMOUNT_MISMATCH
 
+    def is_settled_by(self, payment: Payment) -> bool:
+        """Paid by this payment, for what it costs. A difference needs a person, so it is not settled."""
+        return self.is_paid_by(payment) and self.difference(payment) is None
+
 
 def forecast(payment: Payment, group: Group | None, orders: list[Order], *, used_elsewhere: bool) -> Verdict:
     """The verdict to expect. `used_elsewhere`: the payment has paid another group."""

@@ -4,16 +4,18 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from relay import reconcile
+from relay import reconcile, text
 from relay.config import Settings
 from relay.errors import Declined, NoVerdict
 from relay.metrics import Metrics
+from relay.outcomes import Reason
 from relay.reconcile import DataApi
 
 OK: Final = 0
@@ -23,6 +25,14 @@ COULD_NOT_RUN: Final = 2
 INTERRUPTED: Final = 130
 """What a shell reports for Ctrl-C."""
 STATUSES: Final = "exit status: 0 done, 1 not found or declined by the database, 2 could not run"
+_REMEDIES: Final[Mapping[Reason, str]] = {
+    Reason.DATABASE_UNAVAILABLE: "is the project up, and SUPABASE_URL right?",
+    Reason.UNAUTHORIZED: "is SUPABASE_SERVICE_ROLE_KEY this project's, and still valid?",
+    Reason.CONTRACT_VIOLATION: "are this release's migrations in the database, and SUPABASE_URL right?",
+    Reason.TIMEOUT: "the database is slow, or was asked for too much at once;",
+    Reason.LOCK_TIMEOUT: "somebody holds the order group: run it again;",
+    Reason.DEADLOCK: "run it again;",
+}
 
 Work = Callable[[Settings, DataApi], Awaitable[int]]
 
@@ -34,12 +44,7 @@ def run(work: Work, *, seconds: float | None = None, if_interrupted: str = "inte
     """
     settings = Settings.from_env(os.environ, now=time.time())
     try:
-        status = asyncio.run(_connected(work, settings, seconds))
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it closes the stream
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return asyncio.run(_connected(work, settings, seconds))
     except KeyboardInterrupt:
         complain(if_interrupted)
         return INTERRUPTED
@@ -47,7 +52,8 @@ def run(work: Work, *, seconds: float | None = None, if_interrupted: str = "inte
         complain(str(error))
         return REFUSED
     except NoVerdict as error:
-        complain(f"the Data API gave no answer: {error.reason} ({error.detail})")
+        remedy = _REMEDIES.get(error.reason, "see the project's log;")
+        complain(f"the Data API gave no answer: {error.reason} ({error.detail}); {remedy} `relay check` tells more")
         return COULD_NOT_RUN
 
 
@@ -62,14 +68,31 @@ def complain(message: str) -> None:
 
 
 def write_json(value: object) -> None:
-    """One JSON value on stdout."""
-    json.dump(value, sys.stdout, ensure_ascii=False)
+    """One JSON value on stdout; ASCII, so that no terminal's encoding can spoil it."""
+    json.dump(value, sys.stdout)
     sys.stdout.write("\n")
 
 
-def order_group_id(text: str) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table that fits the terminal; in a pipe one line a row, however long."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return text.table(header, rows, columns=columns)
+
+
+def order_group_id(argument: str) -> str:
     """An argument that must be a UUID."""
     try:
-        return str(uuid.UUID(text))
+        return str(uuid.UUID(argument))
     except ValueError:
         raise argparse.ArgumentTypeError("must be an order group's id, a UUID") from None
+
+
+def words(argument: str) -> str:
+    """An argument that must say something, in text that can be stored."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("must be UTF-8 text") from None
+    if not argument.strip():
+        raise argparse.ArgumentTypeError("must not be blank")
+    return argument

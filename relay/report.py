@@ -6,7 +6,6 @@ import importlib.util
 import io
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,8 +40,7 @@ _SWEEP_LISTS: Final = ("rejected", "unmatched", "failed", "paid_here_only")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--since", required=True, type=window.instant, metavar="WHEN", help=window.HELP)
-    parser.add_argument("--until", type=window.instant, metavar="WHEN", help="the same; default: now")
+    window.add_arguments(parser)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the page; - is stdout")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the totals as a table; - is stdout")
     parser.add_argument(
@@ -52,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, write and print. Raises SettingsError."""
+    """Ask, write and print. Raises SettingsError or WindowError."""
     missing = [name for name in EXTRA if arguments.html and importlib.util.find_spec(name) is None]
     if missing:
         operators.complain(
@@ -60,10 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
             "or the package with its extra `report`"
         )
         return COULD_NOT_RUN
-    until = arguments.until or datetime.now(UTC)
+    if [arguments.html, arguments.csv, _STDOUT if arguments.json else None].count(_STDOUT) > 1:
+        operators.complain("only one of --html, --csv and --json can go to stdout: name a file for the others")
+        return COULD_NOT_RUN
+    since, until = window.bounds(arguments)
 
     async def work(_: Settings, data_api: DataApi) -> int:
-        parameters = {"p_since": arguments.since.isoformat(), "p_until": until.isoformat()}
+        parameters = {"p_since": since.isoformat(), "p_until": until.isoformat()}
         report: Any = await data_api.call("payment_report", parameters)
         if not isinstance(report, dict) or not isinstance(report.get("checks"), list):
             raise NoVerdict(Reason.CONTRACT_VIOLATION, "a report of unexpected shape")
@@ -71,8 +72,14 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             _write(facts, arguments)
         except OSError as error:
+            if error.filename is None:  # stdout, which is every command's
+                raise
             operators.complain(f"cannot write {error.filename}: {error.strerror}")
             return COULD_NOT_RUN
+        if facts.broken:
+            claims = "; ".join(check["claim"] for check in facts.broken)
+            verb = "does" if len(facts.broken) == 1 else "do"
+            operators.complain(f"{len(facts.broken)} of {len(report['checks'])} checks {verb} not hold: {claims}")
         return _DOES_NOT_HOLD if facts.broken else OK
 
     return operators.run(work, seconds=REPORT_SECONDS)
@@ -139,19 +146,23 @@ def _tell(facts: Facts) -> str:
         (row["day"], row["outcome"], row["payments"], format_amount(row["amount"], row["currency"]))
         for row in report["totals"]
     ]
-    parts.append(text.table(("day", "outcome", "payments", "amount"), rows) if rows else "No payment came.\n")
-    parts += [f"\npaid in all  {format_amount(str(amount), currency)}" for currency, amount in facts.paid]
+    parts.append(operators.table(("day", "outcome", "payments", "amount"), rows) if rows else "No payment came.\n")
+    if facts.paid:
+        sums = [("paid in all", format_amount(str(amount), currency)) for currency, amount in facts.paid]
+        parts.append("\n" + text.facts(sums))
     if report["exceptions"]:
-        parts.append("\n\nopen exceptions\n" + text.facts(facts.ages, indent="  "))
+        parts.append("\nopen exceptions\n" + text.facts(facts.ages, indent="  "))
     else:
-        parts.append("\n\nno open exceptions\n")
+        parts.append("\nno open exceptions\n")
     if report["stock"]:
         stock = [
             (row["seller"], row["sku"], row["product"], row["committed"], row["on_hand"]) for row in report["stock"]
         ]
-        parts.append("\n" + text.table(("seller", "sku", "product", "committed", "on hand"), stock))
+        parts.append("\n" + operators.table(("seller", "sku", "product", "committed", "on hand"), stock))
     parts.append(f"\nchecks: {len(report['checks']) - len(facts.broken)} of {len(report['checks'])} hold\n")
-    parts += [f"  does not hold: {check['claim']} ({check['faults']} faults)\n" for check in facts.broken]
+    parts += [
+        f"  does not hold: {check['claim']} ({text.counted(check['faults'], 'fault')})\n" for check in facts.broken
+    ]
     if facts.drift is not None:
-        parts.append(f"\nlast sweep: {len(facts.drift_rows)} differences left\n")
+        parts.append(f"\nlast sweep: {text.counted(len(facts.drift_rows), 'difference')} left\n")
     return "".join(parts)

@@ -9,6 +9,8 @@ from typing import Any, Final
 # Up to how many hours old an exception is counted there. Stripe tries for three days, and lists events for 30.
 AGES: Final = (("under a day", 24), ("1 to 3 days", 72), ("3 to 7 days", 168), ("7 to 30 days", 720))
 OLDER: Final = "over 30 days"
+# A bar for each day of a quarter can be told apart, more cannot.
+_MOST_DAYS: Final = 92
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +21,19 @@ class Facts:
     drift: dict[str, Any] | None = None
 
     @property
-    def days(self) -> list[str]:
-        """Each day from the first with a payment to the last, those without one too."""
+    def periods(self) -> list[str]:
+        """Each day from the first with a payment to the last, those without one too; months where that is too many."""
         named = sorted({one["day"] for one in self.report["totals"]})
         if not named:
             return []
         first, last = date.fromisoformat(named[0]), date.fromisoformat(named[-1])
-        return [(first + timedelta(days=place)).isoformat() for place in range((last - first).days + 1)]
+        days = [(first + timedelta(days=place)).isoformat() for place in range((last - first).days + 1)]
+        return days if len(days) <= _MOST_DAYS else list(dict.fromkeys(map(self.month, days)))
+
+    @staticmethod
+    def month(day: str) -> str:
+        """("2026-11-23") -> "2026-11"."""
+        return day[: len("2026-11")]
 
     @property
     def outcomes(self) -> set[str]:
@@ -70,16 +78,20 @@ class Facts:
         names = ("rejected", "unmatched", "failed", "paid_here_only")
         return [(name.replace("_", " "), one) for name in names for one in drift.get(name, [])]
 
-    def payments_on(self, day: str, outcome: str) -> int:
-        """How many payments of all currencies ended so on that day."""
-        return sum(one["payments"] for one in self.report["totals"] if (one["day"], one["outcome"]) == (day, outcome))
+    def payments_in(self, periods: list[str], outcome: str) -> list[int]:
+        """How many payments of all currencies ended so in each day or month."""
+        counts: Counter[str] = Counter()
+        for one in self.report["totals"]:
+            if one["outcome"] == outcome:
+                counts[one["day"]] += one["payments"]
+                counts[self.month(one["day"])] += one["payments"]
+        return [counts[period] for period in periods]
 
-    def paid_on(self, day: str, currency: str) -> Decimal:
-        """What was paid on that day, in major units."""
-        wanted = (day, currency, "applied")
-        found = [
-            Decimal(one["amount"])
-            for one in self.report["totals"]
-            if (one["day"], one["currency"], one["outcome"]) == wanted
-        ]
-        return sum(found, Decimal(0))
+    def paid_in(self, periods: list[str], currency: str) -> list[Decimal]:
+        """What was paid in each day or month, in major units."""
+        sums: dict[str, Decimal] = {}
+        for one in self.report["totals"]:
+            if (one["currency"], one["outcome"]) == (currency, "applied"):
+                for period in (one["day"], self.month(one["day"])):
+                    sums[period] = sums.get(period, Decimal(0)) + Decimal(one["amount"])
+        return [sums.get(period, Decimal(0)) for period in periods]

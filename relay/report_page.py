@@ -6,7 +6,6 @@ escapes their texts.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ def render(facts: Facts) -> str:
     environment.filters["money"] = _money
     environment.filters["when"] = text.when
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment.filters["counted"] = text.counted
     environment.filters["age"] = lambda since: text.age(since, datetime.fromisoformat(facts.report["generated_at"]))
     return environment.get_template("report.html").render(
         facts=facts,
@@ -46,21 +46,18 @@ def _money(row: Mapping[str, Any]) -> str:
 
 
 def _payments_chart(facts: Facts) -> Markup | None:
-    if not facts.days:
+    periods = facts.periods
+    if not periods:
         return None
-    counts = {
-        outcome: [facts.payments_on(day, outcome) for day in facts.days]
-        for outcome in charts.COLOURS
-        if outcome in facts.outcomes
-    }
-    return Markup(charts.payments_by_day(facts.days, counts))  # noqa: S704  made here
+    counts = {name: facts.payments_in(periods, name) for name in charts.COLOURS if name in facts.outcomes}
+    return Markup(charts.payments(periods, counts))  # noqa: S704  made here
 
 
 def _money_charts(facts: Facts) -> Sequence[Mapping[str, Any]]:
     drawn = []
+    periods = facts.periods
     for currency, _ in facts.paid[:_MOST_CHARTS]:
-        amounts: list[Decimal] = [facts.paid_on(day, currency) for day in facts.days]
         decimals = 0 if currency in WHOLE_UNITS else EXPONENTS.get(currency, 2)
-        svg = Markup(charts.money_by_day(facts.days, amounts, decimals))  # noqa: S704  made here
+        svg = Markup(charts.money(periods, facts.paid_in(periods, currency), decimals))  # noqa: S704  made here
         drawn.append({"currency": currency, "svg": svg})
     return drawn

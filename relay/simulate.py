@@ -11,7 +11,7 @@ import aiohttp
 
 from relay import exceptions, operators, text
 from relay.config import Settings
-from relay.errors import NoVerdict
+from relay.errors import Declined, NoVerdict
 from relay.operators import COULD_NOT_RUN, OK
 from relay.outcomes import Reason
 from relay.reconcile import DataApi
@@ -97,9 +97,17 @@ def run(arguments: argparse.Namespace) -> int:
             operators.complain("STRIPE_SECRET_KEY is a live key: a simulation would mark orders paid without money")
             return COULD_NOT_RUN
         try:
+            if arguments.group:  # before anything is sent
+                await read_group(data_api, arguments.group)
             played = await _play_all(arguments, settings, data_api)
+        except Declined as error:
+            operators.complain(str(error))
+            return COULD_NOT_RUN
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            operators.complain(f"no answer from {arguments.url}: {type(error).__name__}")
+            operators.complain(
+                f"no answer from {arguments.url} ({type(error).__name__}): does the relay run there? "
+                "--url names its webhook's address"
+            )
             return COULD_NOT_RUN
         if arguments.tidy:
             await _tidy(played, data_api)
@@ -212,7 +220,7 @@ def _tell(played: list[Played]) -> str:
     failed = sum(not one.passed for one in played if not one.skipped)
     skipped = sum(bool(one.skipped) for one in played)
     summary = f"\n{len(played) - failed - skipped} as expected, {failed} different, {skipped} skipped\n"
-    return text.table(("result", "scenario", "delivery", "expected", "actual"), rows) + summary
+    return operators.table(("result", "scenario", "delivery", "expected", "actual"), rows) + summary
 
 
 def _as_dict(answer: Answer) -> dict[str, object]:

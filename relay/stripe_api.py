@@ -138,10 +138,10 @@ def _told(error: stripe.StripeError) -> str:
     """What went wrong, without Stripe's message: it may quote the key's last characters."""
     match error.http_status:
         case None:
-            return "Stripe cannot be reached"
+            return "Stripe cannot be reached: look at the network, and at STRIPE_API_BASE where it is set"
         case 401:
-            return "Stripe does not know STRIPE_SECRET_KEY (401)"
+            return "Stripe does not know STRIPE_SECRET_KEY (401): was it rolled, or is it another account's?"
         case 403:
-            return "STRIPE_SECRET_KEY may not read Checkout Sessions and Events (403)"
+            return "STRIPE_SECRET_KEY may not read Checkout Sessions and Events (403): give the restricted key both"
         case status:
             return f"Stripe answered {status}" + (f", request {error.request_id}" if error.request_id else "")

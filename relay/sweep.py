@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, TextIO
 
 from relay import operators, text, window
@@ -26,7 +26,7 @@ examples:
 Looks at the complete Checkout Sessions that were created in the window, and at those that were paid in it as an event
 tells. Paid ones are reconciled by the webhook's own rules; what is known is left alone, so that a second sweep changes
 nothing, and an interrupted one is continued by running it again. It may run beside live deliveries.
-exit status: 0 no drift left, 1 drift or rejections, 2 could not run
+exit status: 0 no drift left, 1 drift or rejections, 2 could not run, 130 interrupted
 """
 _DRIFT: Final = 1
 _BAR_WIDTH: Final = 30
@@ -40,36 +40,34 @@ _TITLES: Final[Mapping[str, str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--since", required=True, type=window.instant, metavar="WHEN", help=window.HELP)
-    parser.add_argument("--until", type=window.instant, metavar="WHEN", help="the same; default: now")
+    window.add_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="write nothing, and tell what would be done")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sweep and print. Raises SettingsError."""
-    until = arguments.until or datetime.now(UTC)
-    if arguments.since >= until:
-        operators.complain("--since must lie before --until")
-        return COULD_NOT_RUN
+    """Sweep and print. Raises SettingsError or WindowError."""
+    since, until = window.bounds(arguments)
     bar = Bar(sys.stderr)
 
     async def work(settings: Settings, data_api: DataApi) -> int:
-        async with StripeApi.connect(settings) as stripe:
-            findings = await Sweep(
-                stripe,
-                data_api,
-                livemode=settings.livemode,
-                since=arguments.since,
-                until=until,
-                dry_run=arguments.dry_run,
-                progress=bar.show,
-            ).run()
-        bar.clear()
+        try:
+            async with StripeApi.connect(settings) as stripe:
+                findings = await Sweep(
+                    stripe,
+                    data_api,
+                    livemode=settings.livemode,
+                    since=since,
+                    until=until,
+                    dry_run=arguments.dry_run,
+                    progress=bar.show,
+                ).run()
+        finally:
+            bar.clear()
         if arguments.json:
             operators.write_json(as_dict(findings))
         else:
-            sys.stdout.write(_tell(findings, arguments.since, until, dry_run=arguments.dry_run))
+            sys.stdout.write(_tell(findings, since, until, dry_run=arguments.dry_run))
         return _status(findings, dry_run=arguments.dry_run)
 
     try:
@@ -77,8 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
     except StripeUnavailable as error:
         operators.complain(str(error))
         return COULD_NOT_RUN
-    finally:
-        bar.clear()
 
 
 def as_dict(findings: Findings) -> dict[str, object]:
@@ -106,7 +102,8 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
         for one in found
     ]
     if rows:
-        parts.append("\n" + text.table(("what", "reason", "checkout session", "order group"), rows))
+        parts.append("\n" + operators.table(("what", "reason", "checkout session", "order group"), rows))
+        parts.append("\n`relay exceptions list` and `relay explain` tell more; docs/operations.md says what to do.\n")
     return "".join(parts)
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 _GAP: Final = "  "
+_FOLD: Final = "    "
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -19,20 +20,44 @@ def clean(value: object) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(value))
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as their widest value, closed by a line feed."""
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, columns: int | None = None) -> str:
+    """Columns as wide as their widest value, closed by a line feed.
+
+    What does not fit into a terminal of so many `columns` goes on below, indented: an id that a terminal breaks cannot
+    be read, nor copied.
+    """
     lines = [[clean(value) for value in row] for row in (header, *rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
+    parts = _fold(widths, columns)
     return "".join(
-        _GAP.join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip() + "\n"
+        (_FOLD if part.start else "")
+        + _GAP.join(value.ljust(width) for value, width in zip(line[part], widths[part], strict=True)).rstrip()
+        + "\n"
         for line in lines
+        for part in parts
     )
+
+
+def _fold(widths: Sequence[int], columns: int | None) -> list[slice]:
+    """Which columns stand in one line."""
+    starts, used = [0], 0
+    for place, width in enumerate(widths):
+        if columns is not None and place and used + width > columns:
+            starts.append(place)
+            used = len(_FOLD)
+        used += width + len(_GAP)
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(widths)], strict=True)]
 
 
 def facts(pairs: Sequence[tuple[str, object]], *, indent: str = "") -> str:
     """Names and values below each other."""
     width = max((len(name) for name, _ in pairs), default=0)
     return "".join(f"{indent}{name:<{width}}  {clean(value)}\n" for name, value in pairs)
+
+
+def counted(number: int, noun: str) -> str:
+    """(1, "fault") -> "1 fault", (1200, "fault") -> "1,200 faults"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def age(since: str, now: datetime) -> str:

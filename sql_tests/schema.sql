@@ -1193,12 +1193,14 @@ begin
         from payments.exceptions as x
         where x.order_group_id = p_order_group_id
         union all
+        -- An entry is dated by the beginning of its transaction, before the payment was judged: told so, stock would be
+        -- taken before anything had paid for it.
         select
-            l.created_at,
+            greatest(l.created_at, e.processed_at),
             3,
             l.id,
             jsonb_build_object(
-                'at', l.created_at,
+                'at', greatest(l.created_at, e.processed_at),
                 'kind', 'inventory_ledger',
                 'ledger_id', l.id,
                 'entry_type', l.entry_type,
@@ -1211,6 +1213,7 @@ begin
         from public.orders as o
         inner join public.order_items as i on o.id = i.order_id
         inner join public.inventory_ledger as l on i.id = l.order_item_id and l.entry_type = 'order_commit'
+        left join payments.stripe_events as e on l.stripe_webhook_event_id = e.id
         where o.order_group_id = p_order_group_id
     ) as entry;
 

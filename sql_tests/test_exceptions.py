@@ -154,8 +154,8 @@ def test_explanation_tells_the_whole_story_in_order(service: Connection, owner: 
     assert [entry["kind"] for entry in story["timeline"]] == [
         "order_group_created",
         "payment_exception",
-        *["inventory_ledger"] * 5,
         "stripe_event",
+        *["inventory_ledger"] * 5,
         "stripe_event",
         "payment_exception",
     ]

@@ -6,6 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +144,25 @@ async def test_nobody_resolves_without_a_name_or_a_note(project: Project) -> Non
 
     assert (await project.relay(*command, "--note", "x")).status == 2
     assert (await project.relay(*command, "--by", "jo")).status == 2
+    assert (await project.relay(*command, "--by", "jo", "--note", " ")).status == 2
+    assert (await project.relay(*command, "--by", "", "--note", "x")).status == 2
+    assert (await project.relay(*command, "--by", "jo", "--note", "\udcff")).status == 2
+
+
+@pytest.mark.parametrize("number", ["abc", "-1", "9" * 19, "²"])
+async def test_a_number_that_no_exception_can_have_is_wrong_usage(project: Project, number: str) -> None:
+    ended = await project.relay("exceptions", "show", "--", number)
+
+    assert (ended.status, ended.output) == (2, "")
+    assert "must be an exception's number" in ended.errors
+
+
+async def test_an_unknown_reason_is_answered_with_those_that_exist(project: Project) -> None:
+    ended = await project.relay("exceptions", "list", "--reason", "stolen")
+
+    assert ended.status == 2
+    assert "'amount_mismatch'" in ended.errors
+    assert "<Reason" not in ended.errors
 
 
 async def test_explain_tells_events_rules_and_stock(project: Project) -> None:
@@ -202,6 +222,8 @@ async def test_an_unreachable_data_api_is_status_2_in_words(project: Project, co
 
     assert (ended.status, ended.output) == (2, "")
     assert "database_unavailable" in ended.errors
+    assert "SUPABASE_URL" in ended.errors
+    assert ended.errors.count("\n") == 1
     assert "Traceback" not in ended.errors
 
 
@@ -217,13 +239,50 @@ def test_text_from_the_database_cannot_steer_the_terminal() -> None:
     assert text.table(("note",), [("\x1b[31mred\n",)]).count("\n") == 2
 
 
-async def test_a_reader_that_has_seen_enough_is_no_failure(project: Project) -> None:
+def test_a_table_goes_on_below_where_the_terminal_ends() -> None:
+    rows = [("1", "amount_mismatch", "cs_test_1")]
+
+    assert text.table(("id", "reason", "session"), rows, columns=20) == (
+        "id  reason\n    session\n1   amount_mismatch\n    cs_test_1\n"
+    )
+    assert text.table(("id", "reason", "session"), rows, columns=30).count("\n") == 2
+    assert text.table(("id", "reason", "session"), rows, columns=1).count("\n") == 6
+
+
+async def test_a_terminal_that_cannot_show_a_note_does_not_end_the_command(project: Project) -> None:
+    _, exception = rejected(project)
+    resolve = ("exceptions", "resolve", str(exception["id"]), "--resolution", "dismissed", "--by", "ada")
+
+    ended = await project.relay(*resolve, "--note", "zurück 💸", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (ended.status, ended.errors) == (0, "")
+    assert "zur?ck ?" in ended.output
+
+    ended = await project.relay("exceptions", "show", str(exception["id"]), "--json", PYTHONIOENCODING="ascii")
+    assert json.loads(ended.output)["note"] == "zurück 💸"
+
+
+async def test_an_output_that_cannot_be_written_is_status_2_in_words(project: Project, tmp_path: Path) -> None:
+    """As on a full disk."""
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'ulimit -f 0; exec "$@" > "$OUTPUT"', "sh", sys.executable, "-m", "relay", "exceptions", "list",
+        env={"PATH": os.environ["PATH"], "OUTPUT": str(tmp_path / "output"), **project.environment()},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await process.communicate()
+
+    assert process.returncode == 2
+    assert errors.startswith(b"relay: cannot write the output: ")
+    assert errors.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", [["exceptions", "list"], ["check", "--json"], ["simulate", "--list"]])
+async def test_a_reader_that_has_seen_enough_is_no_failure(project: Project, command: list[str]) -> None:
     """As in `relay exceptions list | head -1`."""
     rejected(project)
     reading, writing = os.pipe()
     os.close(reading)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "relay", "exceptions", "list",
+        sys.executable, "-m", "relay", *command,
         env={"PATH": os.environ["PATH"], **project.environment()}, stdout=writing, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     os.close(writing)

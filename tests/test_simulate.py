@@ -155,15 +155,16 @@ async def test_a_relay_that_does_not_run_is_status_2(project: Project) -> None:
 
     assert (ended.status, ended.output) == (2, "")
     assert "no answer from http://127.0.0.1:9" in ended.errors
+    assert "--url" in ended.errors
     assert "Traceback" not in ended.errors
 
 
-async def test_an_unknown_group_is_status_1(project: Project, relay: Relay) -> None:
+async def test_an_unknown_group_is_status_2_before_anything_is_sent(project: Project, relay: Relay) -> None:
     unknown = str(uuid.uuid4())
 
     ended, _ = await simulate(project, relay, "--group", unknown)
 
-    assert ended.status == 1
+    assert (ended.status, relay.lines) == (2, [])
     assert f"there is no order group {unknown}" in ended.errors
 
 

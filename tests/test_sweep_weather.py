@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import os
 import secrets
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from tests.project import Project
 from tests.stage import environ, serving
 from tests.stripe_api import Fault, Gate, StripeServer, answers, break_off, gateway_page, reset
 from tests.stripe_side import STRIPE_KEY, Json, delivery
-from tests.sweeping import settings, sweep
+from tests.sweeping import delivered, settings, sweep
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +91,26 @@ def test_retry_after_is_what_is_waited() -> None:
     assert [stripe_api._pause({}, attempt) for attempt in range(3)] == [0.5, 1.0, 2.0]  # noqa: SLF001
 
 
+async def test_an_account_that_goes_silent_in_the_middle_is_status_2_in_one_line(
+    project: Project, stripe: StripeServer
+) -> None:
+    """While many groups still wait to be looked at."""
+    for _ in range(20):
+        delivered(project, StripeServer().event(StripeServer().session(project.shop.order_group())))
+    refuses = answers(403)
+
+    async def lists_only(request: Any) -> Any:
+        return await refuses(request) if "/sessions/" in request.path else None
+
+    stripe.keep_failing = lists_only
+
+    ended, _ = await sweep(project, stripe)
+
+    assert (ended.status, ended.output) == (2, "")
+    assert ended.errors.startswith("relay: STRIPE_SECRET_KEY may not read")
+    assert ended.errors.count("\n") == 1
+
+
 async def test_a_server_that_is_silent_for_once_is_asked_again(project: Project, stripe: StripeServer) -> None:
     session = stripe.session(project.shop.order_group())
     stripe.faults = [Gate()]
@@ -152,7 +174,9 @@ async def test_an_unreachable_database_is_status_2(project: Project, stripe: Str
 
 
 async def test_a_window_that_ends_before_it_begins_is_status_2(project: Project, stripe: StripeServer) -> None:
-    assert (await sweep(project, stripe, "--since", "1h", "--until", "2h"))[0].status == 2
+    reversed_window, _ = await sweep(project, stripe, "--since", "1h", "--until", "2h")
+    assert reversed_window.status == 2
+    assert "--since must lie before --until" in reversed_window.errors
     assert (await sweep(project, stripe, "--since", "yesterday"))[0].status == 2
     assert stripe.requests == []
 
@@ -171,6 +195,28 @@ async def test_an_interrupted_sweep_says_so_and_the_next_one_goes_on(project: Pr
     assert b"run it again for the rest" in errors
     assert b"Traceback" not in errors
     assert (await sweep(project, stripe))[1]["applied"] == 1
+
+
+async def test_an_interrupted_progress_bar_is_taken_away_before_it_is_said(
+    project: Project, stripe: StripeServer
+) -> None:
+    gate = Gate()
+    stripe.faults = [gate]
+    screen, terminal = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "relay", "sweep", "--since", "72h", stderr=terminal, stdout=asyncio.subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], **project.environment(**settings(stripe))},
+    )  # fmt: skip
+    await gate.reached.wait()
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    gate.opened.set()
+    shown = os.read(screen, 65536).decode()
+    os.close(terminal)
+    os.close(screen)
+
+    assert "sessions 0" in shown
+    assert "\r\x1b[Krelay: interrupted" in shown
 
 
 async def test_a_moment_without_the_database_does_not_end_a_sweep(data_api: DataApi) -> None:

@@ -1,0 +1,52 @@
+"""The documentation's commands for operators, run as they are written: a project, a relay, an account at Stripe."""
+
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+
+from relay.webhook import PATH
+from sql_tests.play import reconcile
+from tests import sweeping
+from tests.project import Project
+from tests.stage import serving
+from tests.stripe_api import StripeServer
+from tests.sweeping import settings
+from tests.test_docs import GROUP, SWEEP, documented, filled
+
+pytestmark = pytest.mark.anyio
+
+project = sweeping.project
+stripe = sweeping.stripe
+
+# Other tests serve and bring migrations; a name alone, in a sentence, is no command.
+NOT_HERE = re.compile(r"(serve|init)\b|(?!check$)[a-z]+( show)?$")
+COMMANDS = sorted({command for _, command in documented() if not NOT_HERE.match(command)})
+
+
+def pages(folder: Path) -> list[Path]:
+    """What `--html` has written."""
+    return [page for page in folder.glob("*.html") if page.read_text().startswith("<!doctype html>")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_documented_command_does_what_it_is_there_for(
+    project: Project, stripe: StripeServer, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep.json").write_text(SWEEP)
+    group = project.shop.order_group()
+    rejected = group.payment().but(amount_minor=1, amount="0.01")
+    reconcile(project.shop.service, rejected)
+    (exception,) = project.query("select id from payments.exceptions where stripe_event_id = %s", rejected.event_id)
+    words = [{GROUP: str(group.id), "17": str(exception["id"])}.get(word, word) for word in filled(command)]
+    secret = f"{project.stack.stripe_webhook_secret},whsec_{secrets.token_hex(16)}"
+
+    async with serving(project.environment(STRIPE_WEBHOOK_SECRET=secret)) as relay:
+        if words[0] == "simulate":
+            words += ["--url", relay.url + PATH]
+        ended = await project.relay(*words, STRIPE_WEBHOOK_SECRET=secret, **settings(stripe))
+
+    assert (ended.status, ended.errors) == (0, "")
+    assert ended.output or pages(tmp_path)
