@@ -24,6 +24,7 @@ help:
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
 	@echo "make soak    a million requests, and the relay's memory while they come; SOAK_ARGS='--requests N'"
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
+	@echo "make bench   the relay beside its peers and its floors; BENCH_PEERS='node fastapi next deno' takes all"
 	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
 	@echo "make browser the report in a real Chromium, which must be installed"
@@ -78,6 +79,12 @@ fuzz: setup
 soak: setup
 	@$(PY) -m fuzz.soak $(SOAK_ARGS)
 
+# BENCH_PEERS="node fastapi next deno" takes all; BENCH_ARGS=--keep writes bench/results/.
+BENCH_PEERS ?= node fastapi
+bench: setup
+	@$(PY) scripts/setup_bench.py $(BENCH_PEERS)
+	@$(PY) -m bench $(BENCH_PEERS) $(BENCH_ARGS)
+
 # CHAOS_EVENTS, CHAOS_COPIES, CHAOS_FAULTS, CHAOS_RELAYS and CHAOS_SEED come through the environment.
 chaos: setup
 	@$(PY) -m chaos $(if $(FULL),--full)
@@ -99,5 +106,5 @@ lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:
-	rm -rf .venv node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench node_modules bench/peers/node_modules bench/peers/.next dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,6 @@
-"""The least that an aiohttp server does for a delivery: read the body, answer. `python -m bench.bare_read PORT`."""
+"""The least that an aiohttp server does for a delivery, on the relay's event loop: read the body, answer.
+
+`python -m bench.bare_read PORT`."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import sys
 from aiohttp import web
 
 from bench.deliveries import PATH
+from relay.serve import new_event_loop, settle_memory
 
 ANSWER = b'{"received": true, "outcome": "applied", "reason": null, "event_id": null, "order_group_id": null}'
 
@@ -27,4 +30,6 @@ async def _serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        settle_memory()
+        runner.run(_serve(int(sys.argv[1])))

