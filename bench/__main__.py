@@ -1,6 +1,7 @@
 """`make bench`: one run, its table, its chart.
 
-Without `--keep` the results are only printed; with it they go to bench/results/<date>/.
+Without `--keep` the results are only printed; with it they go to bench/results/<date>/, beside the parts that were
+measured that day and not again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from bench import footprint, function, machine, recipes, results, side_by_side, 
 from local_stack.signals import signals_as_interrupt
 
 RESULTS = Path(__file__).with_name("results")
-PARTS = ("side_by_side", "whole_path", "function", "start")
+PARTS = ("side_by_side", "start", "whole_path", "function")
+Run = dict[str, Any]
 
 
 def main() -> int:
@@ -32,35 +34,37 @@ def main() -> int:
     parser.add_argument("--history", type=int, default=1_000_000, metavar="EVENTS", help="recorded events, at most")
     parser.add_argument("--keep", action="store_true", help="write bench/results/<date>/")
     options = parser.parse_args()
+    run: Run = {"date": datetime.now(UTC).date().isoformat(), "machine": machine.describe()}
+    folder = RESULTS / str(run["date"])
+    figures = folder / "figures.json"
+    if options.keep and figures.exists():  # parts that were measured at another hour of the day
+        run = json.loads(figures.read_text()) | run
     with signals_as_interrupt(), tempfile.TemporaryDirectory(prefix="bench-") as home:
-        run = measure(options, Path(home))
+        for part in options.only:
+            run[part] = measure(part, options, Path(home))
+            if options.keep:
+                folder.mkdir(parents=True, exist_ok=True)
+                figures.write_text(json.dumps(run, indent=1) + "\n")
     page = results.markdown(run)
     sys.stdout.write(page)
     if options.keep:
-        folder = RESULTS / str(run["date"])
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / "README.md").write_text(page)
-        (folder / "figures.json").write_text(json.dumps(run, indent=1) + "\n")
         if "side_by_side" in run:
             (folder / "chart.svg").write_bytes(results.chart(run))
     return 0
 
 
-def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
-    """The parts that are asked for, one after the other."""
-    run: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "machine": machine.describe()}
+def measure(part: str, options: argparse.Namespace, home: Path) -> Any:
+    """One part's figures."""
     seconds, rounds = options.seconds, options.rounds
-    if "side_by_side" in options.only:
+    if part == "side_by_side":
         names = list(dict.fromkeys(["relay", *options.peers]))
-        plan = side_by_side.Plan(options.warm_up, seconds, rounds)
-        run["side_by_side"] = asyncio.run(side_by_side.compare(names, plan, home))
-    if "start" in options.only:
-        run["start"] = footprint.starts(home)
-    if "whole_path" in options.only:
-        run["whole_path"] = asyncio.run(whole_path.follow(rounds, seconds, bursts=10 * rounds, home=home))
-    if "function" in options.only:
-        run["function"] = function.measure(min(rounds, 3), max(1, round(seconds)), options.history)
-    return run
+        return asyncio.run(side_by_side.compare(names, side_by_side.Plan(options.warm_up, seconds, rounds), home))
+    if part == "start":
+        return footprint.starts(home)
+    if part == "whole_path":
+        return asyncio.run(whole_path.follow(rounds, seconds, bursts=10 * rounds, home=home))
+    return function.measure(min(rounds, 3), max(1, round(seconds)), options.history)
 
 
 if __name__ == "__main__":

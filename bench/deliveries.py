@@ -77,7 +77,7 @@ def payload_of(body: bytes) -> bytes:
         "p_payment_intent_id": session["payment_intent"],
         "p_amount_minor": session["amount_total"],
         "p_amount": f"{session['amount_total'] / 100:.2f}",
-        "p_currency": session["currency"],
+        "p_currency": session["currency"].upper(),
         "p_session_metadata": session["metadata"],
         "p_source": "webhook",
         "p_unmatched_reason": None,

@@ -5,9 +5,6 @@ from __future__ import annotations
 from statistics import median
 from typing import Any, Final
 
-import pygal
-from pygal.style import CleanStyle
-
 Run = dict[str, Any]
 NAMES: Final = {
     "relay": "this relay",
@@ -21,6 +18,9 @@ UNIT: Final = 1e6
 
 def chart(run: Run) -> bytes:
     """Events a second of each server, as SVG."""
+    import pygal
+    from pygal.style import CleanStyle
+
     samples = run["side_by_side"]["samples"]
     drawing = pygal.HorizontalBar(
         js=[], style=CleanStyle(font_family="system-ui, sans-serif"), width=720, height=320, legend_at_bottom=True
@@ -193,6 +193,7 @@ def _whole_path(run: Run) -> list[str]:
         "## The whole path",
         "Real PostgREST and Postgres; 16 callers; all processes on all cores.",
         _table(["posted to", "events/s"], rows),
+        _table(["part", "processor µs an event"], [[part, _spread(used)] for part, used in path["cpu_us"].items()]),
         _table(["burst of 32", "p50 ms", "p99 ms"], bursts),
     ]
 

@@ -13,7 +13,7 @@ ORDERS = 2
 ITEMS_IN_EACH = 2
 ENOUGH = 60_000
 # Plans that are made for empty tables would scan them from end to end for as long as a session lives.
-RECORDED = 10_000
+RECORDED = 1_000
 
 
 def script(name: str) -> LiteralString:

@@ -72,19 +72,26 @@ class Subject(HttpServer):
         """Anything but silence will do: peers have no route for this."""
         return get_status(f"{self.url}{self._recipe.ready_path}") is not None
 
-    def _processes(self) -> list[psutil.Process]:
-        assert self.pid is not None  # noqa: S101
-        parent = psutil.Process(self.pid)
-        return [parent, *parent.children(recursive=True)]
-
     def cpu_seconds(self) -> float:
         """User and system time so far, its children's included."""
-        times = [each.cpu_times() for each in self._processes()]
-        return float(sum(each.user + each.system for each in times))
+        assert self.pid is not None  # noqa: S101
+        return cpu_seconds(self.pid)
 
     def peak_bytes(self) -> int:
         """The most memory that it has ever been resident with."""
-        return sum(_high_water(each.pid) for each in self._processes())
+        assert self.pid is not None  # noqa: S101
+        return sum(_high_water(each.pid) for each in _family(self.pid))
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its children so far."""
+    times = [each.cpu_times() for each in _family(pid)]
+    return float(sum(each.user + each.system for each in times))
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
 
 
 def _high_water(pid: int) -> int:

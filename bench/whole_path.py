@@ -21,7 +21,7 @@ from bench.callers import press
 from bench.deliveries import Deliveries, payload_of
 from bench.environment import settings
 from bench.shop import pending_groups
-from bench.subject import Recipe, Subject
+from bench.subject import Recipe, Subject, cpu_seconds
 from local_stack.stack import Stack
 
 CALLERS = 16
@@ -62,16 +62,24 @@ async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[s
             return deliveries.request(deliveries.body(next(groups)))
 
         both = {"straight": (stack.postgrest.port, straight), "relay": (relay.port, delivered)}
+        pids = {"relay": relay.pid, "PostgREST": stack.postgrest.pid, "Postgres": stack.postgres.server_pid}
         rates: dict[str, list[float]] = {name: [] for name in both}
+        used: dict[str, list[float]] = {name: [] for name in pids}
         for number in range(rounds + 1):
             for name, (port, request) in both.items():
+                before = {part: cpu_seconds(pid) for part, pid in pids.items() if pid}
                 load = await press(port, request, callers=CALLERS, seconds=seconds, expected=b'applied"')
                 if load.wrong:
                     raise SystemExit(f"bench: {name} answered wrongly: {load.wrong[:1]}")
                 if number:  # the first one warms up
                     rates[name].append(load.per_second)
+                    if name == "relay":
+                        for part, seconds_before in before.items():
+                            spent = cpu_seconds(pids[part] or 0) - seconds_before
+                            used[part].append(spent / len(load.latencies) * 1e6)
                     sys.stderr.write(f"bench: whole path, {name}: {load.per_second:,.0f}/s\n")
-        return {"per_second": rates, "burst_ms": await _bursts(relay.port, deliveries, groups, bursts)}
+        burst = await _bursts(relay.port, deliveries, groups, bursts)
+        return {"per_second": rates, "cpu_us": used, "burst_ms": burst}
 
 
 async def _bursts(port: int, deliveries: Deliveries, groups: Iterator[str], bursts: int) -> dict[str, dict[str, float]]:

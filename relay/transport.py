@@ -21,7 +21,7 @@ class _NoTransport(httpx.AsyncBaseTransport):
     """In the place of httpx's own, which must never be used unnoticed: it would follow other rules."""
 
     async def handle_async_request(self, request: httpx.Request) -> Never:
-        raise NotImplementedError(f"supabase-py calls more than `request`: {request.method}")
+        raise RuntimeError(f"supabase-py calls more than `request`: {request.method}")
 
 
 class Client(httpx.AsyncClient):

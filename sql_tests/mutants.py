@@ -409,6 +409,15 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_deleted_buyer_is_forgotten",),
     ),
     Mutant(
+        "sessions-index-missing",
+        "the sweep reads all groups to find a few sessions",
+        ORDERS,
+        "create index order_groups_stripe_checkout_session_id_idx\n"
+        "on public.order_groups (stripe_checkout_session_id) where stripe_checkout_session_id is not null;\n",
+        "",
+        ("test_sweep_finds_groups_by_their_sessions",),
+    ),
+    Mutant(
         "orders-index-missing",
         "finding a group's orders reads all orders",
         ORDERS,

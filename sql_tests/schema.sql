@@ -2395,6 +2395,8 @@ CREATE INDEX order_groups_buyer_id_idx ON public.order_groups USING btree (buyer
 
 CREATE INDEX order_groups_currency_idx ON public.order_groups USING btree (currency);
 
+CREATE INDEX order_groups_stripe_checkout_session_id_idx ON public.order_groups USING btree (stripe_checkout_session_id) WHERE (stripe_checkout_session_id IS NOT NULL);
+
 CREATE INDEX order_items_order_id_idx ON public.order_items USING btree (order_id);
 
 CREATE INDEX order_items_product_id_idx ON public.order_items USING btree (product_id);

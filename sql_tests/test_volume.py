@@ -223,6 +223,19 @@ def test_person_reads_their_own_rows_through_indexes_alone(
     assert scanned([top]) == set()
 
 
+def test_sweep_finds_groups_by_their_sessions_through_an_index(module_db: Database, big: Connection) -> None:
+    assert scalar(big, "select count(*) from public.order_groups") >= GROUPS
+    question = "select id from public.order_groups where stripe_checkout_session_id in ('cs_12', 'cs_13', 'cs_nobody')"
+
+    with module_db.act_as("service_role") as reader:
+        plan = reader.execute(f"explain (analyze, format json) {question}".encode()).fetchone()
+    assert plan is not None
+    top = plan["QUERY PLAN"][0]["Plan"]
+
+    assert top["Actual Rows"] == 2
+    assert scanned([top]) == set()
+
+
 # --- looking at plans -------------------------------------------------------------------------------------------------
 
 

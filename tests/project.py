@@ -53,11 +53,11 @@ class Project:
         """A command while it runs; ended with the block."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # not what lies in the folder where it runs
             "-m",
             "relay",
             *arguments,
-            cwd=self.code,
-            env={"PATH": os.environ["PATH"], **self.environment(**changes)},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code), **self.environment(**changes)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

@@ -50,6 +50,9 @@ create table public.order_groups (
 );
 create index order_groups_buyer_id_idx on public.order_groups (buyer_id);
 create index order_groups_currency_idx on public.order_groups (currency);
+-- The sweep asks by session which group was paid.
+create index order_groups_stripe_checkout_session_id_idx
+on public.order_groups (stripe_checkout_session_id) where stripe_checkout_session_id is not null;
 comment on table public.order_groups is
     'One checkout: one buyer pays once for one child order per seller. Frozen as soon as it is no longer pending.';
 comment on column public.order_groups.buyer_id is

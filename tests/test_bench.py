@@ -1,0 +1,125 @@
+"""The bench measures what it says: its callers, its deliveries, and the pages of its results."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bench import results
+from bench.callers import press
+from bench.deliveries import Deliveries, payload_of
+from bench.stub_data_api import verdict_on
+from relay import reconcile
+from relay.checkout import Payment, judge
+from relay.event import read_event
+from relay.outcomes import Outcome, Verdict, read_verdict
+from relay.signature import verify
+from tests.stripe_side import WEBHOOK_SECRET
+
+pytestmark = pytest.mark.anyio
+
+RESULTS = Path(results.__file__).with_name("results")
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+Answers = Callable[[int], bytes]
+
+
+@asynccontextmanager
+async def server(answers: Answers) -> AsyncIterator[int]:
+    """Answers each request with what is made of its number; with nothing it hangs up."""
+    count = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        while await reader.read(1024):
+            count += 1
+            if not (answer := answers(count)):
+                break
+            # In two pieces, as a network may.
+            writer.write(answer[:25])
+            await writer.drain()
+            writer.write(answer[25:])
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+def requests() -> bytes:
+    return b"POST / HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize("answer", [SIZED + b'"applied"', CHUNKED + b'9\r\n"applied"\r\n0\r\n\r\n'])
+async def test_right_answers_are_counted_with_their_latency(answer: bytes) -> None:
+    async with server(lambda _: answer) as port:
+        load = await press(port, requests, callers=3, requests=30)
+
+    assert (len(load.latencies), load.wrong) == (30, [])
+    assert 0 < load.percentile(50) <= load.percentile(99)
+    assert load.per_second == 30 / load.seconds
+
+
+async def test_wrong_answers_and_broken_connections_are_not_counted_as_right() -> None:
+    async with server(lambda number: [SIZED + b'"applied"', SIZED + b'"refused"', b""][number % 3]) as port:
+        load = await press(port, requests, callers=1, requests=9)
+
+    assert len(load.latencies) == 0
+    assert "refused" in load.wrong[0]
+    assert "connection lost" in load.wrong[1]
+
+
+def payment_in(body: bytes) -> Payment:
+    decision = judge(read_event(body.decode()), livemode=False)
+    assert isinstance(decision, Payment)
+    return decision
+
+
+def test_each_delivery_is_signed_and_a_payment_of_its_own() -> None:
+    deliveries = Deliveries(WEBHOOK_SECRET, host="relay")
+    payments = []
+    for _ in range(3):
+        head, _, body = deliveries.new().partition(b"\r\n\r\n")
+        headers = [line.partition(b": ")[2].decode() for line in head.splitlines() if line.startswith(b"Stripe-Sig")]
+        verify(body, headers, secrets=(WEBHOOK_SECRET,), now=time.time(), tolerance=300)
+        payments.append(payment_in(body))
+
+    for what in ("event_id", "session_id", "payment_intent_id", "order_group_id"):
+        assert len({getattr(payment, what) for payment in payments}) == 3
+
+
+def test_call_that_is_posted_straight_is_the_one_that_the_relay_makes() -> None:
+    body = Deliveries(WEBHOOK_SECRET, host="relay").body()
+
+    posted = json.loads(payload_of(body))
+
+    assert posted == reconcile._parameters(payment_in(body), None, "webhook")  # noqa: SLF001
+
+
+def test_stub_answers_as_the_function_would() -> None:
+    body = Deliveries(WEBHOOK_SECRET, host="relay").body()
+    payment = payment_in(body)
+
+    content = verdict_on(payload_of(body)).partition(b"\r\n\r\n")[2].split(b"\r\n")[1]
+
+    verdict = read_verdict(
+        json.loads(content),
+        event_id=payment.event_id,
+        order_group_id=payment.order_group_id,
+        unmatched_reason=None,
+    )
+    assert verdict == Verdict(Outcome.APPLIED)
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda folder: folder.name)
+def test_page_of_a_kept_run_says_what_its_figures_say(folder: Path) -> None:
+    run = json.loads((folder / "figures.json").read_text())
+
+    assert (folder / "README.md").read_text() == results.markdown(run)
+    assert run["date"] == folder.name
