@@ -1,6 +1,6 @@
 -- The least that does the same writes into the same schema: tables with the same keys, foreign keys, unique indexes and
 -- checks, and one function that asks no questions. No triggers, policies, privileges, verdicts or evidence: it would pay a
--- wrong amount, and pay twice for one event id less than for two.
+-- wrong amount.
 
 create table bench.groups (like public.order_groups including all);
 create table bench.orders (like public.orders including all);
