@@ -38,6 +38,15 @@ def running(temporary: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen
             process.kill()
 
 
+@pytest.fixture
+def hangup_not_ignored() -> Iterator[None]:
+    """Children inherit an ignored SIGHUP, and tests that `nohup` has started hold one."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup_not_ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_it_in_order(open_tmp: Path, number: signal.Signals) -> None:
     with running(open_tmp) as (process, _):
