@@ -59,7 +59,7 @@ def test_sampled_mutant_is_killed_by_a_test_that_its_hints_name(server: Database
 
 
 def test_mutant_that_does_not_even_apply_is_broken_not_killed(server: Database) -> None:
-    nonsense = Mutant("nonsense", "no SQL", RECONCILE, "get diagnostics v_count = row_count;", "get nothing;")
+    nonsense = Mutant("nonsense", "no SQL", RECONCILE, "v_event.processed_at := clock_timestamp();", "get nothing;")
 
     result = try_mutant(nonsense, server.url(SUPERUSER))
 

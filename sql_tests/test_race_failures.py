@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import pytest
@@ -222,6 +222,37 @@ def lock_child(editor: Rival, group: OrderGroup, table: str) -> None:
     """What an editor does that reads its row `for update` and forgets the group."""
     key = group.order_ids[0] if table == "orders" else group.item_ids[0]
     editor.connection.execute(f"select from public.{table} where id = %s for update".encode(), [key])
+
+
+def test_payment_takes_the_orders_locks_by_id(arena: Arena) -> None:
+    # The table holds the greater id first, so that whoever takes the rows as they come takes that one first.
+    groups = (arena.shop.order_group() for _ in range(100))
+    group = next(each for each in groups if each.order_ids[0] > each.order_ids[1])
+    greater, lesser = group.order_ids
+    lock: LiteralString = "select id from public.orders where id = %s for update"
+    payer, rival = arena.rival(IsolationLevel.READ_COMMITTED), arena.rival(IsolationLevel.READ_COMMITTED, "postgres")
+
+    rival.connection.execute(lock, [lesser])
+    payer.act(Pay(group.payment()))
+    payer.until_waiting_for(rival)
+    rival.start(lambda connection: scalar(connection, lock, greater))
+
+    assert not rival.until_waiting_or_done()
+    assert rival.answer() == greater
+    assert rival.end("rollback") == "rollback"
+    assert payer.answer() == "applied"
+
+
+def test_replay_does_not_wait_for_whoever_holds_the_group(arena: Arena, group: OrderGroup, payment: Payment) -> None:
+    assert Pay(payment).perform(arena.shop.service) == "applied"
+    rival = arena.rival(IsolationLevel.READ_COMMITTED, "postgres")
+
+    rival.connection.execute("select from public.order_groups where id = %s for update", [group.id])
+    payer = arena.rival(IsolationLevel.READ_COMMITTED)
+    payer.act(Pay(payment))
+
+    assert not payer.until_waiting_or_done()
+    assert payer.answer() == "replayed"
 
 
 # --- an event and its case --------------------------------------------------------------------------------------------

@@ -144,6 +144,19 @@ def test_rejected_event_is_applied_once_its_cause_is_gone_and_its_exception_clos
     assert reconcile(service, payment)["outcome"] == "replayed"
 
 
+def test_unmatched_event_that_names_its_group_after_all_is_applied_and_its_case_closes(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    payment = shop.order_group().payment()
+    unmatched = payment.but(order_group_id=None, unmatched_reason="malformed_reference")
+    assert reconcile(service, unmatched)["outcome"] == "unmatched"
+
+    assert reconcile(service, payment)["outcome"] == "applied"
+
+    closed = superuser.execute("select status, resolution from payments.exceptions").fetchall()
+    assert closed == [{"status": "resolved", "resolution": "reconciled"}]
+
+
 def test_reason_that_changes_is_shown_and_the_earlier_one_is_kept(
     service: Connection, owner: Connection, superuser: Connection, shop: Shop
 ) -> None:

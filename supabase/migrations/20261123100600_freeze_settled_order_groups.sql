@@ -196,29 +196,30 @@ stable
 security invoker
 set search_path = ''
 as $$
+declare
+    v_group_status public.order_groups.status%type;
+    v_writes_whole_table constant boolean := has_table_privilege(current_user, tg_relid, 'update');
 begin
-    if (old.status, new.status) in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered'))
-        and new.paid_at is not distinct from old.paid_at
-    then
-        return new;
-    end if;
-
-    -- All other steps follow the group and belong to whoever may update the whole table: the owner's functions.
-    if has_table_privilege(current_user, tg_relid, 'update')
-        and (
-            (old.status = 'pending' and new.status in ('paid', 'cancelled') and new.status = (
-                select g.status
-                from public.order_groups as g
-                where g.id = old.order_group_id
-            ))
-            or (
-                old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
-                and new.status = 'refunded'
-                and new.paid_at is not distinct from old.paid_at
-            )
-        )
-    then
-        return new;
+    -- What follows the group belongs to whoever may update the whole table: the owner's functions.
+    if old.status = 'pending' then
+        if v_writes_whole_table then
+            select g.status
+            into v_group_status
+            from public.order_groups as g
+            where g.id = old.order_group_id;
+            if new.status in ('paid', 'cancelled') and new.status = v_group_status then
+                return new;
+            end if;
+        end if;
+    elsif new.paid_at is not distinct from old.paid_at then
+        if (old.status, new.status) in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')) then
+            return new;
+        elsif v_writes_whole_table
+            and old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+            and new.status = 'refunded'
+        then
+            return new;
+        end if;
     end if;
 
     raise exception 'order % cannot go from % to %', old.id, old.status, new.status
