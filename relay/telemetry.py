@@ -156,7 +156,8 @@ class Telemetry:
             status=status,
             duration_ms=round(seconds * 1000, 1),
         )
-        self.metrics.lines_lost.set(self.log.lines_lost)
+        if self.log.lines_lost:
+            self.metrics.lines_lost.set(self.log.lines_lost)
 
     def _sampled(self, reason: Reason | None) -> int | None:
         """None where the line is left out; else how many were left out in the window before."""

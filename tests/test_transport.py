@@ -1,5 +1,7 @@
 """supabase-py's HTTP goes over aiohttp's client, and over nothing else."""
 
+from collections.abc import Callable
+
 import aiohttp
 import httpx
 import pytest
@@ -29,3 +31,29 @@ async def test_filters_are_quoted_once(data_api: DataApi) -> None:
 
     (call,) = data_api.calls
     assert URL(call.path, encoded=True).query == {"id": 'in.("a b","c+d&e")', "select": "id,total_amount::text"}
+
+
+@pytest.mark.parametrize("content", ['{"a": "é"}', "", "no JSON", "[1]"])
+async def test_plain_answer_is_in_all_that_is_asked_of_it_what_httpx_would_give(
+    data_api: DataApi, content: str
+) -> None:
+    data_api.always = Reply(body=content)
+    async with aiohttp.ClientSession(auto_decompress=False) as session, transport.Client(session) as client:
+        answer = await client.request("POST", f"{data_api.url}/rest/v1/rpc/f", headers=httpx.Headers())
+    whole = httpx.Response(200, content=content.encode(), headers={"Content-Type": Reply().content_type})
+
+    for name in ("status_code", "is_success", "content", "text", "reason_phrase", "charset_encoding"):
+        assert getattr(answer, name) == getattr(whole, name), name
+    assert answer.headers["content-type"] == whole.headers["content-type"]
+    assert "prefer" not in answer.request.headers
+    assert outcome_of(answer.json) == outcome_of(whole.json)
+    with pytest.raises(AttributeError):
+        getattr(answer, "no_such_thing")  # noqa: B009
+
+
+def outcome_of(call: Callable[[], object]) -> object:
+    """What it returns, or the class of what it raises: supabase-py goes by both."""
+    try:
+        return call()
+    except Exception as error:
+        return type(error)
