@@ -46,6 +46,11 @@ GUARDS: dict[str, LiteralString] = {
 }
 
 
+def of_clients(count: int) -> str:
+    """For labels."""
+    return f"{count} client{'' if count == 1 else 's'}"
+
+
 @dataclass(slots=True)
 class Bench:
     """pgbench against one database; `paid` counts the groups that are paid."""
@@ -130,14 +135,15 @@ def _against_the_floor(stack: Stack, rounds: int, seconds: int) -> dict[str, lis
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for clients in CLIENTS:
+            count = of_clients(clients)
             bench = _clone(stack, "stocked", "measured", seconds)
             bench.rates = found
-            bench.run(f"floor, {clients} clients", "floor_new.sql", clients, role="supabase_admin")
+            bench.run(f"floor, {count}", "floor_new.sql", clients, role="supabase_admin")
             bench = _clone(stack, "stocked", "measured", seconds)
             bench.rates = found
-            bench.run(f"new, {clients} clients", "new.sql", clients)
-            bench.run(f"replay, {clients} clients", "replay.sql", clients, paid=REPLAYED)
-            bench.run(f"hot replay, {clients} clients", "hot_replay.sql", clients)
+            bench.run(f"new, {count}", "new.sql", clients)
+            bench.run(f"replay, {count}", "replay.sql", clients, paid=REPLAYED)
+            bench.run(f"hot replay, {count}", "hot_replay.sql", clients)
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import Any, Final
 
+from bench.function import of_clients
+
 Run = dict[str, Any]
 NAMES: Final = {
     "relay": "this relay",
@@ -116,9 +118,9 @@ def _ratios(run: Run) -> list[tuple[str, float, str, bool]]:
     if function := run.get("function"):
         tps = {label: median(rates) for label, rates in function["tps"].items()}
         for clients in (1, 8, 32):
-            at_least(f"new events over the floor, {clients} clients", _of(tps, "new", "floor", clients), 0.8)
+            at_least(f"new events over the floor, {of_clients(clients)}", _of(tps, "new", "floor", clients), 0.8)
         for clients in (1, 8, 32):
-            at_least(f"replays over new events, {clients} clients", _of(tps, "replay", "new", clients), 6)
+            at_least(f"replays over new events, {of_clients(clients)}", _of(tps, "replay", "new", clients), 6)
         at_least("replays of one hot row over spread ones, 32 clients", _of(tps, "hot replay", "replay", 32), 1)
         at_most("µs for each further item", _slope(function["items_us"]["function"]), 8)
         sizes = sorted(function["history_tps"], key=int)
@@ -132,7 +134,7 @@ def _ratios(run: Run) -> list[tuple[str, float, str, bool]]:
 
 
 def _of(tps: dict[str, float], one: str, other: str, clients: int) -> float:
-    return tps[f"{one}, {clients} clients"] / tps[f"{other}, {clients} clients"]
+    return tps[f"{one}, {of_clients(clients)}"] / tps[f"{other}, {of_clients(clients)}"]
 
 
 def _targets(run: Run) -> str:

@@ -213,6 +213,8 @@ from public, anon, authenticated, service_role;
 -- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the event id, the order group, the
 -- event's exception, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
 -- wait for each other.
+-- Its lookups are by index, which `random_page_cost` says: a session that met a table when it was small would else scan it
+-- for as long as it keeps its plans, and the currencies' one page always.
 create or replace function payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text)
 returns jsonb
 language plpgsql
