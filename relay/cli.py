@@ -1,17 +1,24 @@
-"""`relay`: one module per command, each with NAME, HELP, EPILOG, add_arguments and run."""
+"""`relay`: one module per command, each with NAME, HELP, EPILOG, add_arguments and run.
+
+Only the module of the command that was asked for is imported: a server that runs for months need not carry what reads
+Stripe's API or draws a report.
+"""
 
 import argparse
 import errno
+import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Final
 
-from relay import __version__, check, exceptions, explain, init, report, serve, simulate, sweep
+from relay import __version__
 from relay.config import SettingsError
 from relay.window import WindowError
 
-COMMANDS = (serve, check, init, exceptions, explain, simulate, sweep, report)
+COMMANDS: Final = ("serve", "check", "init", "exceptions", "explain", "simulate", "sweep", "report")
 _LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 EPILOG = """\
 examples:
@@ -25,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 for wrong usage or settings, else what the command says."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show must not end a command
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser(*(name for name in COMMANDS if words and words[0] == name)).parse_args(words)
     try:
         status: int = arguments.run(arguments)
         sys.stdout.flush()
@@ -49,7 +57,13 @@ def _let_go_of_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_of(name: str) -> ModuleType:
+    """The command's module."""
+    return importlib.import_module(f"relay.{name}")
+
+
+def _parser(*names: str) -> argparse.ArgumentParser:
+    """Of these commands, or of all."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="relay",
@@ -59,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"relay {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in map(command_of, names or COMMANDS):
         child = commands.add_parser(
             command.NAME,
             help=command.HELP,

@@ -6,12 +6,11 @@ knows whether the payment was reconciled; the next delivery finds out, because a
 """
 
 import re
-import ssl
 from typing import ClassVar, Final
 
-import aiohttp
 import httpx
 
+from relay import http1
 from relay.outcomes import Outcome, Reason
 
 
@@ -129,27 +128,13 @@ _POSTGREST_CODES: Final = (
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _SAFE_CODE = re.compile(r"[0-9A-Z]{1,12}")
 
-# First match wins. The first block comes before the exceptions that they inherit from.
+# First match wins.
 _EXCEPTIONS: Final[tuple[tuple[type[BaseException], Reason], ...]] = (
-    (aiohttp.ConnectionTimeoutError, Reason.DATABASE_UNAVAILABLE),  # nothing was sent
-    (aiohttp.ServerTimeoutError, Reason.TIMEOUT),
-    (aiohttp.InvalidURL, Reason.CONTRACT_VIOLATION),
-    (aiohttp.ClientConnectionError, Reason.DATABASE_UNAVAILABLE),  # refused, reset, DNS, TLS
-    (aiohttp.ClientPayloadError, Reason.DATABASE_UNAVAILABLE),  # cut in the middle of the answer
-    (aiohttp.ClientResponseError, Reason.CONTRACT_VIOLATION),  # not HTTP
+    (OSError, Reason.DATABASE_UNAVAILABLE),  # refused, reset, DNS, TLS, cut in the middle of the answer
+    (http1.NotHttp, Reason.CONTRACT_VIOLATION),
     (httpx.DecodingError, Reason.CONTRACT_VIOLATION),  # said to be compressed, and is not
-    (ssl.SSLError, Reason.DATABASE_UNAVAILABLE),
-    (OSError, Reason.DATABASE_UNAVAILABLE),
-    (UnicodeDecodeError, Reason.CONTRACT_VIOLATION),  # the answer is no UTF-8
+    (UnicodeError, Reason.CONTRACT_VIOLATION),  # the answer is no UTF-8, or the host's name no name
     (RecursionError, Reason.CONTRACT_VIOLATION),  # the answer is nested absurdly deep
-)
-# The connection died without an answer. Sending once more is safe: either nothing happened, or the
-# transaction was committed and the second call answers `replayed`. A time-out is not among them: the first
-# call may still be running, and the budget is gone.
-_LOST_CONNECTION: Final = (
-    aiohttp.ServerDisconnectedError,
-    aiohttp.ClientOSError,
-    aiohttp.ClientPayloadError,
 )
 
 
@@ -186,8 +171,12 @@ def _reason_of(code: str, status: int) -> Reason:
 
 
 def from_exception(error: Exception) -> NoVerdict:
-    """Classify what was raised instead of an answer: mostly aiohttp's exceptions (relay.transport)."""
-    retryable = isinstance(error, _LOST_CONNECTION)
+    """Classify what was raised instead of an answer: mostly relay.http1's exceptions, and the system's.
+
+    Where the connection died without an answer, sending once more is safe: either nothing happened, or the transaction
+    was committed and the second call answers `replayed`. A time-out is not among them: the budget is gone.
+    """
+    retryable = isinstance(error, OSError) and not isinstance(error, http1.ConnectTimeout)
     for kind, reason in _EXCEPTIONS:
         if isinstance(error, kind):
             return NoVerdict(reason, type(error).__name__, retryable=retryable)

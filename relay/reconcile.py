@@ -1,6 +1,6 @@
 """Payment -> one RPC -> Verdict. The only file that knows supabase-py.
 
-The calls go over aiohttp's client (relay.transport): many times cheaper than httpx's own.
+The calls go over connections of the relay's own (relay.transport): many times cheaper than httpx's.
 """
 
 import asyncio
@@ -10,18 +10,23 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
-import aiohttp
 import httpx
 from postgrest.exceptions import APIError
 from postgrest.types import ReturnMethod
-from supabase import AsyncClient, AsyncClientOptions, acreate_client
+from yarl import URL
 
 from relay import errors, transport
+from relay.absent import absent
 from relay.checkout import Payment
 from relay.config import Settings
 from relay.errors import Declined, NoVerdict, RelayError
+from relay.http1 import Server
 from relay.metrics import Metrics
 from relay.outcomes import Reason, Verdict, read_verdict
+
+# supabase-py's client for signing users in would bring it along, for tokens that the relay never reads: 9 MiB.
+with absent("cryptography"):
+    from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 FUNCTION: Final = "reconcile_order_group_payment"
 Source = Literal["webhook", "sweep", "replay"]
@@ -206,16 +211,15 @@ async def connect(settings: Settings, metrics: Metrics, *, seconds: float | None
     `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT.
     """
     rpc_timeout = seconds or settings.rpc_timeout
-    tls = httpx.create_ssl_context()
-    session = aiohttp.ClientSession(
-        # One connection for each call, and one for readiness.
-        connector=aiohttp.TCPConnector(limit=MAX_CALLS + 1, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        # For the rest, each call has its time as a whole.
-        timeout=aiohttp.ClientTimeout(sock_connect=min(CONNECT_SECONDS, rpc_timeout)),
+    url = URL(settings.supabase_url)
+    server = Server(
+        url.host or "",
+        url.port or 0,
+        tls=httpx.create_ssl_context() if url.scheme == "https" else None,
+        connect_seconds=min(CONNECT_SECONDS, rpc_timeout),
+        idle_seconds=_IDLE_SECONDS,
     )
-    async with session, transport.Client(session) as http:
+    async with server, transport.Client(server, settings.supabase_url) as http:
         client = await acreate_client(
             settings.supabase_url,
             settings.supabase_service_role_key.reveal(),

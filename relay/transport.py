@@ -1,8 +1,8 @@
-"""supabase-py's HTTP, over aiohttp's client.
+"""supabase-py's HTTP, over connections of the relay's own (relay.http1).
 
 supabase-py asks an httpx client for everything, and of that client for `request` alone. httpx would build, merge and
-wrap for several times what aiohttp takes for the call itself (bench/ has the figures), so `request` goes straight to
-aiohttp. What it raises is aiohttp's.
+wrap for several times what the call itself takes (docs/performance.md), so `request` goes straight to the connection.
+What it raises is relay.http1's.
 """
 
 import json
@@ -11,10 +11,10 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, Never, cast
 
-import aiohttp
 import httpx
-from multidict import CIMultiDict
 from yarl import URL
+
+from relay.http1 import Server
 
 status: Final[ContextVar[int]] = ContextVar("status")
 """The HTTP status of the last answer: supabase-py's APIError drops it whenever the body is JSON without a code, as
@@ -29,15 +29,14 @@ class _NoTransport(httpx.AsyncBaseTransport):
 
 
 class Client(httpx.AsyncClient):
-    """An httpx client whose requests a session of aiohttp makes. The session is the caller's to close, and must not
-    decompress: the response that is returned does.
-
-    Redirects are not followed: the `apikey` header would go to whatever host the redirect names.
+    """An httpx client whose requests go to one server, the caller's to close, and to no other: the `apikey` header is
+    in all of them. For the same reason redirects are answers like any other.
     """
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, server: Server, base_url: str) -> None:
         super().__init__(transport=_NoTransport(), trust_env=False)
-        self._session = session
+        self._server = server
+        self._origin = URL(base_url).origin()
 
     async def request(
         self,
@@ -49,18 +48,15 @@ class Client(httpx.AsyncClient):
         headers: Any = None,
         **_: Any,
     ) -> httpx.Response:
-        """One request and its whole answer. Raises aiohttp.ClientError, TimeoutError or httpx.DecodingError."""
-        target = _url(str(url))
-        if params:
-            target = target.update_query(params.multi_items())
-        sent = _headers(tuple(headers.raw))
-        async with self._session.request(method, target, data=content, headers=sent, allow_redirects=False) as answer:
-            body = await answer.read()
+        """One request and its whole answer. Raises what Server.call does, or httpx.DecodingError."""
+        head = _head(self._origin, method, str(url), tuple(params.multi_items()) if params else (), tuple(headers.raw))
+        length = b"" if content is None else b"Content-Length: %d\r\n" % len(content)
+        answer = await self._server.call(b"%b%b\r\n%b" % (head, length, content or b""))
         status.set(answer.status)
-        kept = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
-        if answer.status == HTTPStatus.OK and "Content-Encoding" not in kept:
-            return cast(httpx.Response, _PlainAnswer(answer.status, kept, body))
-        return _response(answer.status, kept, body)
+        kept: dict[bytes, bytes] = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
+        if answer.status == HTTPStatus.OK and b"content-encoding" not in kept:
+            return cast(httpx.Response, _PlainAnswer(answer.status, kept, answer.content))
+        return _response(answer.status, kept, answer.content)
 
 
 class _PlainAnswer:
@@ -69,7 +65,7 @@ class _PlainAnswer:
     __slots__ = ("_headers", "content", "status_code")
     is_success: Final = True
 
-    def __init__(self, status_code: int, headers: dict[str, str], content: bytes) -> None:
+    def __init__(self, status_code: int, headers: dict[bytes, bytes], content: bytes) -> None:
         self.status_code = status_code
         self.content = content
         self._headers = headers
@@ -85,22 +81,35 @@ class _PlainAnswer:
         return getattr(_response(self.status_code, self._headers, self.content), name)
 
 
-def _response(status_code: int, headers: dict[str, str], content: bytes) -> httpx.Response:
-    return httpx.Response(status_code, headers=headers, content=content, request=_ASKED)
+def _response(status_code: int, headers: dict[bytes, bytes], content: bytes) -> httpx.Response:
+    return httpx.Response(status_code, headers=list(headers.items()), content=content, request=_ASKED)
 
 
 # A relay calls a handful of addresses, each with the same headers again and again.
 @lru_cache(maxsize=32)
-def _url(text: str) -> URL:
-    return URL(text)
-
-
-@lru_cache(maxsize=32)
-def _headers(raw: tuple[tuple[bytes, bytes], ...]) -> CIMultiDict[str]:
-    return CIMultiDict((name.decode("ascii"), value.decode("ascii")) for name, value in raw)
+def _head(
+    origin: URL, method: str, url: str, params: tuple[tuple[str, str], ...], headers: tuple[tuple[bytes, bytes], ...]
+) -> bytes:
+    """The request's head but for the body's length. Raises ValueError for what would be another request or another
+    server's."""
+    target = URL(url)
+    if target.origin() != origin:
+        raise ValueError("an address of another server")
+    if params:
+        target = target.update_query(list(params))
+    lines = [
+        f"{method} {target.raw_path_qs} HTTP/1.1".encode("ascii"),
+        b"Host: " + (target.host_port_subcomponent or "").encode("ascii"),
+        b"Accept: */*",
+        b"Accept-Encoding: identity",
+        *(name + b": " + value for name, value in headers),
+    ]
+    if any(b"\r" in line or b"\n" in line for line in lines):
+        raise ValueError("a line break in a request's head")
+    return b"\r\n".join([*lines, b""])
 
 
 # What makes text of the bytes; supabase-py asks for no other header.
-_KEPT: Final = ("Content-Type", "Content-Encoding")
+_KEPT: Final = (b"content-type", b"content-encoding")
 # supabase-py looks at the request of an answer only for a `Prefer: count`, which is never sent.
 _ASKED: Final = httpx.Request("POST", "https://data-api.invalid/")

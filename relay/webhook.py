@@ -6,11 +6,13 @@ import json
 import time
 import traceback
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Final
 
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestPayloadError
+from multidict import CIMultiDict
 
 from relay import checkout, errors, event, signature
 from relay.checkout import AwaitingFunds, Ignored, Unmatched
@@ -153,21 +155,31 @@ async def _rest(content: StreamReader, large_bodies: asyncio.Semaphore) -> bytes
 
 
 def _answer(delivery: Delivery, outcome: Outcome, reason: Reason | None, status: int) -> web.Response:
-    body = json.dumps(
-        {
-            "received": outcome is not Outcome.REFUSED,
-            "outcome": outcome,
-            "reason": reason,
-            "event_id": delivery.event_id,
-            "order_group_id": delivery.order_group_id,
-        }
-    )
-    response = web.Response(body=body.encode(), status=status, content_type="application/json", headers=NAME)
+    word = _body if delivery.event_id else _body_without_event
+    body = word(outcome, reason, delivery.event_id, delivery.order_group_id)
+    response = web.Response(body=body, status=status, headers=_HEADERS)
     if status == errors.MethodNotAllowed.status:
         response.headers["Allow"] = "POST"
     elif status in (errors.BodyTooLarge.status, errors.RequestTimeout.status):
         response.force_close()  # what is left of the body is not worth reading
     return response
+
+
+def _body(outcome: Outcome, reason: Reason | None, event_id: str | None, order_group_id: str | None) -> bytes:
+    return json.dumps(
+        {
+            "received": outcome is not Outcome.REFUSED,
+            "outcome": outcome,
+            "reason": reason,
+            "event_id": event_id,
+            "order_group_id": order_group_id,
+        }
+    ).encode()
+
+
+# Always the same few words, which a flood of forgeries asks for again and again.
+_body_without_event: Final = lru_cache(maxsize=None)(_body)
+_HEADERS: Final = CIMultiDict({"Content-Type": "application/json"} | NAME)
 
 
 def _place_of(error: Exception) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli import COMMANDS, _parser
+from relay.cli import COMMANDS, _parser, command_of
 from relay.outcomes import REJECTIONS, UNMATCHED_REASONS
 from tests.test_life_cycle import run
 
@@ -19,7 +19,7 @@ PAGES = [
 ]
 GROUP = "3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10"
 SWEEP = '{"known": 0, "applied": 0, "rejected": [], "unmatched": [], "failed": [], "paid_here_only": []}'
-NAMES = [command.NAME for command in COMMANDS]
+NAMES = [command_of(name).NAME for name in COMMANDS]
 
 
 def commands(text: str) -> list[str]:
@@ -33,7 +33,7 @@ def commands(text: str) -> list[str]:
 
 def documented() -> list[tuple[str, str]]:
     pages = [(page.relative_to(ROOT).as_posix(), page.read_text()) for page in PAGES]
-    helps = [(f"relay {command.NAME} --help", command.EPILOG.partition("\n\n")[0]) for command in COMMANDS]
+    helps = [(f"relay {name} --help", command_of(name).EPILOG.partition("\n\n")[0]) for name in COMMANDS]
     return [(where, command) for where, text in [*pages, *helps] for command in commands(text)]
 
 
