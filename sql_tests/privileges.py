@@ -137,7 +137,7 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.tg_orders__move_forward()",
     "payments.tg_orders__need_pending_group()",
     "payments.tg_settled__start_pending()",
-    "payments.verdict(payments.stripe_events,text,text,integer,integer)",
+    "payments.verdict(uuid,text,text,text,integer,integer)",
 }
 FUNCTIONS = sorted(FUNCTIONS_FOR_SERVICE_ROLE | FUNCTIONS_FOR_NOBODY)
 

@@ -59,7 +59,7 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
         f"insert into public.order_groups (buyer_id, currency, total_amount) values ({NOBODY}, 'USD', 1)",
     ),
     ("order_groups_currency_fkey", GROUP + "('XXX', 1, 'pending', null, null, null, null)"),
-    ("order_groups_currency_is_upper_case_check", GROUP + "('usd', 1, 'pending', null, null, null, null)"),
+    ("order_groups_currency_fkey", GROUP + "('usd', 1, 'pending', null, null, null, null)"),
     ("order_groups_total_amount_is_money_check", GROUP + "('USD', -1, 'pending', null, null, null, null)"),
     ("order_groups_status_is_known_check", GROUP + "('USD', 1, 'draft', null, null, null, null)"),
     ("order_groups_paid_has_its_payment_check", GROUP + "('USD', 1, 'paid', null, %(event)s, null, 'cs')"),

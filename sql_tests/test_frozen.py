@@ -61,6 +61,22 @@ def test_settled_group_is_frozen_for_its_owner_too(
     assert db.snapshot() == before
 
 
+def test_writing_a_settled_order_as_it_is_changes_nothing(service: Connection, owner: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    read = "select status, total_amount, paid_at from public.orders where order_group_id = %s order by id"
+    before = owner.execute(read, [group.id]).fetchall()
+
+    # What an object-relational mapper sends that writes whole rows.
+    owner.execute(
+        "update public.orders set id = id, order_group_id = order_group_id, seller_id = seller_id,"
+        " total_amount = total_amount, status = status, paid_at = paid_at where order_group_id = %s",
+        [group.id],
+    )
+
+    assert owner.execute(read, [group.id]).fetchall() == before
+
+
 def test_shop_cannot_add_to_a_settled_group(service: Connection, shop: Shop) -> None:
     group = shop.order_group()
     reconcile(service, group.payment())

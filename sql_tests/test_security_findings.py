@@ -95,6 +95,21 @@ FAULTS: list[tuple[LiteralString, str]] = [
     ("alter table public.inventory_ledger disable trigger inventory_ledger_is_append_only", "missing_guard"),
     ("alter table public.inventory_ledger enable trigger inventory_ledger_is_append_only", "missing_guard"),
     ("drop trigger orders_move_forward on public.orders", "missing_guard"),
+    (
+        "create or replace trigger orders_move_forward before update of status on public.orders"
+        " for each row execute function payments.tg_orders__move_forward()",
+        "missing_guard",
+    ),
+    (
+        "create or replace trigger orders_need_pending_group_to_change before update of id on public.orders"
+        " for each row execute function payments.tg_orders__need_pending_group()",
+        "missing_guard",
+    ),
+    (
+        "create or replace trigger order_items_need_pending_group before insert or delete or update of quantity"
+        " on public.order_items for each row execute function payments.tg_order_items__need_pending_group()",
+        "missing_guard",
+    ),
 ]
 
 

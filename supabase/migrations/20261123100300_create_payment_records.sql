@@ -23,8 +23,8 @@ create table payments.stripe_events (
     constraint stripe_events_pkey primary key (id),
     constraint stripe_events_order_group_id_fkey
     foreign key (order_group_id) references public.order_groups (id) on delete restrict,
-    constraint stripe_events_source_is_known_check check (source in ('webhook', 'sweep', 'replay')),
-    constraint stripe_events_outcome_is_known_check check (outcome in ('applied', 'already_paid'))
+    constraint stripe_events_source_is_known_check check (source = any('{webhook, sweep, replay}')),
+    constraint stripe_events_outcome_is_known_check check (outcome = any('{applied, already_paid}'))
 );
 create index stripe_events_order_group_id_idx on payments.stripe_events (order_group_id);
 create unique index stripe_events_applied_order_group_id_key

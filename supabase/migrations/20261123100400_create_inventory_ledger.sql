@@ -18,7 +18,7 @@ create table public.inventory_ledger (
     constraint inventory_ledger_order_item_id_fkey
     foreign key (order_item_id) references public.order_items (id) on delete restrict,
     constraint inventory_ledger_entry_type_is_known_check check (
-        entry_type in ('order_commit', 'receipt', 'adjustment')
+        entry_type = any('{order_commit, receipt, adjustment}')
     ),
     constraint inventory_ledger_order_commit_takes_stock_check check (
         entry_type <> 'order_commit'

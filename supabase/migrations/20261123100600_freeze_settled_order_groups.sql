@@ -157,6 +157,11 @@ begin
     if tg_op = 'INSERT' then
         perform payments.assert_pending(new.order_group_id, payments.lock_order_group(new.order_group_id));
         return new;
+    elsif tg_op = 'UPDATE'
+        and (new.id, new.order_group_id, new.seller_id, new.total_amount)
+        is not distinct from (old.id, old.order_group_id, old.seller_id, old.total_amount)
+    then
+        return new;
     end if;
     perform payments.assert_pending(
         old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id)
@@ -178,13 +183,10 @@ create trigger orders_need_pending_group
 before insert or delete on public.orders
 for each row execute function payments.tg_orders__need_pending_group();
 
+-- By columns, because Postgres reads a trigger's condition anew for each statement, and payments write none of these.
 create trigger orders_need_pending_group_to_change
-before update on public.orders
-for each row when (
-    (new.id, new.order_group_id, new.seller_id, new.total_amount)
-    is distinct from (old.id, old.order_group_id, old.seller_id, old.total_amount)
-)
-execute function payments.tg_orders__need_pending_group();
+before update of id, order_group_id, seller_id, total_amount on public.orders
+for each row execute function payments.tg_orders__need_pending_group();
 
 -- Moves an order's status along its path only.
 -- Called by: trigger on public.orders. Returns: the row, or raises 23514. Locks: nothing: an order leaves `pending` only
@@ -200,6 +202,10 @@ declare
     v_group_status public.order_groups.status%type;
     v_writes_whole_table constant boolean := has_table_privilege(current_user, tg_relid, 'update');
 begin
+    if (new.status, new.paid_at) is not distinct from (old.status, old.paid_at) then
+        return new;
+    end if;
+
     -- What follows the group belongs to whoever may update the whole table: the owner's functions.
     if old.status = 'pending' then
         if v_writes_whole_table then
@@ -231,9 +237,8 @@ comment on function payments.tg_orders__move_forward() is
 revoke execute on function payments.tg_orders__move_forward() from public, anon, authenticated, service_role;
 
 create trigger orders_move_forward
-before update on public.orders
-for each row when ((new.status, new.paid_at) is distinct from (old.status, old.paid_at))
-execute function payments.tg_orders__move_forward();
+before update of status, paid_at on public.orders
+for each row execute function payments.tg_orders__move_forward();
 
 -- Lets items be added to, changed in and removed from pending groups only.
 -- Called by: trigger on public.order_items. Returns: the row, or raises 23514. Locks: the group.

@@ -9,9 +9,10 @@
 -- Called by: the functions below. Returns: the object of the contract. Locks: nothing. Like the others on the way of each
 -- payment it is plpgsql, which keeps its plans: sql would be parsed and planned at every call.
 create or replace function payments.verdict(
-    p_event payments.stripe_events,
+    p_order_group_id uuid,
+    p_event_id text,
     p_outcome text,
-    p_reason text,
+    p_reason text default null,
     p_orders_paid integer default 0,
     p_ledger_entries integer default 0
 )
@@ -25,16 +26,16 @@ begin
     return jsonb_build_object(
         'outcome', p_outcome,
         'reason', p_reason,
-        'order_group_id', p_event.order_group_id,
-        'stripe_event_id', p_event.id,
+        'order_group_id', p_order_group_id,
+        'stripe_event_id', p_event_id,
         'orders_paid', p_orders_paid,
         'ledger_entries', p_ledger_entries
     );
 end;
 $$;
-comment on function payments.verdict(payments.stripe_events, text, text, integer, integer) is
+comment on function payments.verdict(uuid, text, text, text, integer, integer) is
     'The answer of reconcile_order_group_payment.';
-revoke execute on function payments.verdict(payments.stripe_events, text, text, integer, integer)
+revoke execute on function payments.verdict(uuid, text, text, text, integer, integer)
 from public, anon, authenticated, service_role;
 
 -- Describes a payment for a person: what an exception keeps as evidence.
@@ -121,9 +122,9 @@ begin
         where x.status = 'open' or x.resolution = 'reconciled';
 
     if not found then
-        return payments.verdict(p_event, 'resolved', null);
+        return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
     end if;
-    return payments.verdict(p_event, p_outcome, p_reason);
+    return payments.verdict(p_event.order_group_id, p_event.id, p_outcome, p_reason);
 end;
 $$;
 comment on function payments.set_aside(payments.stripe_events, text, text, jsonb) is
@@ -157,7 +158,7 @@ begin
         note = v_note
     where x.stripe_event_id = p_event.id and x.status = 'open';
 
-    return payments.verdict(p_event, 'resolved', null);
+    return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
 end;
 $$;
 comment on function payments.set_aside_with(payments.stripe_events, payments.exceptions) is
@@ -199,7 +200,7 @@ begin
         p_event.amount_minor,
         p_event.currency
     ) then
-        return payments.verdict(p_event, 'replayed', null);
+        return payments.verdict(p_event.order_group_id, p_event.id, 'replayed');
     end if;
     return payments.set_aside(p_event, 'rejected', 'event_collision', payments.describe_event(p_known));
 end;
@@ -324,7 +325,7 @@ begin
         where x.stripe_event_id = p_event.id
         for update;
         if v_exception.status = 'resolved' then
-            return payments.verdict(p_event, 'resolved', null);
+            return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
         end if;
     end if;
 
@@ -433,7 +434,7 @@ begin
     end if;
 
     if v_event.outcome = 'already_paid' then
-        return payments.verdict(p_event, 'already_paid', null);
+        return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
     end if;
 
     update public.order_groups as g
@@ -482,7 +483,7 @@ begin
     order by i.id;
 
     get diagnostics v_count = row_count;
-    return payments.verdict(p_event, 'applied', null, v_orders, v_count);
+    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, v_orders, v_count);
 end;
 $$;
 comment on function payments.reconcile(payments.stripe_events, text) is

@@ -203,7 +203,7 @@ as $$
         ('payments.tg_orders__move_forward()', false, false),
         ('payments.tg_orders__need_pending_group()', true, false),
         ('payments.tg_settled__start_pending()', false, false),
-        ('payments.verdict(payments.stripe_events,text,text,integer,integer)', false, false)
+        ('payments.verdict(uuid,text,text,text,integer,integer)', false, false)
     ),
 
     -- Everything in payments, and everything in public that bears one of our names: an overload counts.
@@ -227,17 +227,18 @@ as $$
             )
     ),
 
-    expected_trigger (relation, name, enabled) as (
+    -- Where a trigger fires for some columns only, these are they.
+    expected_trigger (relation, name, enabled, columns) as (
         values
-        ('payments.stripe_events', 'stripe_events_is_append_only', 'A'),
-        ('public.inventory_ledger', 'inventory_ledger_is_append_only', 'A'),
-        ('public.order_groups', 'order_groups_start_pending', 'O'),
-        ('public.order_groups', 'order_groups_stay_settled', 'O'),
-        ('public.order_items', 'order_items_need_pending_group', 'O'),
-        ('public.orders', 'orders_move_forward', 'O'),
-        ('public.orders', 'orders_need_pending_group', 'O'),
-        ('public.orders', 'orders_need_pending_group_to_change', 'O'),
-        ('public.orders', 'orders_start_pending', 'O')
+        ('payments.stripe_events', 'stripe_events_is_append_only', 'A', ''),
+        ('public.inventory_ledger', 'inventory_ledger_is_append_only', 'A', ''),
+        ('public.order_groups', 'order_groups_start_pending', 'O', ''),
+        ('public.order_groups', 'order_groups_stay_settled', 'O', ''),
+        ('public.order_items', 'order_items_need_pending_group', 'O', ''),
+        ('public.orders', 'orders_move_forward', 'O', 'paid_at status'),
+        ('public.orders', 'orders_need_pending_group', 'O', ''),
+        ('public.orders', 'orders_need_pending_group_to_change', 'O', 'id order_group_id seller_id total_amount'),
+        ('public.orders', 'orders_start_pending', 'O', '')
     )
 
     select
@@ -486,7 +487,7 @@ as $$
     select
         'missing_guard',
         e.relation,
-        'trigger ' || e.name || ' is missing or disabled'
+        'trigger ' || e.name || ' is missing, disabled, or fires for less'
     from expected_trigger as e
     where not exists (
         select 1
@@ -496,11 +497,12 @@ as $$
             a.name = e.relation
             and t.tgname = e.name
             and t.tgenabled = e.enabled
-            -- Three of them have a condition of their own; one more could switch a guard off.
-            and (t.tgqual is null) = (
-                e.name not in (
-                    'order_groups_stay_settled', 'orders_move_forward', 'orders_need_pending_group_to_change'
-                )
+            -- One of them has a condition of its own; another one could switch a guard off.
+            and (t.tgqual is null) = (e.name <> 'order_groups_stay_settled')
+            and e.columns = (
+                select coalesce(string_agg(c.attname::pg_catalog.text, ' ' order by c.attname), '')
+                from pg_catalog.pg_attribute as c
+                where c.attrelid = t.tgrelid and c.attnum = any(t.tgattr::pg_catalog.int2[])
             )
     )
 
