@@ -67,7 +67,7 @@ def _matching_secret(signed: bytes, signatures: Sequence[str], secrets: Sequence
     """The position of the first secret that made any of the signatures; while a secret is rolled, Stripe sends several.
     Raises InvalidSignature."""
     for position, secret in enumerate(secrets, start=1):
-        expected = hmac.digest(secret.encode(), signed, "sha256").hex()
+        expected = hmac.new(secret.encode(), signed, "sha256").hexdigest()
         if any(hmac.compare_digest(expected, signature) for signature in signatures):
             return position
     raise InvalidSignature

@@ -317,7 +317,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a group's total may be NaN or infinite",
         ORDERS,
         "order_groups_total_amount_is_money_check check (\n        total_amount <@ '[0, 1e15)'",
-        "order_groups_total_amount_is_money_check check (\n        total_amount <@ '[0, )'",
+        "order_groups_total_amount_is_money_check check (\n        total_amount <@ '[0,)'",
         ("test_totals_that_no_currency_can_express",),
     ),
     Mutant(
