@@ -8,8 +8,6 @@ knows whether the payment was reconciled; the next delivery finds out, because a
 import re
 from typing import ClassVar, Final
 
-import httpx
-
 from relay import http1
 from relay.outcomes import Outcome, Reason
 
@@ -131,9 +129,9 @@ _SAFE_CODE = re.compile(r"[0-9A-Z]{1,12}")
 # First match wins.
 _EXCEPTIONS: Final[tuple[tuple[type[BaseException], Reason], ...]] = (
     (OSError, Reason.DATABASE_UNAVAILABLE),  # refused, reset, DNS, TLS, cut in the middle of the answer
-    (http1.NotHttp, Reason.CONTRACT_VIOLATION),
-    (httpx.DecodingError, Reason.CONTRACT_VIOLATION),  # said to be compressed, and is not
-    (UnicodeError, Reason.CONTRACT_VIOLATION),  # the answer is no UTF-8, or the host's name no name
+    (http1.BadAnswer, Reason.CONTRACT_VIOLATION),
+    # The answer is no UTF-8, holds an integer of thousands of digits, or the host's name is none.
+    (ValueError, Reason.CONTRACT_VIOLATION),
     (RecursionError, Reason.CONTRACT_VIOLATION),  # the answer is nested absurdly deep
 )
 
@@ -163,7 +161,8 @@ def _reason_of(code: str, status: int) -> Reason:
         return Reason.UNAUTHORIZED
     if is_sqlstate:
         return Reason.UNEXPECTED
-    if status >= 500 or status == 429:
+    # 408 is what some proxies say when they close an idle connection (RFC 9110, 15.5.9).
+    if status >= 500 or status in (408, 429):
         return Reason.DATABASE_UNAVAILABLE
     if status < 400 or status == 404:  # a redirect, or a host that does not know the function's address
         return Reason.CONTRACT_VIOLATION

@@ -7,6 +7,7 @@ aiohttp's client, which does all that a browser needs, took a fifth of a deliver
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -34,13 +35,13 @@ class Unanswered(ConnectionError):
     """The connection ended before the whole answer had come."""
 
 
-class NotHttp(Exception):
-    """What came is no HTTP/1 answer, or a far too long one."""
+class BadAnswer(Exception):
+    """What came is no HTTP/1 answer, a far too long one, or compressed though that was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. The body is as it was sent, perhaps compressed."""
+    """A whole answer. The body is as it was sent."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -61,11 +62,16 @@ class Server:
         self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._idle: deque[_Connection] = deque()
+        self._is_over = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._is_over = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
@@ -74,15 +80,21 @@ class Server:
         limit.
 
         Raises OSError where there is no connection (ConnectTimeout, refused, DNS, TLS) or no answer (Unanswered),
-        UnicodeError for a host that is no name, NotHttp.
+        UnicodeError for a host that is no name, BadAnswer.
         """
-        connection = self._warm() or await self._connect()
+        warm = self._warm()
+        connection = warm or await self._connect()
         try:
             answer = await connection.call(request)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if warm and isinstance(error, OSError):
+                # The others are probably as dead, and whoever tries again needs one that is not.
+                self._close_idle()
             raise
-        if connection.is_open:
+        if self._is_over:
+            connection.close()
+        elif connection.is_open:
             connection.idle_since = time.monotonic()
             self._idle.append(connection)
         return answer
@@ -103,17 +115,28 @@ class Server:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-                stream = await aiohappyeyeballs.start_connection(
-                    cast(list[aiohappyeyeballs.AddrInfoType], addresses),
-                    happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
-                    interleave=1,
-                )
                 try:
-                    _, connection = await loop.create_connection(
-                        _Connection, sock=stream, ssl=self._tls, server_hostname=self._host if self._tls else None
+                    stream = await aiohappyeyeballs.start_connection(
+                        cast(list[aiohappyeyeballs.AddrInfoType], addresses),
+                        happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS,
+                        interleave=1,
+                    )
+                except RuntimeError as error:  # uvloop's, for a socket that died meanwhile
+                    raise ConnectionError from error
+                connection = _Connection()
+                try:
+                    await loop.create_connection(
+                        lambda: connection,
+                        sock=stream,
+                        ssl=self._tls,
+                        server_hostname=self._host if self._tls else None,
                     )
                 except BaseException:
-                    stream.close()
+                    # Never `stream.close()`: the loop may still watch that number, and trip over the next socket that
+                    # gets it. Whoever has the socket sees its end, and closes it.
+                    connection.close()
+                    with contextlib.suppress(OSError):
+                        stream.shutdown(socket.SHUT_RDWR)
                     raise
         except TimeoutError:
             raise ConnectTimeout from None
@@ -131,11 +154,11 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Answer] | None = None
         self._received = 0
         self._headers: dict[bytes, bytes] = {}
-        self._content = b""
+        self._content: list[bytes] = []
         self._has_head = False
 
     def call(self, request: bytes) -> asyncio.Future[Answer]:
-        """Send; the future has the answer, or Unanswered, NotHttp or the connection's OSError."""
+        """Send; the future has the answer, or Unanswered or BadAnswer."""
         assert self._transport is not None  # noqa: S101  set before anybody gets hold of this
         self._waiter = asyncio.get_running_loop().create_future()
         self._received = 0
@@ -178,14 +201,14 @@ class _Connection(asyncio.Protocol):
                 self._parser.feed_data(data)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade):
                 self._fail()
-            if not self._has_head and self._received > MAX_HEAD_BYTES:
+            if self._waiter is not None and not self._has_head and self._received > MAX_HEAD_BYTES:
                 self._fail()
 
     def _fail(self) -> None:
         waiter = self._waiter
         self.close()
         if waiter is not None and not waiter.done():
-            waiter.set_exception(NotHttp())
+            waiter.set_exception(BadAnswer())
 
     def on_message_begin(self) -> None:
         """An answer, or, with nobody waiting, what follows one."""
@@ -202,12 +225,12 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        self._content = self._content + body if self._content else body
+        self._content.append(body)
 
     def on_message_complete(self) -> None:
         """Hand the answer over, unless it only says that another one follows (RFC 9110, 15.2)."""
-        answer = Answer(self._parser.get_status_code(), self._headers, self._content)
-        self._headers, self._content, self._has_head = {}, b"", False
+        answer = Answer(self._parser.get_status_code(), self._headers, b"".join(self._content))
+        self._headers, self._content, self._has_head = {}, [], False
         if answer.status < _FIRST_FINAL_STATUS:
             return
         waiter, self._waiter = self._waiter, None

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from relay.errors import InvalidSignature, MissingSignature, TimestampOutsideTolerance
 
-# int() would also take "+1", "1_0", blanks and foreign digits. Stripe sends digits; a minus is let through so that a
-# signed time before 1970 is judged as a time.
-_TIMESTAMP = re.compile(r"-?[0-9]+")
+# int() would also take "+1", "1_0", "01", blanks and foreign digits. Stripe sends digits; a minus is let through so
+# that a signed time before 1970 is judged as a time.
+_TIMESTAMP = re.compile(r"0|-?[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)

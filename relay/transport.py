@@ -8,17 +8,19 @@ What it raises is relay.http1's.
 import json
 from contextvars import ContextVar
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Any, Final, Never, cast
 
 import httpx
 from yarl import URL
 
-from relay.http1 import Server
+from relay.http1 import Answer, BadAnswer, Server
 
 status: Final[ContextVar[int]] = ContextVar("status")
 """The HTTP status of the last answer: supabase-py's APIError drops it whenever the body is JSON without a code, as
 Kong's and Cloudflare's errors are."""
+
+
+_OK: Final = 200
 
 
 class _NoTransport(httpx.AsyncBaseTransport):
@@ -48,27 +50,28 @@ class Client(httpx.AsyncClient):
         headers: Any = None,
         **_: Any,
     ) -> httpx.Response:
-        """One request and its whole answer. Raises what Server.call does, or httpx.DecodingError."""
+        """One request and its whole answer. Raises what Server.call does."""
         head = _head(self._origin, method, str(url), tuple(params.multi_items()) if params else (), tuple(headers.raw))
         length = b"" if content is None else b"Content-Length: %d\r\n" % len(content)
         answer = await self._server.call(b"%b%b\r\n%b" % (head, length, content or b""))
         status.set(answer.status)
-        kept: dict[bytes, bytes] = {name: answer.headers[name] for name in _KEPT if name in answer.headers}
-        if answer.status == HTTPStatus.OK and b"content-encoding" not in kept:
-            return cast(httpx.Response, _PlainAnswer(answer.status, kept, answer.content))
-        return _response(answer.status, kept, answer.content)
+        if answer.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise BadAnswer  # some KiB may become some GiB
+        if answer.status == _OK:
+            return cast(httpx.Response, _PlainAnswer(answer))
+        return _response(answer)
 
 
 class _PlainAnswer:
     """Of an httpx.Response what supabase-py asks for when all is well; the rest is asked of a real one."""
 
-    __slots__ = ("_headers", "content", "status_code")
+    __slots__ = ("_answer", "content")
     is_success: Final = True
+    status_code: Final = _OK
 
-    def __init__(self, status_code: int, headers: dict[bytes, bytes], content: bytes) -> None:
-        self.status_code = status_code
-        self.content = content
-        self._headers = headers
+    def __init__(self, answer: Answer) -> None:
+        self.content = answer.content
+        self._answer = answer
 
     @property
     def request(self) -> httpx.Request:
@@ -78,11 +81,14 @@ class _PlainAnswer:
         return json.loads(self.content)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(_response(self.status_code, self._headers, self.content), name)
+        return getattr(_response(self._answer), name)
 
 
-def _response(status_code: int, headers: dict[bytes, bytes], content: bytes) -> httpx.Response:
-    return httpx.Response(status_code, headers=list(headers.items()), content=content, request=_ASKED)
+def _response(answer: Answer) -> httpx.Response:
+    """With the one header that supabase-py asks for: text is UTF-8, whatever a proxy's Content-Type may say."""
+    reason = answer.headers.get(_PROXY_STATUS)
+    headers = [] if reason is None else [(_PROXY_STATUS, reason)]
+    return httpx.Response(answer.status, headers=headers, content=answer.content, request=_ASKED)
 
 
 # A relay calls a handful of addresses, each with the same headers again and again.
@@ -90,11 +96,11 @@ def _response(status_code: int, headers: dict[bytes, bytes], content: bytes) -> 
 def _head(
     origin: URL, method: str, url: str, params: tuple[tuple[str, str], ...], headers: tuple[tuple[bytes, bytes], ...]
 ) -> bytes:
-    """The request's head but for the body's length. Raises ValueError for what would be another request or another
+    """The request's head but for the body's length. Raises RuntimeError for what would be another request or another
     server's."""
     target = URL(url)
     if target.origin() != origin:
-        raise ValueError("an address of another server")
+        raise RuntimeError("an address of another server")
     if params:
         target = target.update_query(list(params))
     lines = [
@@ -105,11 +111,11 @@ def _head(
         *(name + b": " + value for name, value in headers),
     ]
     if any(b"\r" in line or b"\n" in line for line in lines):
-        raise ValueError("a line break in a request's head")
+        raise RuntimeError("a line break in a request's head")
     return b"\r\n".join([*lines, b""])
 
 
-# What makes text of the bytes; supabase-py asks for no other header.
-_KEPT: Final = (b"content-type", b"content-encoding")
+# Where PostgREST's own words got lost on the way, its error code may be in here.
+_PROXY_STATUS: Final = b"proxy-status"
 # supabase-py looks at the request of an answer only for a `Prefer: count`, which is never sent.
 _ASKED: Final = httpx.Request("POST", "https://data-api.invalid/")

@@ -86,6 +86,14 @@ FAILURES: dict[str, tuple[Behaviour, str]] = {
         "contract_violation",
     ),
     "nested too deep": (Reply(200, "[" * 100_000), "contract_violation"),
+    "an integer of too many digits": (Reply(200, "1" * 5000), "contract_violation"),
+    "a proxy's odd charset": (Reply(502, "<html>", "text/html; charset=base64"), "database_unavailable"),
+    "request timeout": (page(408), "database_unavailable"),
+    "PostgREST's code behind a proxy's page": (
+        Reply(500, "<html>", "text/html", headers=(("Proxy-Status", "PostgREST; error=55P03"),)),
+        "lock_timeout",
+    ),
+    "compressed": (Reply(200, "{}", headers=(("Content-Encoding", "br"),)), "contract_violation"),
     "broken gzip": (Reply(200, "not gzip", headers=(("Content-Encoding", "gzip"),)), "contract_violation"),
     # the wire
     "garbage": (Raw(b"220 smtp ready\r\n"), "contract_violation"),

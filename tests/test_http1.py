@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from relay.http1 import MAX_ANSWER_BYTES, Answer, ConnectTimeout, NotHttp, Server, Unanswered
+from relay.http1 import MAX_ANSWER_BYTES, MAX_HEAD_BYTES, Answer, BadAnswer, ConnectTimeout, Server, Unanswered
 
 pytestmark = pytest.mark.anyio
 
@@ -129,7 +129,7 @@ async def test_an_answer_that_breaks_off_is_none(far: Far, cut: bytes) -> None:
 async def test_what_is_no_answer_is_refused(far: Far, answer: bytes) -> None:
     far.answers = [answer]
     async with far.near() as server:
-        with pytest.raises(NotHttp):
+        with pytest.raises(BadAnswer):
             await server.call(request())
 
         assert (await server.call(request("next"))).content == b"ok"
@@ -200,6 +200,40 @@ async def test_a_connection_that_the_server_has_closed_is_not_used_again(far: Fa
         await server.call(request("b"))
 
     assert far.connections == [[request("a")], [request("b")]]
+
+
+async def test_long_answers_share_a_connection_too(far: Far) -> None:
+    body = b"x" * (2 * MAX_HEAD_BYTES)
+    far.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body] * 2
+    async with far.near() as server:
+        assert [(await server.call(request(name))).content for name in "ab"] == [body, body]
+
+    assert far.connections == [[request("a"), request("b")]]
+
+
+async def test_where_one_kept_connection_has_died_the_others_are_not_tried(far: Far) -> None:
+    async with far.near() as server:
+        await asyncio.gather(*(server.call(request(name)) for name in "abc"))
+        far.hangs_up, far.answers = True, [b""]
+        with pytest.raises(Unanswered):
+            await server.call(request("d"))
+        far.hangs_up = False
+
+        assert (await server.call(request("e"))).content == b"ok"
+
+    assert far.connections[3:] == [[request("e")]]
+
+
+async def test_a_call_that_outlives_the_end_keeps_no_connection(far: Far) -> None:
+    far.answers = [b""]
+    async with far.near() as server:
+        last = asyncio.create_task(server.call(request()))
+        while not far.connections or not far.connections[0]:  # noqa: ASYNC110  until it has arrived
+            await asyncio.sleep(0)
+    far.writers[0].write(OK)
+
+    assert (await last).content == b"ok"
+    await far.closed.wait()
 
 
 async def test_the_end_closes_what_is_idle(far: Far) -> None:

@@ -75,6 +75,8 @@ def test_a_wrong_signature_is_invalid(header: str) -> None:
         "1_795_400_000",
         str(NOW).replace("1", "\uff11"),
         f"{NOW}.0",
+        f"0{NOW}",
+        "-0",
         "0x1",
         "",
         "9" * 5000,
