@@ -159,11 +159,14 @@ class _Connection(asyncio.Protocol):
 
     def call(self, request: bytes) -> asyncio.Future[Answer]:
         """Send; the future has the answer, or Unanswered or BadAnswer."""
-        assert self._transport is not None  # noqa: S101  set before anybody gets hold of this
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if self._transport is None or not self.is_open:  # lost in the moment after it was made
+            waiter.set_exception(Unanswered())
+            return waiter
+        self._waiter = waiter
         self._received = 0
         self._transport.write(request)
-        return self._waiter
+        return waiter
 
     def close(self) -> None:
         """At once: whatever is still under way is for nobody."""

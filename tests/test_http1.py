@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from relay.http1 import MAX_ANSWER_BYTES, MAX_HEAD_BYTES, Answer, BadAnswer, ConnectTimeout, Server, Unanswered
+from relay.http1 import (
+    MAX_ANSWER_BYTES,
+    MAX_HEAD_BYTES,
+    Answer,
+    BadAnswer,
+    ConnectTimeout,
+    Server,
+    Unanswered,
+    _Connection,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -240,6 +249,17 @@ async def test_the_end_closes_what_is_idle(far: Far) -> None:
     async with far.near() as server:
         await server.call(request())
     await far.closed.wait()
+
+
+async def test_a_connection_that_was_lost_before_its_first_call_says_so_at_once(far: Far) -> None:
+    connection = _Connection()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(lambda: connection, "127.0.0.1", far.port)
+    transport.abort()
+    await asyncio.sleep(0)
+
+    with pytest.raises(Unanswered):
+        await connection.call(request())
 
 
 async def test_no_connection_in_time_has_an_exception_of_its_own(far: Far) -> None:
