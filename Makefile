@@ -35,7 +35,7 @@ setup:
 	@$(PYTHON) scripts/setup.py
 
 demo: setup
-	@$(PY) -m local_stack.demo $(if $(KEEP),--keep)
+	@$(PY) -m demo $(if $(KEEP),--keep)
 
 stack: setup
 	@exec $(PY) -m local_stack $(STACK_ARGS)
@@ -51,16 +51,16 @@ check: setup
 	@$(PY) scripts/lint_workflows.py .github/workflows/*.yml
 
 test: check
-	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m "not release" $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --ignore tests/deploy --ignore tests/browser -m "not release" $(PYTEST_ARGS)
 
 # Apart from `test`, because each of them makes databases of its own, and takes a while.
 release-test: setup
-	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m release tests $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m release tests/release $(PYTEST_ARGS)
 
 # Apart from `test`, because it needs programs that neither pip nor npm can bring.
 deploy-test: setup
 	@sh scripts/debian_packages.sh nginx=nginx-light systemd-analyze=systemd openssl=openssl
-	@$(PY) -m pytest -q deploy --ignore deploy/test_image.py $(PYTEST_ARGS)
+	@$(PY) -m pytest -q tests/deploy --ignore tests/deploy/test_image.py $(PYTEST_ARGS)
 
 # IMAGE_OPTIONS='--build-arg BASE=...' goes to the builder.
 image:
@@ -70,7 +70,7 @@ image:
 # debootstrap has filled already.
 image-test: setup
 	@sh scripts/debian_packages.sh buildah=buildah debootstrap=debootstrap
-	@$(PY) -m pytest -q deploy/test_image.py $(PYTEST_ARGS)
+	@$(PY) -m pytest -q tests/deploy/test_image.py $(PYTEST_ARGS)
 
 # A seed that a report names repeats its run: make fuzz FUZZ_ARGS='--seed 1'.
 fuzz: setup
@@ -100,7 +100,7 @@ versions: setup
 	@$(PY) -m sql_tests.versions
 
 browser: setup
-	@$(PY) -m pytest -q browser_tests $(PYTEST_ARGS)
+	@$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
 lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)

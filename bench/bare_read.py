@@ -10,7 +10,7 @@ import sys
 from aiohttp import web
 
 from bench.deliveries import PATH
-from relay.serve import new_event_loop, settle_memory
+from relay.server.serving import new_event_loop, settle_memory
 
 ANSWER = b'{"received": true, "outcome": "applied", "reason": null, "event_id": null, "order_group_id": null}'
 

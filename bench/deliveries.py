@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from itertools import count
 
-from local_stack.stripe_events import checkout_completed, encode, sign
+from testkit.stripe_events import checkout_completed, encode, sign
 
 PATH = "/api/stripe/webhook"
 AMOUNT_MINOR = 4200

@@ -15,11 +15,11 @@ from stripe import WebhookSignature
 
 from bench.deliveries import Deliveries, payload_of
 from bench.environment import settings
-from local_stack.stripe_events import sign
-from relay import reconcile
 from relay.config import Settings
+from relay.data_api import client
 from relay.metrics import Metrics
-from relay.serve import new_event_loop, settle_memory
+from relay.server.serving import new_event_loop, settle_memory
+from testkit.stripe_events import sign
 
 CALLERS = 16
 WARM_UP_CALLS = 3_000
@@ -46,11 +46,11 @@ async def bare_rpc(supabase_url: str) -> float:
     """The shipped client's call of the function, without the relay's bounds, retries and reading of the verdict."""
     environment = settings(supabase_url)
     parameters = json.loads(payload_of(Deliveries("none", host="none").body()))
-    async with reconcile.connect(Settings.from_env(environment, now=time.time()), Metrics()) as data_api:
-        client = data_api._client  # noqa: SLF001  the very client that is shipped
+    async with client.connect(Settings.from_env(environment, now=time.time()), Metrics()) as data_api:
+        supabase = data_api._client  # noqa: SLF001  the very client that is shipped
 
         async def call() -> None:
-            await client.rpc(reconcile.FUNCTION, parameters).execute()
+            await supabase.rpc(client.FUNCTION, parameters).execute()
 
         await _cpu_microseconds(call, WARM_UP_CALLS)
         return await _cpu_microseconds(call, CALLS)

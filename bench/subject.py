@@ -12,8 +12,8 @@ import psutil
 
 from local_stack.http_server import HttpServer, get_status
 from local_stack.process import GuardedProcess
-from local_stack.relay_process import OWN_PREFIXES
 from local_stack.supabase_cli import REPOSITORY
+from testkit.relay_process import OWN_PREFIXES
 
 # The process under test has the first processor for itself; callers, the Data API and the floor's peers share the rest.
 SUBJECT_CPUS = {0}

@@ -14,8 +14,8 @@ import psycopg
 from chaos.market import connect
 from chaos.proxy import Proxy
 from chaos.senders import Senders
-from local_stack.relay_process import RelayProcess
 from local_stack.stack import Stack
+from testkit.relay_process import RelayProcess
 
 DELAY_SECONDS = (0.2, 0.8)
 DELAYED_FOR_SECONDS = 1.0

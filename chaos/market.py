@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from chaos.plan import Group, Story
 from local_stack.surface import StackSurface
 from sql_tests.model import INVARIANTS
-from sql_tests.play import Connection, Shop, open_shop
+from testkit.shop import Connection, Shop, open_shop
 
 SELLERS = 4
 PRODUCTS = 5

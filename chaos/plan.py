@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from tests.stripe_side import completed, session_of
+from testkit.stripe_side import completed, session_of
 
 Json = dict[str, Any]
 

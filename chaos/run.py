@@ -19,8 +19,8 @@ from chaos.plan import Author, Sent, volleys
 from chaos.proxy import Proxy
 from chaos.senders import PATIENCE_SECONDS, Ledger, Senders
 from chaos.verdict import findings
-from local_stack.relay_process import RelayProcess
 from local_stack.stack import Stack
+from testkit.relay_process import RelayProcess
 
 VOLLEYS_AT_ONCE = 12
 # Above the function's lock_timeout (3 s); shorter than the default, so that dead connections cost the run less.

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from chaos.plan import Sent
-from local_stack.stripe_events import encode, sign
-from relay.webhook import PATH
+from relay.server.webhook import PATH
+from testkit.stripe_events import encode, sign
 
 # Stripe gives up on an answer after about ten seconds; the relay's own limits are shorter.
 PATIENCE_SECONDS = 15.0

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from relay.webhook import PATH
+from relay.server.webhook import PATH
 
 
 @dataclass(frozen=True, slots=True)

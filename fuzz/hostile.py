@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from fuzz.case import Case, digest, request, sign
-from relay.webhook import MAX_BODY_BYTES, PATH
+from relay.server.webhook import MAX_BODY_BYTES, PATH
 
 SIGNATURE = b"Stripe-Signature: "
 # A header may hold these; other control characters end the connection with a 400.

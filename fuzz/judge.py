@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from fuzz.case import Case
-from fuzz.wire import Answer
-from relay.outcomes import Outcome, Reason
+from relay.core.outcomes import Outcome, Reason
+from testkit.wire import Answer
 
 KEYS = {"received", "outcome", "reason", "event_id", "order_group_id"}
 HEADERS = {"content-type", "content-length", "date", "server", "allow", "connection"}

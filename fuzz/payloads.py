@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuzz.case import Case, request, sign
-from tests.stripe_side import completed
+from testkit.stripe_side import completed
 
 Json = dict[str, Any]
 

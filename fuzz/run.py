@@ -14,11 +14,11 @@ from fuzz.case import Case
 from fuzz.hostile import Hostile
 from fuzz.judge import problem_of, problem_of_call
 from fuzz.payloads import Payloads, untouched
-from fuzz.relay_process import RelayProcess, relay_serve
-from fuzz.wire import Answer, connected
 from relay.config import VARIABLES
-from tests.data_api import DataApi
-from tests.stage import environ
+from testkit.data_api_server import DataApi
+from testkit.relay_under_test import environ
+from testkit.watched_relay import RelayProcess, relay_serve
+from testkit.wire import Answer, connected
 
 CONNECTIONS = 16
 PIPELINE = 24

@@ -14,11 +14,11 @@ import time
 from collections.abc import Sequence
 
 from fuzz.case import request, sign
-from fuzz.relay_process import RelayProcess, relay_serve
-from fuzz.wire import connected
-from tests.data_api import DataApi
-from tests.stage import environ
-from tests.stripe_side import WEBHOOK_SECRET, completed
+from testkit.data_api_server import DataApi
+from testkit.relay_under_test import environ
+from testkit.stripe_side import WEBHOOK_SECRET, completed
+from testkit.watched_relay import RelayProcess, relay_serve
+from testkit.wire import connected
 
 MILLION = 1_000_000
 CONNECTIONS = 8

@@ -15,10 +15,19 @@ from types import ModuleType
 from typing import Final
 
 from relay import __version__
+from relay.commands.window import WindowError
 from relay.config import SettingsError
-from relay.window import WindowError
 
-COMMANDS: Final = ("serve", "check", "init", "exceptions", "explain", "simulate", "sweep", "report")
+COMMANDS: Final = {
+    "serve": "relay.commands.serve",
+    "check": "relay.commands.check",
+    "init": "relay.commands.init.command",
+    "exceptions": "relay.commands.exceptions",
+    "explain": "relay.commands.explain",
+    "simulate": "relay.commands.simulate.command",
+    "sweep": "relay.commands.sweep.command",
+    "report": "relay.commands.report.command",
+}
 _LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 EPILOG = """\
 examples:
@@ -59,7 +68,7 @@ def _let_go_of_stdout() -> None:
 
 def command_of(name: str) -> ModuleType:
     """The command's module."""
-    return importlib.import_module(f"relay.{name}")
+    return importlib.import_module(COMMANDS[name])
 
 
 def _parser(*names: str) -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from relay.outcomes import REASONS_OF, Reason
+from relay.core.outcomes import REASONS_OF, Reason
 
 # From a warm local stack (5 ms) up to Stripe's patience; 3 s and 8 s are the database's own limits.
 _SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0)
@@ -49,7 +49,7 @@ class Metrics:
         )
         for reason in (Reason.DATABASE_UNAVAILABLE, Reason.DEADLOCK):
             self.rpc_retries.labels(reason)
-        # The modes say how the values of several workers become one (relay.workers).
+        # The modes say how the values of several workers become one (relay.server.workers).
         self.in_flight = Gauge(
             "relay_deliveries_in_flight",
             "Deliveries that have no answer yet.",

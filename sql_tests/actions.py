@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from sql_tests.model import FROZEN, Item, Model, Order
-from sql_tests.play import Connection, Payment, reconcile, scalar
+from testkit.shop import Connection, Payment, reconcile, scalar
 
 Actor = Literal["service_role", "postgres"]  # the shop's server, or the owner, who may edit carts by hand
 LOCK_TIMEOUT = "55P03"

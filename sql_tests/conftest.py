@@ -19,7 +19,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from local_stack import platform, supabase_cli
 from local_stack.postgres import Postgres
-from sql_tests.play import SUPERUSER, Connection, Database, Shop, open_shop
+from testkit.shop import SUPERUSER, Connection, Database, Shop, open_shop
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sql_tests.play import EXPONENTS, Connection, Payment, Row
+from testkit.shop import EXPONENTS, Connection, Payment, Row
 
 INVARIANTS = Path(__file__).with_name("invariants.sql")
 

@@ -19,7 +19,7 @@ from psycopg import IsolationLevel
 
 from sql_tests.actions import LOCK_TIMEOUT, SERIALIZATION_FAILURE, Action, Actor, Pay, attempt
 from sql_tests.model import Model, broken_invariants
-from sql_tests.play import Connection, Database, Payment, Row, Shop, open_shop, scalar
+from testkit.shop import Connection, Database, Payment, Row, Shop, open_shop, scalar
 
 End = Literal["commit", "rollback"]
 ENDS: tuple[End, End] = ("commit", "rollback")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from sql_tests.model import broken_invariants
-from sql_tests.play import Connection, Shop, reconcile, scalar
+from testkit.shop import Connection, Shop, reconcile, scalar
 
 PAGE = Path(__file__).parent.parent / "docs" / "adopting.md"
 
 
 @pytest.fixture(autouse=True)
 def adopted(owner: Connection) -> None:
-    # "When a name is taken" is about a project before the migrations: tests/test_making_room.py.
+    # "When a name is taken" is about a project before the migrations: tests/release/test_making_room.py.
     page = re.sub(r"^## When a name is taken\n.*?(?=^## )", "", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
     for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL):
         owner.execute(block.encode())

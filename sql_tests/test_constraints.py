@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from sql_tests.play import Connection, Database, open_shop, reconcile, scalar
+from testkit.shop import Connection, Database, open_shop, reconcile, scalar
 
 # What another rule refuses first: a currency without minor units in a major one cannot be stored at all.
 IMPLIED = {"currencies_exponent_is_known_check"}

@@ -9,8 +9,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from relay.readiness import CONTRACT_VERSION, OLDEST_DATABASE
-from sql_tests.play import Connection, Database, Row, Shop, reconcile, scalar
+from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
+from testkit.shop import Connection, Database, Row, Shop, reconcile, scalar
 
 
 def wrong_amount(service: Connection, shop: Shop) -> Row:

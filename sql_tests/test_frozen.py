@@ -7,7 +7,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from sql_tests.play import Connection, Database, OrderGroup, Shop, reconcile, scalar
+from testkit.shop import Connection, Database, OrderGroup, Shop, reconcile, scalar
 
 SETTLED = ("paid", "cancelled", "refunded")
 

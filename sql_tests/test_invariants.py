@@ -12,7 +12,7 @@ import pytest
 
 from local_stack.binaries import find_bin_dir
 from sql_tests.model import INVARIANTS, broken_invariants
-from sql_tests.play import Connection, Database, Shop, open_shop, reconcile, scalar
+from testkit.shop import Connection, Database, Shop, open_shop, reconcile, scalar
 
 # What could be wrong -> how to make it so, past every guard. The stage: two paid groups (the first with a twin event),
 # a pending one, a cancelled one with a rejected payment. :paid, :other, :pending name groups, :event the paying event.

@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from sql_tests.play import Connection, Database, Shop, reconcile, scalar
+from testkit.shop import Connection, Database, Shop, reconcile, scalar
 
 
 def test_on_hand_is_the_sum_of_receipts_adjustments_and_commits(

@@ -39,7 +39,7 @@ from sql_tests.actions import (
     attempt,
 )
 from sql_tests.model import Model, broken_invariants, fingerprint
-from sql_tests.play import Connection, Database, OrderGroup, Payment, Shop, open_shop, reconcile
+from testkit.shop import Connection, Database, OrderGroup, Payment, Shop, open_shop, reconcile
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 STEPS = int(os.environ.get("MODEL_STEPS", "30"))

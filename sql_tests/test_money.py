@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay import currency as relay_currency
-from sql_tests.play import EXPONENTS, THREE_DECIMAL, ZERO_DECIMAL, Connection, Shop, reconcile, scalar
+from relay.core import currency as relay_currency
+from testkit.shop import EXPONENTS, THREE_DECIMAL, ZERO_DECIMAL, Connection, Shop, reconcile, scalar
 
 WHOLE_UNITS_ONLY = ("ISK", "UGX")  # counted in hundredths, but without hundredths
 MAX_MINOR = 99_999_999_999  # twelve digits are more than Stripe charges in any currency

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sql_tests.mutants import MIGRATIONS, MUTANTS, RECONCILE, Mutant, migration
+from sql_tests.mutants import MUTANTS, Mutant, create_reconcile_order_group_payment, migration
+from sql_tests.mutants.mutant import MIGRATIONS
 from sql_tests.mutation import Result, table, try_mutant
-from sql_tests.play import SUPERUSER, Database
 from sql_tests.suite import Watch, judge
+from testkit.shop import SUPERUSER, Database
 
 BY_ID = {mutant.id: mutant for mutant in MUTANTS}
 
@@ -59,7 +60,13 @@ def test_sampled_mutant_is_killed_by_a_test_that_its_hints_name(server: Database
 
 
 def test_mutant_that_does_not_even_apply_is_broken_not_killed(server: Database) -> None:
-    nonsense = Mutant("nonsense", "no SQL", RECONCILE, "v_event.processed_at := clock_timestamp();", "get nothing;")
+    nonsense = Mutant(
+        "nonsense",
+        "no SQL",
+        create_reconcile_order_group_payment.FILE,
+        "v_event.processed_at := clock_timestamp();",
+        "get nothing;",
+    )
 
     result = try_mutant(nonsense, server.url(SUPERUSER))
 

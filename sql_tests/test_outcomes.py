@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from sql_tests.play import Connection, Database, OrderGroup, Payment, Shop, reconcile, scalar
+from testkit.shop import Connection, Database, OrderGroup, Payment, Shop, reconcile, scalar
 
 
 def untouched(connection: Connection, group: OrderGroup) -> bool:

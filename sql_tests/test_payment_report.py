@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from sql_tests.model import INVARIANTS
-from sql_tests.play import Connection, Shop, reconcile, scalar
 from sql_tests.test_invariants import past_every_guard
+from testkit.shop import Connection, Shop, reconcile, scalar
 
 MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
 NOW = datetime.now(UTC)

@@ -12,7 +12,6 @@ from psycopg import sql
 
 from local_stack.platform import REGIMES
 from sql_tests import privileges
-from sql_tests.play import Connection, Database, Shop
 from sql_tests.privileges import (
     COLUMN_VERBS,
     COLUMNS,
@@ -25,6 +24,7 @@ from sql_tests.privileges import (
     may_execute,
     may_table,
 )
+from testkit.shop import Connection, Database, Shop
 
 in_both_regimes = pytest.mark.parametrize("regime", REGIMES)
 

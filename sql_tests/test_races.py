@@ -26,8 +26,8 @@ from sql_tests.actions import (
     Resolve,
 )
 from sql_tests.model import CLOSED_ALREADY, FROZEN
-from sql_tests.play import Database, OrderGroup, Payment
 from sql_tests.races import ENDS, ISOLATIONS, Arena, End
+from testkit.shop import Database, OrderGroup, Payment
 
 Test = Callable[..., None]
 

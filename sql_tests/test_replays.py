@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from sql_tests.play import Connection, Database, Shop, reconcile, scalar
+from testkit.shop import Connection, Database, Shop, reconcile, scalar
 
 
 def test_replay_changes_not_one_row(db: Database, service: Connection, shop: Shop) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from sql_tests.play import Connection, Database, OrderGroup, Role, Shop, new_user, reconcile, scalar
+from testkit.shop import Connection, Database, OrderGroup, Role, Shop, new_user, reconcile, scalar
 
 EVERYTHING = ("sellers", "seller_members", "products", "order_groups", "orders", "order_items", "inventory_ledger")
 

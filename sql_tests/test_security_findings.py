@@ -7,7 +7,7 @@ from typing import LiteralString
 import pytest
 
 from local_stack.platform import REGIMES
-from sql_tests.play import Connection
+from testkit.shop import Connection
 
 RECONCILE: LiteralString = (
     "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, "

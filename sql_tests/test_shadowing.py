@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sql_tests.play import Connection, Database, Shop, reconcile, scalar
+from testkit.shop import Connection, Database, Shop, reconcile, scalar
 
 MIGRATIONS = sorted((Path(__file__).parent.parent / "supabase" / "migrations").iterdir())
 

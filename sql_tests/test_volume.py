@@ -22,7 +22,7 @@ import pytest
 
 from sql_tests.actions import Action, Actor, AddItem, Cancel, Move, Pay
 from sql_tests.model import INVARIANTS, Model, broken_invariants
-from sql_tests.play import Connection, Database, Payment, Shop, open_shop, scalar
+from testkit.shop import Connection, Database, Payment, Shop, open_shop, scalar
 
 GROUPS = 100_000 if os.environ.get("VOLUME") == "full" else 10_000
 FILL = Path(__file__).with_name("volume.sql").read_text().replace(":groups", str(GROUPS))

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from hypothesis import settings
 
-from tests.data_api import DataApi
-from tests.stage import Relay, environ, serving
+from testkit.data_api_server import DataApi
+from testkit.relay_under_test import Relay, environ, serving
 
 # How long an example takes says something about the machine, nothing about the relay.
 settings.register_profile("relay", deadline=None)

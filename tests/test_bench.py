@@ -15,12 +15,12 @@ from bench import results
 from bench.callers import press
 from bench.deliveries import Deliveries, payload_of
 from bench.stub_data_api import verdict_on
-from relay import reconcile
-from relay.checkout import Payment, judge
-from relay.event import read_event
-from relay.outcomes import Outcome, Verdict, read_verdict
-from relay.signature import verify
-from tests.stripe_side import WEBHOOK_SECRET
+from relay.core.checkout import Payment, judge
+from relay.core.event import read_event
+from relay.core.outcomes import Outcome, Verdict, read_verdict
+from relay.data_api import client
+from relay.server.signature import verify
+from testkit.stripe_side import WEBHOOK_SECRET
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +99,7 @@ def test_call_that_is_posted_straight_is_the_one_that_the_relay_makes() -> None:
 
     posted = json.loads(payload_of(body))
 
-    assert posted == reconcile._parameters(payment_in(body), None, "webhook")  # noqa: SLF001
+    assert posted == client._parameters(payment_in(body), None, "webhook")  # noqa: SLF001
 
 
 def test_stub_answers_as_the_function_would() -> None:

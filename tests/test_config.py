@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from relay.config import VARIABLES, Secret, Settings, SettingsError
-from tests.stage import environ
+from testkit.relay_under_test import environ
 
 NOW = time.time()
 NEEDED = [name for name, default in VARIABLES.items() if not default]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from relay.outcomes import REASONS_OF, Outcome, Reason
-from tests.stage import Relay
-from tests.stripe_side import completed
+from relay.core.outcomes import REASONS_OF, Outcome, Reason
+from testkit.relay_under_test import Relay
+from testkit.stripe_side import completed
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES: list[dict[str, Any]] = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from relay.cli import COMMANDS, _parser, command_of
-from relay.outcomes import REJECTIONS, UNMATCHED_REASONS
-from tests.test_life_cycle import run
+from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
+from tests.server.test_life_cycle import run
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from relay.webhook import PATH
-from sql_tests.play import reconcile
-from tests import sweeping
-from tests.project import Project
-from tests.stage import serving
-from tests.stripe_api import StripeServer
-from tests.sweeping import settings
+from relay.server.webhook import PATH
+from testkit import sweeping
+from testkit.project import Project
+from testkit.relay_under_test import serving
+from testkit.shop import reconcile
+from testkit.stripe_api_server import StripeServer
+from testkit.sweeping import settings
 from tests.test_docs import GROUP, SWEEP, documented, filled
 
 pytestmark = pytest.mark.anyio

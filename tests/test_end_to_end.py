@@ -18,9 +18,9 @@ from psycopg.rows import dict_row
 
 from local_stack.stack import Stack
 from local_stack.surface import StackSurface
-from sql_tests.play import TABLES, Connection, OrderGroup, Row, Shop, open_shop, scalar
-from tests.stage import Relay, serving
-from tests.stripe_side import Json, completed, session_of, twin
+from testkit.relay_under_test import Relay, serving
+from testkit.shop import TABLES, Connection, OrderGroup, Row, Shop, open_shop, scalar
+from testkit.stripe_side import Json, completed, session_of, twin
 
 pytestmark = pytest.mark.anyio
 

@@ -13,9 +13,9 @@ from fuzz.hostile import Hostile
 from fuzz.judge import problem_of, problem_of_call
 from fuzz.payloads import Payloads
 from fuzz.run import run
-from fuzz.wire import Answer
-from tests.stage import Json
-from tests.stripe_side import completed
+from testkit.relay_under_test import Json
+from testkit.stripe_side import completed
+from testkit.wire import Answer
 
 # What allocators and caches may still take after the first quarter of a run: a leak of a kilobyte a request is more.
 FLAT_BYTES = 24 * 2**20

@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from relay.webhook import PATH
-from tests import stage, stripe_side
-from tests.data_api import Behaviour, DataApi, Raw, Reply, Reset
-from tests.stage import Relay
-from tests.stripe_side import completed, delivery
+from relay.server.webhook import PATH
+from testkit import relay_under_test, stripe_side
+from testkit.data_api_server import Behaviour, DataApi, Raw, Reply, Reset
+from testkit.relay_under_test import Relay
+from testkit.stripe_side import completed, delivery
 
 pytestmark = pytest.mark.anyio
 
 NEVER = {
     "the webhook secret": stripe_side.WEBHOOK_SECRET,
     "the Stripe key": stripe_side.STRIPE_KEY,
-    "the service key": stage.SECRET_KEY,
+    "the service key": relay_under_test.SECRET_KEY,
     "the buyer's e-mail address": stripe_side.BUYER_EMAIL,
     "the buyer's name": stripe_side.BUYER_NAME,
     "the buyer's street": stripe_side.BUYER_STREET,
@@ -24,7 +24,7 @@ NEVER = {
 }
 LEAKY = {
     "code": "23505",
-    "message": f"duplicate key {stage.SECRET_KEY}",
+    "message": f"duplicate key {relay_under_test.SECRET_KEY}",
     "details": f"Failing row contains ({stripe_side.BUYER_EMAIL})",
     "hint": stripe_side.WEBHOOK_SECRET,
 }
@@ -37,8 +37,8 @@ LEAKY = {
         Reset(),
         Raw(f"garbage {stripe_side.BUYER_EMAIL}\r\n".encode()),
         Reply(409, LEAKY),
-        Reply(500, {**LEAKY, "code": stage.SECRET_KEY}),
-        Reply(502, f"<html>{stage.SECRET_KEY}</html>", "text/html"),
+        Reply(500, {**LEAKY, "code": relay_under_test.SECRET_KEY}),
+        Reply(502, f"<html>{relay_under_test.SECRET_KEY}</html>", "text/html"),
         Reply(200, {"outcome": stripe_side.BUYER_NAME}),
     ],
 )
@@ -65,7 +65,7 @@ async def test_a_fault_of_the_relays_own_is_500_and_names_only_its_place(
     def stumble(*_: object, **__: object) -> None:
         raise KeyError(stripe_side.BUYER_EMAIL)
 
-    monkeypatch.setattr("relay.webhook.checkout.judge", stumble)
+    monkeypatch.setattr("relay.server.webhook.checkout.judge", stumble)
 
     answer = await relay.deliver(completed())
 

@@ -14,7 +14,7 @@ from tests.local_stack.processes import processes_mentioning
 
 
 def test_demo_goes_as_promised_can_be_continued_by_hand_and_leaves_nothing(open_tmp: Path) -> None:
-    command = [sys.executable, "-m", "local_stack.demo", "--keep"]
+    command = [sys.executable, "-m", "demo", "--keep"]
     environment = {**os.environ, "TMPDIR": str(open_tmp)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd="/") as demo:
         assert demo.stdout is not None
@@ -23,7 +23,7 @@ def test_demo_goes_as_promised_can_be_continued_by_hand_and_leaves_nothing(open_
             lines.append(line.rstrip("\n"))
             if lines[-1].startswith("# Look into the database"):
                 break
-        send = next((line for line in lines if "local_stack.send" in line and "--times 2" in line), None)
+        send = next((line for line in lines if "demo.send" in line and "--times 2" in line), None)
         assert send is not None, "\n".join(lines)
         sent = subprocess.run(shlex.split(send), capture_output=True, text=True, check=False, cwd="/")
 

@@ -1,0 +1,51 @@
+"""`relay check`: the readiness checks, from the shell."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from typing import Final
+
+from relay.commands import console
+from relay.config import Settings
+from relay.data_api import client
+from relay.metrics import Metrics
+from relay.server.readiness import Check, Readiness
+
+NAME: Final = "check"
+HELP: Final = "tell whether the relay could reconcile with these settings"
+EPILOG: Final = """\
+examples:
+  relay check
+  relay check --json | jq '.checks[] | select(.ok | not)'
+
+Asks the database, never Stripe. exit status: 0 ready, 1 not ready, 2 settings missing or wrong
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--json", action="store_true", help="print what /readyz would answer")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print each check. Raises SettingsError."""
+    settings = Settings.from_env(os.environ, now=time.time())
+    checks = asyncio.run(_checks(settings))
+    ready = all(check.ok for check in checks)
+    if arguments.json:
+        console.write_json({"ready": ready, "checks": [check.as_dict() for check in checks]})
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            sys.stdout.write(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<{width}}  {check.detail}\n")
+    return 0 if ready else 1
+
+
+async def _checks(settings: Settings) -> list[Check]:
+    metrics = Metrics()
+    readiness = Readiness(settings, metrics)
+    async with client.connect(settings, metrics) as data_api:
+        readiness.use(data_api)
+        return [check for check in await readiness.checks() if check.name != "serving"]

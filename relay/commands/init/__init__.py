@@ -1,0 +1,1 @@
+"""`relay init`: the migrations, brought into a project that may live already."""

@@ -1,0 +1,165 @@
+"""`relay init DIR`: brings the migrations into an existing Supabase project, or says what stands in their way."""
+
+import argparse
+import json
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import relay
+from relay.commands.init import database, obstacles
+from relay.commands.init.obstacles import Problem
+
+NAME: Final = "init"
+HELP: Final = "bring the migrations into an existing Supabase project"
+EPILOG: Final = """\
+DIR is the folder that holds supabase/config.toml (`supabase init` makes one). Files keep their names, because the
+CLI knows migrations by the version in it. Nothing is ever overwritten: where a name or a version is taken, in the
+files or in the database, nothing is written and each clash is told with its remedy. Running it again changes nothing;
+with a newer release it brings what that release added.
+
+With --db-url the project's database is asked too, in a read-only transaction: only it knows what was made in the
+dashboard or by code. Log in as `postgres`; the password may stay in PGPASSWORD or ~/.pgpass. It needs psycopg, which
+the extra `init` of this package brings.
+
+examples:
+  relay init .
+  relay init . --dry-run --db-url postgresql://postgres@db.<ref>.supabase.co:5432/postgres
+  relay init . --json | jq '.problems'
+
+exit status: 0 the files are there, 1 refused and nothing written, 2 could not look
+"""
+# In a wheel the migrations lie inside the package, in a clone where the CLI expects them.
+_PACKAGE: Final = Path(relay.__file__).parent
+_PLACES: Final = (_PACKAGE / "migrations", _PACKAGE.parent / "supabase" / "migrations")
+
+
+class CannotLookError(Exception):
+    """The project or this installation cannot be read; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was found and what is to be done about it."""
+
+    missing: tuple[str, ...]
+    present: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    include_all: bool | None
+    database_checked: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("directory", metavar="DIR", type=Path, help="the project's folder")
+    parser.add_argument("--db-url", metavar="URL", help="ask the project's database too")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing, say what would be written")
+    parser.add_argument("--json", action="store_true", help="print one object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, then write all that is missing, or nothing."""
+    project: Path = arguments.directory
+    try:
+        ours = migrations()
+        plan = _plan(ours, project, arguments.db_url)
+        if not (plan.problems or arguments.dry_run):
+            _write(project / "supabase" / "migrations", {file: ours[file] for file in plan.missing})
+    except (CannotLookError, database.NotReadableError) as error:
+        sys.stderr.write(f"relay: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"relay: {error.filename}: {error.strerror}\n")
+        return 2
+    if arguments.json:
+        sys.stdout.write(json.dumps({**asdict(plan), "dry_run": arguments.dry_run}, indent=2) + "\n")
+    else:
+        sys.stdout.writelines(_refusal(plan) if plan.problems else _next_steps(plan, project, dry=arguments.dry_run))
+    return 1 if plan.problems else 0
+
+
+def migrations() -> dict[str, str]:
+    """The migrations of this release, file name to text, in order. Raises CannotLookError."""
+    for place in _PLACES:
+        if files := sorted(place.glob("*.sql")):
+            return {path.name: path.read_text(encoding="utf-8") for path in files}
+    raise CannotLookError("this installation holds no migrations; install the released wheel")
+
+
+def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
+    config = project / "supabase" / "config.toml"
+    if not config.is_file():
+        raise CannotLookError(f"{project} holds no supabase/config.toml; run `supabase init` there first")
+    try:
+        exposed = tomllib.loads(_read(config)).get("api", {}).get("schemas")
+    except tomllib.TOMLDecodeError as error:
+        raise CannotLookError(f"{config} cannot be read: {error}") from None
+    theirs = {path.name: _read(path) for path in sorted((project / "supabase" / "migrations").glob("*.sql"))}
+    problems = [*obstacles.judge_files(ours, theirs), *obstacles.judge_api(exposed)]
+    found_there = database.read(db_url) if db_url else None
+    if found_there is not None:
+        told = {(problem.subject, problem.remedy) for problem in problems}
+        found = obstacles.judge_database(ours, theirs, found_there)
+        problems += [problem for problem in found if (problem.subject, problem.remedy) not in told]
+    return Plan(
+        missing=tuple(file for file in ours if file not in theirs),
+        present=tuple(file for file in ours if file in theirs),
+        problems=tuple(problems),
+        include_all=obstacles.needs_include_all(ours, theirs, found_there),
+        database_checked=found_there is not None,
+    )
+
+
+def _read(path: Path) -> str:
+    """Line ends count as one, because git may have changed them. Raises CannotLookError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CannotLookError(f"{path} is not UTF-8") from None
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files, none over another. One that fails is removed: half a migration could be pushed."""
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        path = folder / name
+        file = path.open("x", encoding="utf-8", newline="\n")
+        try:
+            with file:
+                file.write(text)
+        except BaseException:
+            path.unlink()
+            raise
+
+
+def _refusal(plan: Plan) -> Iterator[str]:
+    """Problems that share a remedy stand together, and their statements are one block to copy."""
+    yield f"Nothing was written; in the way: {len(plan.problems)}\n"
+    by_remedy: dict[str, list[Problem]] = {}
+    for problem in plan.problems:
+        by_remedy.setdefault(problem.remedy, []).append(problem)
+    for remedy, problems in by_remedy.items():
+        yield "\n"
+        yield from (f"  {problem.subject} {problem.detail}.\n" for problem in problems)
+        yield f"    {remedy}\n"
+        if statements := dict.fromkeys(problem.statement for problem in problems if problem.statement):
+            yield "\n" + "".join(f"      {statement}\n" for statement in statements)
+
+
+def _next_steps(plan: Plan, project: Path, *, dry: bool) -> Iterator[str]:
+    for file in plan.missing:
+        yield f"{'would write' if dry else 'wrote'}  supabase/migrations/{file}\n"
+    yield f"{len(plan.present)} of {len(plan.present) + len(plan.missing)} migrations were there already.\n"
+    if not plan.database_checked:
+        yield "The database was not asked (--db-url does); a name that is taken there makes the push fail.\n"
+    push = f"supabase db push{' --include-all' if plan.include_all else ''}"
+    yield f"\nNext, in {project}:\n  {push} --dry-run\n  {push}\n"
+    if plan.include_all is None:
+        yield (
+            "  with --include-all, if migrations of yours that are later than these have been pushed already: the CLI\n"
+            "  refuses to apply what is older than the last one that it applied\n"
+        )
+    yield "  select * from public.security_findings();   -- in the SQL editor; it must return no row\n  relay check\n"

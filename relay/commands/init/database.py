@@ -1,0 +1,90 @@
+"""What `relay init --db-url` asks a project's database. Reads only."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from relay.commands.init.obstacles import ProjectDatabase
+from relay.commands.init.sql_names import Kind, Name
+
+if TYPE_CHECKING:
+    import psycopg
+
+CONNECT_SECONDS: Final = 10
+OLDEST_POSTGRES: Final = 15
+"""The first with `security_invoker` views."""
+
+# Everything that has a name in the schemas that the migrations write to, and what `alter` calls it. A table's row type,
+# and a type's array, bear no name of their own making.
+_NAMES: Final = """
+select 'schema', '', nspname::text, 'schema' from pg_catalog.pg_namespace where nspname = 'payments'
+union all
+select
+    'relation',
+    relnamespace::regnamespace::text,
+    relname::text,
+    case relkind
+        when 'v' then 'view'
+        when 'm' then 'materialized view'
+        when 'i' then 'index'
+        when 'I' then 'index'
+        when 'S' then 'sequence'
+        when 'c' then 'type'
+        when 'f' then 'foreign table'
+        else 'table'
+    end
+from pg_catalog.pg_class
+where relnamespace::regnamespace::text in ('public', 'payments')
+union all
+select
+    'relation',
+    typnamespace::regnamespace::text,
+    typname::text,
+    case typtype when 'd' then 'domain' else 'type' end
+from pg_catalog.pg_type
+where typnamespace::regnamespace::text in ('public', 'payments') and typrelid = 0
+union all
+select 'routine', pronamespace::regnamespace::text, proname::text, 'routine' from pg_catalog.pg_proc
+where pronamespace::regnamespace::text in ('public', 'payments')
+"""
+_KINDS: Final[dict[str, Kind]] = {"schema": "schema", "relation": "relation", "routine": "routine"}
+
+
+class NotReadableError(Exception):
+    """The database could not be asked. The message says why, without the URL, which may hold a password."""
+
+
+def read(url: str) -> ProjectDatabase:
+    """Ask once, in a transaction that can write nothing. Raises NotReadableError."""
+    try:
+        import psycopg
+    except ImportError:
+        raise NotReadableError("--db-url needs psycopg: pip install 'psycopg[binary]'") from None
+    try:
+        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection:
+            connection.read_only = True
+            return _read(connection)
+    except psycopg.ProgrammingError as error:
+        # libpq quotes a malformed URL whole; about SQL, the SQLSTATE is enough.
+        raise NotReadableError(f"the database cannot be read: {error.sqlstate or '--db-url is no URL'}") from None
+    except psycopg.Error as error:
+        raise NotReadableError(f"the database cannot be read: {error}".rstrip()) from None
+
+
+def _read(connection: "psycopg.Connection[Any]") -> ProjectDatabase:
+    faults = []
+    major = connection.info.server_version // 10000
+    if major < OLDEST_POSTGRES:
+        faults.append(f"is PostgreSQL {major}; {OLDEST_POSTGRES} or newer is needed")
+    if not _exists(connection, "auth.users"):
+        faults.append("has no table auth.users, so it is not a Supabase project's")
+    applied: dict[str, str | None] = {}
+    if _exists(connection, "supabase_migrations.schema_migrations"):
+        rows = connection.execute("select version, name from supabase_migrations.schema_migrations").fetchall()
+        applied = {version: name for version, name in rows}  # noqa: C416  `dict(rows)` has no types
+    rows = connection.execute(_NAMES).fetchall()
+    names = {Name(_KINDS[kind], schema, name): made_as for kind, schema, name, made_as in rows}
+    return ProjectDatabase(applied, names, tuple(faults))
+
+
+def _exists(connection: "psycopg.Connection[Any]", table: str) -> bool:
+    row = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,1 @@
+"""`relay report`: the accountant's page."""

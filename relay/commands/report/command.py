@@ -1,0 +1,168 @@
+"""`relay report`: what an accountant asks of a period."""
+
+import argparse
+import csv
+import importlib.util
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from relay.commands import console, terminal, window
+from relay.commands.console import COULD_NOT_RUN, OK
+from relay.commands.report.figures import Facts
+from relay.config import Settings
+from relay.core.errors import NoVerdict
+from relay.core.money import format_amount
+from relay.core.outcomes import Reason
+from relay.data_api.client import DataApi
+
+NAME: Final = "report"
+HELP: Final = "payments by day, open exceptions, stock committed and checks, for an accountant"
+EPILOG: Final = """\
+examples:
+  relay report --since 30d --html november.html
+  relay report --since 2026-11-01 --until 2026-12-01 --csv november.csv --json
+  relay sweep --since 72h --json > sweep.json; relay report --since 72h --sweep sweep.json --html today.html
+
+The window begins with --since and ends before --until; days are UTC. --html needs the extra `report`.
+exit status: 0 all checks hold, 1 a check does not hold, 2 could not run
+"""
+EXTRA: Final = ("jinja2", "pygal")
+# The function's own statement_timeout is 60 s.
+REPORT_SECONDS: Final = 65.0
+_DOES_NOT_HOLD: Final = 1
+_STDOUT: Final = Path("-")
+_COLUMNS: Final = ("day", "currency", "outcome", "payments", "amount")
+_SWEEP_LISTS: Final = ("rejected", "unmatched", "failed", "paid_here_only")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    window.add_arguments(parser)
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page; - is stdout")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the totals as a table; - is stdout")
+    parser.add_argument(
+        "--sweep", type=_sweep, metavar="FILE", help="the JSON of `relay sweep --json`, to show its drift"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, write and print. Raises SettingsError or WindowError."""
+    missing = [name for name in EXTRA if arguments.html and importlib.util.find_spec(name) is None]
+    if missing:
+        console.complain(
+            f"--html needs {' and '.join(missing)}: pip install --require-hashes -r requirements/report.txt, "
+            "or the package with its extra `report`"
+        )
+        return COULD_NOT_RUN
+    if [arguments.html, arguments.csv, _STDOUT if arguments.json else None].count(_STDOUT) > 1:
+        console.complain("only one of --html, --csv and --json can go to stdout: name a file for the others")
+        return COULD_NOT_RUN
+    since, until = window.bounds(arguments)
+
+    async def work(_: Settings, data_api: DataApi) -> int:
+        parameters = {"p_since": since.isoformat(), "p_until": until.isoformat()}
+        report: Any = await data_api.call("payment_report", parameters)
+        if not isinstance(report, dict) or not isinstance(report.get("checks"), list):
+            raise NoVerdict(Reason.CONTRACT_VIOLATION, "a report of unexpected shape")
+        facts = Facts(report, arguments.sweep)
+        try:
+            _write(facts, arguments)
+        except OSError as error:
+            if error.filename is None:  # stdout, which is every command's
+                raise
+            console.complain(f"cannot write {error.filename}: {error.strerror}")
+            return COULD_NOT_RUN
+        if facts.broken:
+            claims = "; ".join(check["claim"] for check in facts.broken)
+            verb = "does" if len(facts.broken) == 1 else "do"
+            console.complain(f"{len(facts.broken)} of {len(report['checks'])} checks {verb} not hold: {claims}")
+        return _DOES_NOT_HOLD if facts.broken else OK
+
+    return console.run(work, seconds=REPORT_SECONDS)
+
+
+def _write(facts: Facts, arguments: argparse.Namespace) -> None:
+    """Raises OSError."""
+    if arguments.csv:
+        _put(arguments.csv, _csv(facts))
+    if arguments.html:
+        from relay.commands.report import page  # the extra's libraries, which the server does not have
+
+        _put(arguments.html, page.render(facts))
+    if arguments.json:
+        console.write_json({**facts.report, "drift": facts.drift})
+    elif not (arguments.csv or arguments.html):
+        sys.stdout.write(_tell(facts))
+
+
+def _put(path: Path, content: str) -> None:
+    """Write a file; a dash is stdout. Raises OSError."""
+    if path == _STDOUT:
+        sys.stdout.write(content)
+    else:
+        path.write_text(content, encoding="utf-8", newline="")
+
+
+def _sweep(path: str) -> dict[str, Any]:
+    """Read what `relay sweep --json` printed."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{path} is not the JSON of `relay sweep --json`") from None
+    is_sweep = isinstance(found, dict) and all(type(found.get(count)) is int for count in ("known", "applied"))
+    if not is_sweep or not all(_is_findings(found.get(name)) for name in _SWEEP_LISTS):
+        raise argparse.ArgumentTypeError(f"{path} is not the JSON of `relay sweep --json`")
+    sweep: dict[str, Any] = found
+    return sweep
+
+
+def _is_findings(value: object) -> bool:
+    keys = {"checkout_session_id", "order_group_id", "reason"}
+    return isinstance(value, list) and all(isinstance(one, dict) and one.keys() == keys for one in value)
+
+
+def _csv(facts: Facts) -> str:
+    """The totals. A currency is whatever text came: a spreadsheet must not take it for a formula."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(_COLUMNS)
+    for row in facts.report["totals"]:
+        currency = row["currency"] or ""
+        safe = currency if currency.isalnum() or not currency else f"'{currency}"
+        writer.writerow([row["day"], safe, row["outcome"], row["payments"], row["amount"] or ""])
+    return stream.getvalue()
+
+
+def _tell(facts: Facts) -> str:
+    report = facts.report
+    parts = [f"{terminal.when(report['since'])} to {terminal.when(report['until'])}\n\n"]
+    rows = [
+        (row["day"], row["outcome"], row["payments"], format_amount(row["amount"], row["currency"]))
+        for row in report["totals"]
+    ]
+    parts.append(console.table(("day", "outcome", "payments", "amount"), rows) if rows else "No payment came.\n")
+    if facts.paid:
+        sums = [("paid in all", format_amount(str(amount), currency)) for currency, amount in facts.paid]
+        parts.append("\n" + terminal.facts(sums))
+    if report["exceptions"]:
+        parts.append("\nopen exceptions\n" + terminal.facts(facts.ages, indent="  "))
+    else:
+        parts.append("\nno open exceptions\n")
+    if report["stock"]:
+        stock = [
+            (row["seller"], row["sku"], row["product"], row["committed"], row["on_hand"]) for row in report["stock"]
+        ]
+        parts.append("\n" + console.table(("seller", "sku", "product", "committed", "on hand"), stock))
+    parts.append(f"\nchecks: {len(report['checks']) - len(facts.broken)} of {len(report['checks'])} hold\n")
+    parts += [
+        f"  does not hold: {check['claim']} ({terminal.counted(check['faults'], 'fault')})\n" for check in facts.broken
+    ]
+    if facts.drift is not None:
+        parts.append(f"\nlast sweep: {terminal.counted(len(facts.drift_rows), 'difference')} left\n")
+    return "".join(parts)

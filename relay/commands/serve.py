@@ -1,0 +1,44 @@
+"""`relay serve`: listen, and stop without losing a delivery."""
+
+import argparse
+import os
+import time
+from typing import Final
+
+from relay.config import Settings
+from relay.server import serving, workers
+
+NAME: Final = "serve"
+HELP: Final = "listen for Stripe's webhook"
+EPILOG: Final = """\
+examples:
+  relay serve
+  RELAY_PORT=9000 RELAY_LOG_LEVEL=debug relay serve
+  relay serve --workers 4     # four processes on one port, with the extra `workers` installed
+
+SIGTERM or SIGINT: /readyz answers 503, deliveries in hand are finished, then exit. A second signal ends at once.
+exit status: 0 stopped as asked, 1 cannot listen, 2 settings missing or wrong
+"""
+# More than any machine's cores: a slip of the finger must not fork without end.
+MOST_WORKERS: Final = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options; settings come from the environment."""
+    parser.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="processes that share the port (default: %(default)s)"
+    )
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_WORKERS):
+        raise argparse.ArgumentTypeError(f"must be a number between 1 and {MOST_WORKERS}")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes. Raises SettingsError."""
+    settings = Settings.from_env(os.environ, now=time.time())
+    if arguments.workers > 1:
+        workers.replace_process(settings, arguments.workers)
+    return serving.serve(settings)

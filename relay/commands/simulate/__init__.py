@@ -1,0 +1,1 @@
+"""`relay simulate`: signed scenarios, sent to a running relay."""

@@ -1,0 +1,227 @@
+"""`relay simulate`: sign and send named scenarios to a running relay, and compare what it answers."""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+
+from relay.commands import console, exceptions, terminal
+from relay.commands.console import COULD_NOT_RUN, OK
+from relay.commands.simulate.scenarios import SCENARIOS, Answer, Group, Needs, Scenario, Stage, Step
+from relay.commands.simulate.shop import SimulatedShop, read_group
+from relay.config import Settings
+from relay.core.errors import Declined, NoVerdict
+from relay.core.outcomes import Reason
+from relay.data_api.client import DataApi
+
+NAME: Final = "simulate"
+HELP: Final = "sign and send scenarios to a running relay, and compare its answers with the contract's"
+DEFAULT_URL: Final = "http://127.0.0.1:8080/api/stripe/webhook"
+EPILOG: Final = """\
+examples:
+  relay simulate --list
+  relay simulate --create                                   # every scenario, each on an order group made for it
+  relay simulate --group 3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10 --scenario debit
+  relay simulate --create --url https://relay.example.com/api/stripe/webhook --json
+
+Stripe is not called: the events are signed with STRIPE_WEBHOOK_SECRET, which must be the running relay's. An order
+group that is paid this way is marked paid without money, so a live key is refused. --create makes sellers, products and
+order groups named "Simulation (relay simulate)"; they stay, and so do the exceptions of what is rejected, unless --tidy
+dismisses them.
+exit status: 0 all as expected, 1 a difference, 2 could not run
+"""
+# A little more than the relay may take for its answer.
+ANSWER_SECONDS: Final = 15.0
+
+
+@dataclass(slots=True)
+class Played:
+    """A scenario, and what came of it."""
+
+    scenario: Scenario
+    skipped: str | None = None
+    group: Group | None = None
+    answers: list[tuple[Step, Answer]] = field(default_factory=list)
+    status_after: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Every answer, and the group's status, are the expected ones."""
+        as_expected = all(step.expected == answer for step, answer in self.answers)
+        return as_expected and self.status_after == self.scenario.needs.after
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "name": self.scenario.name,
+            "passed": None if self.skipped else self.passed,
+            "skipped": self.skipped,
+            "order_group_id": self.group.id if self.group else None,
+            "steps": [
+                {
+                    "what": step.what,
+                    "event_id": step.event_id,
+                    "expected": _as_dict(step.expected),
+                    "actual": _as_dict(answer),
+                    "passed": step.expected == answer,
+                }
+                for step, answer in self.answers
+            ],
+            "order_group_status": {"expected": self.scenario.needs.after, "actual": self.status_after},
+        }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--group", type=console.order_group_id, metavar="UUID", help="play against this order group")
+    where.add_argument("--create", action="store_true", help="make an order group for each scenario that needs one")
+    where.add_argument("--list", action="store_true", help="list the scenarios")
+    parser.add_argument("--scenario", action="append", choices=SCENARIOS, metavar="NAME", help="may be repeated")
+    parser.add_argument("--url", default=DEFAULT_URL, help="the running relay's webhook; default: %(default)s")
+    parser.add_argument("--tidy", action="store_true", help="dismiss the exceptions that the simulation leaves")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Play. Raises SettingsError."""
+    if arguments.list:
+        return _list(arguments.json)
+
+    async def work(settings: Settings, data_api: DataApi) -> int:
+        if settings.livemode:
+            console.complain("STRIPE_SECRET_KEY is a live key: a simulation would mark orders paid without money")
+            return COULD_NOT_RUN
+        try:
+            if arguments.group:  # before anything is sent
+                await read_group(data_api, arguments.group)
+            played = await _play_all(arguments, settings, data_api)
+        except Declined as error:
+            console.complain(str(error))
+            return COULD_NOT_RUN
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            console.complain(
+                f"no answer from {arguments.url} ({type(error).__name__}): does the relay run there? "
+                "--url names its webhook's address"
+            )
+            return COULD_NOT_RUN
+        if arguments.tidy:
+            await _tidy(played, data_api)
+        return _report(played, arguments)
+
+    return console.run(work)
+
+
+def _list(as_json: bool) -> int:
+    if as_json:
+        console.write_json([{"name": one.name, "summary": one.summary} for one in SCENARIOS.values()])
+    else:
+        sys.stdout.write(terminal.facts([(one.name, one.summary) for one in SCENARIOS.values()]))
+    return OK
+
+
+async def _play_all(arguments: argparse.Namespace, settings: Settings, data_api: DataApi) -> list[Played]:
+    shop = SimulatedShop(data_api)
+    played = []
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as http:
+        for name, scenario in SCENARIOS.items():
+            if arguments.scenario and name not in arguments.scenario:
+                continue
+            one = Played(scenario)
+            played.append(one)
+            secrets = tuple(secret.reveal() for secret in settings.stripe_webhook_secrets)
+            if len(secrets) < scenario.secrets:
+                one.skipped = "STRIPE_WEBHOOK_SECRET holds one secret only"
+            elif scenario.needs is not Needs.NO_GROUP:
+                if arguments.create:
+                    one.group = await shop.group(scenario)
+                elif arguments.group:
+                    one.group = await read_group(data_api, arguments.group)
+                one.skipped = _why_not(scenario, one.group)
+            if one.skipped:
+                continue
+            stage = Stage(secrets, settings.webhook_tolerance, int(time.time()), one.group)
+            for step in scenario.play(stage):
+                one.answers.append((step, await _deliver(http, arguments.url, step)))
+            if one.group:
+                one.status_after = (await read_group(data_api, one.group.id)).status
+    return played
+
+
+def _why_not(scenario: Scenario, group: Group | None) -> str | None:
+    """Why the scenario cannot be played with this group; None where it can."""
+    if group is None:
+        return "needs an order group: --group UUID or --create"
+    if scenario.currency not in (None, group.currency):
+        return f"needs a group in {scenario.currency}, this one is in {group.currency}"
+    if group.status not in scenario.needs.before:
+        return f"needs a group that is {' or '.join(sorted(scenario.needs.before))}, this one is {group.status}"
+    return None
+
+
+async def _deliver(http: aiohttp.ClientSession, url: str, step: Step) -> Answer:
+    """POST as Stripe would. Raises aiohttp.ClientError or TimeoutError where no answer comes."""
+    headers = {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": step.signature}
+    async with http.post(url, data=step.body, headers=headers, allow_redirects=False) as response:
+        content = await response.read()
+        try:
+            answer = json.loads(content)
+            return Answer(response.status, str(answer["outcome"]), answer["reason"])
+        except (ValueError, TypeError, KeyError):
+            return Answer(response.status, "not an answer of a relay")
+
+
+async def _tidy(played: list[Played], data_api: DataApi) -> None:
+    """Close what the simulation left open. Raises NoVerdict or Declined."""
+    sent = {step.event_id for one in played for step, _ in one.answers}
+    for row in await exceptions.fetch(data_api, status="open"):
+        if row["stripe_event_id"] in sent:
+            parameters = {
+                "p_exception_id": row["id"],
+                "p_resolution": "dismissed",
+                "p_resolved_by": "relay simulate",
+                "p_note": "simulated, no money was involved",
+            }
+            if not isinstance(await data_api.call("resolve_payment_exception", parameters), dict):
+                raise NoVerdict(Reason.CONTRACT_VIOLATION, "an answer of unexpected shape")
+
+
+def _report(played: list[Played], arguments: argparse.Namespace) -> int:
+    done = [one for one in played if not one.skipped]
+    passed = bool(done) and all(one.passed for one in done)
+    if arguments.json:
+        console.write_json({"url": arguments.url, "passed": passed, "scenarios": [one.as_dict() for one in played]})
+    else:
+        sys.stdout.write(_tell(played))
+    if not done or (arguments.scenario and len(done) < len(played)):
+        console.complain("nothing was simulated" if not done else "a scenario that was asked for could not be played")
+        return COULD_NOT_RUN
+    return OK if passed else 1
+
+
+def _tell(played: list[Played]) -> str:
+    rows: list[tuple[str, ...]] = []
+    for one in played:
+        if one.skipped:
+            rows.append(("skip", one.scenario.name, one.skipped, "", ""))
+            continue
+        rows += [
+            ("ok" if step.expected == answer else "FAIL", one.scenario.name, step.what, str(step.expected), str(answer))
+            for step, answer in one.answers
+        ]
+        if one.group and one.status_after != one.scenario.needs.after:
+            after = (f"group is {one.scenario.needs.after}", f"group is {one.status_after}")
+            rows.append(("FAIL", one.scenario.name, f"order group {one.group.id}", *after))
+    failed = sum(not one.passed for one in played if not one.skipped)
+    skipped = sum(bool(one.skipped) for one in played)
+    summary = f"\n{len(played) - failed - skipped} as expected, {failed} different, {skipped} skipped\n"
+    return console.table(("result", "scenario", "delivery", "expected", "actual"), rows) + summary
+
+
+def _as_dict(answer: Answer) -> dict[str, object]:
+    return {"status": answer.status, "outcome": answer.outcome, "reason": answer.reason}

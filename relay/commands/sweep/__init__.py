@@ -1,0 +1,1 @@
+"""`relay sweep`: Stripe's paid Checkout Sessions and the database, compared both ways."""

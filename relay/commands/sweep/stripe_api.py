@@ -1,0 +1,147 @@
+"""Stripe's API as the sweep reads it: Checkout Sessions and Events, by pages. The only file that knows `StripeClient`.
+
+The SDK retries what its own rules allow (a lost connection, 409, 5xx), but neither a 429 nor an answer that breaks off
+in its body; both are sent again here. Only GETs are sent, so that sending again is always safe.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+import aiohttp
+import stripe
+
+from relay.config import Settings
+from relay.core.checkout import RECONCILING_TYPES
+
+Json = dict[str, Any]
+PAGE_SIZE: Final = 100  # Stripe's own limit
+# A page of 100 sessions takes Stripe a second or two.
+REQUEST_SECONDS: Final = 15.0
+# The SDK waits half a second before its first retry and five before its last: about twelve seconds in all.
+SDK_RETRIES: Final = 5
+BROKEN_ANSWERS: Final = 5
+# https://docs.stripe.com/rate-limits: with doubling pauses this waits for some minutes before it gives up.
+RATE_LIMIT_ATTEMPTS: Final = 12
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+_FIRST_PAUSE_SECONDS: Final = 0.5
+
+
+class StripeUnavailable(Exception):
+    """Stripe gave no usable answer. The message is for the operator, and holds no secret."""
+
+
+class StripeApi:
+    """Reads lists to their end. All methods raise StripeUnavailable."""
+
+    def __init__(self, client: stripe.StripeClient) -> None:
+        self._client = client
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: Settings, *, seconds: float = REQUEST_SECONDS) -> AsyncIterator[Self]:
+        """A client for STRIPE_API_BASE. `seconds` is how long one request may take."""
+        http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=seconds))
+        client = stripe.StripeClient(
+            settings.stripe_secret_key.reveal(),
+            base_addresses={"api": settings.stripe_api_base},
+            max_network_retries=SDK_RETRIES,
+            http_client=http,
+        )
+        try:
+            yield cls(client)
+        finally:
+            await http.close_async()  # type: ignore[no-untyped-call]
+
+    async def sessions(self, since: int, until: int) -> AsyncIterator[list[Json]]:
+        """Pages of complete Checkout Sessions that were created in the window, newest first."""
+        created: Any = {"gte": since, "lte": until}
+
+        async def first() -> Any:
+            return await self._client.v1.checkout.sessions.list_async(
+                {"status": "complete", "created": created, "limit": PAGE_SIZE}
+            )
+
+        async for page in _pages(first):
+            yield page
+
+    async def events(self, since: int) -> AsyncIterator[list[Json]]:
+        """Pages of the events that reconcile, from `since` to now, newest first. Stripe keeps them for 30 days."""
+
+        async def first() -> Any:
+            return await self._client.v1.events.list_async(
+                {"types": sorted(RECONCILING_TYPES), "created": {"gte": since}, "limit": PAGE_SIZE}
+            )
+
+        async for page in _pages(first):
+            yield [event for event in page if event.get("type") in RECONCILING_TYPES]
+
+    async def session(self, session_id: str) -> Json | None:
+        """One Checkout Session, or None where Stripe has none of that id."""
+        try:
+            found = await _patiently(lambda: self._client.v1.checkout.sessions.retrieve_async(session_id))
+        except stripe.InvalidRequestError as error:
+            if error.http_status == 404:
+                return None
+            raise StripeUnavailable(_told(error)) from None
+        session: Json = found.to_dict()
+        return session
+
+
+async def _pages(first: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[Json]]:
+    """Follow `has_more` with the last object's id, which is what the SDK's own pagination does, a page at a time."""
+    try:
+        page = await _patiently(first)
+        cursors = set()
+        while page.data:
+            yield [item.to_dict() for item in page.data]
+            cursor = page.data[-1].id
+            if cursor in cursors:
+                raise StripeUnavailable("Stripe's list begins anew instead of going on")
+            cursors.add(cursor)
+            page = await _patiently(page.next_page_async)
+    except stripe.InvalidRequestError as error:
+        raise StripeUnavailable(_told(error)) from None
+
+
+async def _patiently(request: Callable[[], Awaitable[Any]]) -> Any:
+    """Send until there is an answer. Raises StripeUnavailable, or InvalidRequestError for the caller to judge."""
+    limited = broken = 0
+    while True:
+        try:
+            return await request()
+        except stripe.InvalidRequestError:
+            raise
+        except stripe.StripeError as error:
+            if error.http_status != 429 or limited == RATE_LIMIT_ATTEMPTS:
+                raise StripeUnavailable(_told(error)) from None
+            await asyncio.sleep(_pause(error.headers, limited))
+            limited += 1
+        except (aiohttp.ClientError, TimeoutError) as error:  # in the body: the SDK lets these through
+            if broken == BROKEN_ANSWERS:
+                raise StripeUnavailable(f"Stripe's answers break off ({type(error).__name__})") from None
+            await asyncio.sleep(_pause(None, broken))
+            broken += 1
+
+
+def _pause(headers: Mapping[str, str] | None, attempt: int) -> float:
+    """Seconds to wait: what `Retry-After` says, else longer each time."""
+    try:
+        asked = float({name.lower(): value for name, value in (headers or {}).items()}["retry-after"])
+    except (KeyError, ValueError):
+        asked = _FIRST_PAUSE_SECONDS * 2**attempt
+    return min(max(asked, 0.0), _LONGEST_PAUSE_SECONDS)
+
+
+def _told(error: stripe.StripeError) -> str:
+    """What went wrong, without Stripe's message: it may quote the key's last characters."""
+    match error.http_status:
+        case None:
+            return "Stripe cannot be reached: look at the network, and at STRIPE_API_BASE where it is set"
+        case 401:
+            return "Stripe does not know STRIPE_SECRET_KEY (401): was it rolled, or is it another account's?"
+        case 403:
+            return "STRIPE_SECRET_KEY may not read Checkout Sessions and Events (403): give the restricted key both"
+        case status:
+            return f"Stripe answered {status}" + (f", request {error.request_id}" if error.request_id else "")

@@ -1,0 +1,211 @@
+"""Verified event -> Ignored | AwaitingFunds | Unmatched | Payment. Sans-I/O.
+
+Works on the JSON of the verified bytes, not on the SDK's objects: those turn unknown shapes into exceptions,
+and their attributes change with the SDK's version. The order of the decisions is the contract's.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from relay.core import currency
+from relay.core.errors import MalformedEvent
+from relay.core.event import Event, usable_id
+from relay.core.outcomes import Reason
+
+# https://docs.stripe.com/checkout/fulfillment: either may come first, alone, twice, or with the other.
+RECONCILING_TYPES: Final = frozenset({"checkout.session.completed", "checkout.session.async_payment_succeeded"})
+_PAYMENT_STATUSES: Final = frozenset({"paid", "unpaid", "no_payment_required"})
+_THIN_EVENT: Final = "v2.core.event"
+_BIGINT_MAX: Final = 2**63 - 1
+_LATEST_CREATED: Final = 4_102_444_800  # 2100-01-01: a later "created" is noise, and is stored as unknown
+# What Postgres cannot store in jsonb or text: NUL and half surrogate pairs. JSON can spell both.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# Canonical or 32 hex digits. `uuid.UUID` would also take braces, `urn:uuid:` and hyphens anywhere; a
+# reference that looks like that did not come from the shop's checkout code, and an operator should see it.
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Nothing to do, for good: another kind of event, another mode."""
+
+    reason: Reason
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitingFunds:
+    """The buyer has finished, the money has not come: a bank debit, a voucher, a deferred payment."""
+
+    reason: Reason | None
+    session_id: str
+    order_group_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One checkout session whose money has come, normalised to the parameters of the database function."""
+
+    event_id: str
+    event_type: str
+    event_created: str | None
+    """ISO 8601 in UTC."""
+    livemode: bool
+    session_id: str
+    payment_intent_id: str | None
+    """None where nothing was charged."""
+    amount_minor: int | None
+    """As Stripe sent it; None where it is no amount."""
+    amount: str | None
+    """In major units, plain decimal text."""
+    currency: str | None
+    metadata: Mapping[str, str]
+    order_group_id: str | None
+    """Canonical lower-case UUID; None only inside `Unmatched`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """Money has come, and the session does not say for which order group."""
+
+    reason: Reason
+    payment: Payment
+
+
+Decision = Ignored | AwaitingFunds | Unmatched | Payment
+
+
+def judge(event: Event, *, livemode: bool) -> Decision:
+    """Decide what the event means for a relay whose Stripe key is in `livemode`. Raises MalformedEvent."""
+    body = event.body
+    if event.type not in RECONCILING_TYPES or body.get("object") == _THIN_EVENT:
+        return Ignored(Reason.EVENT_TYPE)
+    session, session_id, payment_intent_id = _checked_session(event)
+    # Stripe sends both flags equal. Should they ever differ, one of them is not ours: nothing is paid.
+    if body["livemode"] is not livemode or session["livemode"] is not livemode:
+        return Ignored(Reason.LIVEMODE_MISMATCH, session_id)
+    if session.get("mode") != "payment":
+        return Ignored(Reason.SESSION_MODE, session_id)
+    status = session["payment_status"]
+    amount_minor, currency_code = _amount(session)
+    order_group_id, problem = _reference(session)
+    if status == "unpaid":
+        return AwaitingFunds(None, session_id, order_group_id)
+    if status == "no_payment_required" and amount_minor != 0:
+        return AwaitingFunds(Reason.NO_PAYMENT_REQUIRED, session_id, order_group_id)
+    payment = Payment(
+        event_id=event.id,
+        event_type=event.type,
+        event_created=_instant(body.get("created")),
+        livemode=livemode,
+        session_id=session_id,
+        payment_intent_id=payment_intent_id,
+        amount_minor=amount_minor,
+        amount=None if amount_minor is None else currency.to_major(amount_minor, currency_code),
+        currency=currency_code,
+        metadata=_metadata(session),
+        order_group_id=order_group_id,
+    )
+    return payment if problem is None else Unmatched(problem, payment)
+
+
+def _checked_session(event: Event) -> tuple[Mapping[str, Any], str, str | None]:
+    """The checkout session, its id and its payment intent's id. Raises MalformedEvent."""
+    data = event.body.get("data")
+    session = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(session, dict) or session.get("object") != "checkout.session":
+        raise MalformedEvent
+    session_id = usable_id(session.get("id"))
+    if type(event.body.get("livemode")) is not bool or type(session.get("livemode")) is not bool:
+        raise MalformedEvent
+    status = session.get("payment_status")
+    if not isinstance(status, str) or status not in _PAYMENT_STATUSES:
+        raise MalformedEvent
+    payment_intent = session.get("payment_intent")
+    if isinstance(payment_intent, dict):  # an endpoint with `expand`, or an older API version
+        payment_intent = usable_id(payment_intent.get("id"))
+    elif payment_intent is not None:
+        payment_intent = usable_id(payment_intent)
+    return session, session_id, payment_intent
+
+
+def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    """Amount in minor units and its currency, in what the shop asked for.
+
+    Never the presentment values: those are what the buyer saw. Sessions made before API version 2025-03-31
+    with Adaptive Pricing carry the shop's own values in `currency_conversion`, and the buyer's outside of it.
+    """
+    conversion = session.get("currency_conversion")
+    if conversion is None:
+        amount, code = session.get("amount_total"), session.get("currency")
+    elif isinstance(conversion, dict):
+        amount, code = conversion.get("amount_total"), conversion.get("source_currency")
+    else:
+        amount, code = None, None
+    if type(amount) is not int or not 0 <= amount <= _BIGINT_MAX:  # `type`: True is an int to isinstance
+        amount = None
+    return amount, currency.code_of(code)
+
+
+def _reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
+    """The order group's id, or why there is none.
+
+    Metadata first: only the shop's server can set it, whereas anybody who opens a Payment Link can choose its
+    `client_reference_id`. https://docs.stripe.com/payment-links/url-parameters
+    """
+    metadata = session.get("metadata")
+    named = metadata.get("order_group_id") if isinstance(metadata, dict) else None
+    client_reference = session.get("client_reference_id")
+    if _is_blank(named):
+        if _is_blank(client_reference):
+            return None, Reason.MISSING_REFERENCE
+        group = _uuid(client_reference)
+        return group, None if group else Reason.MALFORMED_REFERENCE
+    group = _uuid(named)
+    if group is None:
+        return None, Reason.MALFORMED_REFERENCE
+    other = _uuid(client_reference)
+    if other is not None and other != group:
+        return None, Reason.CONFLICTING_REFERENCES
+    return group, None
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _uuid(value: object) -> str | None:
+    """The canonical form, so that ids compare as UUIDs and not as text; None where it is none."""
+    if not isinstance(value, str) or not _UUID.fullmatch(stripped := value.strip()):
+        return None
+    digits = stripped.replace("-", "").lower()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _metadata(session: Mapping[str, Any]) -> dict[str, str]:
+    """Stripe's metadata is text to text; anything else is kept as its JSON text. Nothing in it may fail the
+    RPC.
+    """
+    metadata = session.get("metadata")
+    if not isinstance(metadata, dict):
+        return {}
+    try:
+        return {
+            _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", key): _UNSTORABLE.sub(
+                "\N{REPLACEMENT CHARACTER}", value if isinstance(value, str) else json.dumps(value)
+            )
+            for key, value in metadata.items()
+        }
+    except RecursionError:
+        raise MalformedEvent from None
+
+
+def _instant(created: object) -> str | None:
+    """Seconds since 1970 as ISO 8601 in UTC; None where Stripe's clock cannot have said so."""
+    if type(created) is not int or not 0 < created < _LATEST_CREATED:
+        return None
+    return datetime.fromtimestamp(created, UTC).isoformat()

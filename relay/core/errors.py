@@ -1,0 +1,100 @@
+"""Every way to end without a decision, as one tree.
+
+Refusals (4xx) are judged before anything behind the relay is touched. `NoVerdict` (500) says that nobody
+knows whether the payment was reconciled; the next delivery finds out, because a replay changes nothing.
+"""
+
+from typing import ClassVar
+
+from relay.core.outcomes import Outcome, Reason
+
+
+class RelayError(Exception):
+    """The root. `status` and `outcome` are what the sender sees; nothing else of the exception ever leaves."""
+
+    status: ClassVar[int] = 500
+    outcome: ClassVar[Outcome] = Outcome.FAILED
+    reason: Reason = Reason.UNEXPECTED
+
+
+class Refused(RelayError):
+    """The request does not prove that Stripe sent it, or cannot be read. Nothing was written."""
+
+    status = 400
+    outcome = Outcome.REFUSED
+
+
+class MethodNotAllowed(Refused):
+    """Somebody opened the webhook's address in a browser, or a health check points at it. Stripe only POSTs."""
+
+    status = 405
+    reason = Reason.METHOD_NOT_ALLOWED
+
+
+class UnsupportedContentEncoding(Refused):
+    """The body is compressed. Stripe signs and sends plain bytes; check proxies in front of the relay."""
+
+    status = 415
+    reason = Reason.UNSUPPORTED_CONTENT_ENCODING
+
+
+class BodyTooLarge(Refused):
+    """The body is over 1 MiB. Checkout events are a few KiB."""
+
+    status = 413
+    reason = Reason.BODY_TOO_LARGE
+
+
+class RequestTimeout(Refused):
+    """The body did not arrive in time: a slow or half-open sender. Its connection is cut."""
+
+    status = 408
+    reason = Reason.REQUEST_TIMEOUT
+
+
+class MalformedRequest(Refused):
+    """The bytes are not HTTP, or the transfer broke off."""
+
+    reason = Reason.MALFORMED_REQUEST
+
+
+class MissingSignature(Refused):
+    """No `Stripe-Signature`: not Stripe, or a proxy strips the header."""
+
+    reason = Reason.MISSING_SIGNATURE
+
+
+class InvalidSignature(Refused):
+    """No configured secret matches: a forgery, a proxy that rewrites bodies, or the secret of another
+    endpoint.
+    """
+
+    reason = Reason.INVALID_SIGNATURE
+
+
+class TimestampOutsideTolerance(Refused):
+    """The signature is good but its time is off: a captured request sent again, or a wrong clock on this
+    host.
+    """
+
+    reason = Reason.TIMESTAMP_OUTSIDE_TOLERANCE
+
+
+class MalformedEvent(Refused):
+    """Properly signed, yet not an event that can be understood: check the endpoint's API version."""
+
+    reason = Reason.MALFORMED_EVENT
+
+
+class NoVerdict(RelayError):
+    """The database gave no decision in time. `detail` is safe to log: codes and class names, never messages."""
+
+    def __init__(self, reason: Reason, detail: str, *, retryable: bool = False) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+        self.retryable = retryable
+
+
+class Declined(RelayError):
+    """The database understood an operator's request and said no; the message is its function's own sentence."""

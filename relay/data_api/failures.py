@@ -1,0 +1,86 @@
+"""The one table that classifies what the Data API answers, or throws, instead of a verdict."""
+
+import re
+from typing import Final
+
+from relay.core.errors import NoVerdict
+from relay.core.outcomes import Reason
+from relay.data_api import http1
+
+# What an operator's request may be declined with: a wrong argument, no such row, a state that does not allow it, a
+# constraint. https://www.postgresql.org/docs/17/errcodes-appendix.html
+DECLINING: Final = frozenset({"22023", "22P02", "P0002", "55000", "23503", "23505", "23514"})
+
+# SQLSTATE or its class, longest prefix first: https://www.postgresql.org/docs/17/errcodes-appendix.html
+_SQLSTATES: Final = (
+    ("57014", Reason.TIMEOUT),  # statement_timeout cancelled it
+    ("55P03", Reason.LOCK_TIMEOUT),
+    ("40P01", Reason.DEADLOCK),
+    ("42501", Reason.UNAUTHORIZED),
+    ("42883", Reason.CONTRACT_VIOLATION),  # the function, or one it calls, is not there
+    ("57P", Reason.DATABASE_UNAVAILABLE),  # shutting down, starting up, terminated by the administrator
+    ("08", Reason.DATABASE_UNAVAILABLE),
+    ("53", Reason.DATABASE_UNAVAILABLE),
+)
+# https://docs.postgrest.org/en/v12/references/errors.html
+_POSTGREST_CODES: Final = (
+    ("PGRST2", Reason.CONTRACT_VIOLATION),  # function not found, or ambiguous
+    ("PGRST30", Reason.UNAUTHORIZED),
+)
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_SAFE_CODE = re.compile(r"[0-9A-Z]{1,12}")
+
+# First match wins.
+_EXCEPTIONS: Final[tuple[tuple[type[BaseException], Reason], ...]] = (
+    (OSError, Reason.DATABASE_UNAVAILABLE),  # refused, reset, DNS, TLS, cut in the middle of the answer
+    (http1.BadAnswer, Reason.CONTRACT_VIOLATION),
+    # The answer is no UTF-8, holds an integer of thousands of digits, or the host's name is none.
+    (ValueError, Reason.CONTRACT_VIOLATION),
+    (RecursionError, Reason.CONTRACT_VIOLATION),  # the answer is nested absurdly deep
+)
+
+
+def from_answer(code: str | None, status: int) -> NoVerdict:
+    """Classify an error that the Data API answered. The code in the body decides; the HTTP status (which for
+    PostgREST is only a translation of the code) counts where there is none, as in a proxy's HTML.
+
+    A deadlock is retryable: Postgres has rolled the whole transaction back. A lock time-out would only wait
+    for the same lock again, Stripe's own retry comes later and with better odds.
+
+    A blank code is PostgREST's word (HTTP 400, all fields blank) for a session that died before it could say why, as
+    in an immediate shutdown of Postgres.
+    """
+    if code == "":
+        return NoVerdict(Reason.DATABASE_UNAVAILABLE, f"blank code, HTTP {status}")
+    detail = f"{code}, HTTP {status}" if code and _SAFE_CODE.fullmatch(code) else f"HTTP {status}"
+    return NoVerdict(_reason_of(code or "", status), detail, retryable=code == "40P01")
+
+
+def _reason_of(code: str, status: int) -> Reason:
+    is_sqlstate = _SQLSTATE.fullmatch(code) is not None
+    for prefix, reason in _SQLSTATES if is_sqlstate else _POSTGREST_CODES:
+        if code.startswith(prefix):
+            return reason
+    if status in (401, 403):
+        return Reason.UNAUTHORIZED
+    if is_sqlstate:
+        return Reason.UNEXPECTED
+    # 408 is what some proxies say when they close an idle connection (RFC 9110, 15.5.9).
+    if status >= 500 or status in (408, 429):
+        return Reason.DATABASE_UNAVAILABLE
+    if status < 400 or status == 404:  # a redirect, or a host that does not know the function's address
+        return Reason.CONTRACT_VIOLATION
+    return Reason.UNEXPECTED
+
+
+def from_exception(error: Exception) -> NoVerdict:
+    """Classify what was raised instead of an answer: mostly relay.data_api.http1's exceptions, and the system's.
+
+    Where the connection died without an answer, sending once more is safe: either nothing happened, or the transaction
+    was committed and the second call answers `replayed`. A time-out is not among them: the budget is gone.
+    """
+    retryable = isinstance(error, OSError) and not isinstance(error, http1.ConnectTimeout)
+    for kind, reason in _EXCEPTIONS:
+        if isinstance(error, kind):
+            return NoVerdict(reason, type(error).__name__, retryable=retryable)
+    return NoVerdict(Reason.UNEXPECTED, type(error).__name__)

@@ -1,0 +1,1 @@
+"""What answers Stripe: one route, its signature, its answer, and the process around them."""

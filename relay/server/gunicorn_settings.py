@@ -1,0 +1,86 @@
+"""gunicorn's configuration for `relay serve --workers N`, and what each worker runs. Read by gunicorn itself.
+
+The lower-case names are gunicorn's settings: https://docs.gunicorn.org/en/stable/settings.html
+"""
+
+import logging
+import os
+import shutil
+import time
+from typing import Any, Final
+
+from gunicorn.glogging import Logger
+from prometheus_client.multiprocess import mark_process_dead
+
+from relay.config import Settings
+from relay.server import serving
+from relay.server.app import WEBHOOK, make_app
+from relay.server.connections import Runner
+from relay.server.telemetry import LibraryLog, Log
+from relay.server.workers import OWN_FOLDER
+
+# gunicorn's timer for one worker's end begins with SIGTERM; draining and finishing must fit in.
+_GRACE_SECONDS: Final = 2
+
+
+def _settings() -> Settings:
+    return Settings.from_env(os.environ, now=time.time())
+
+
+_log: Final = Log(_settings().log_level)
+
+
+class JsonLogger(Logger):  # type: ignore[misc]
+    """Writes gunicorn's own lines as the relay's are."""
+
+    def setup(self, cfg: Any) -> None:
+        """Replace the handlers that gunicorn sets."""
+        super().setup(cfg)
+        self.error_log.handlers = [LibraryLog(_log)]
+        self.error_log.setLevel(logging.WARNING)
+
+
+worker_class = f"aiohttp.Gunicorn{'UVLoop' if serving.HAS_UVLOOP else ''}WebWorker"
+logger_class = JsonLogger
+backlog = serving.BACKLOG
+graceful_timeout = int(serving.LISTEN_ON_SECONDS + serving.FINISH_SECONDS) + _GRACE_SECONDS
+# A worker whose event loop stands still for so long is replaced.
+timeout = 30
+control_socket_disable = True
+
+
+def when_ready(server: Any) -> None:
+    """Say where, as a single process does."""
+    for listener in server.LISTENERS:
+        host, port = listener.sock.getsockname()[:2]
+        _log.write("info", f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+def child_exit(_: Any, worker: Any) -> None:
+    """Forget the gauges of a worker that has ended; its counts stay."""
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_: Any) -> None:
+    """The last thing: remove the metrics' files where they are ours."""
+    if folder := os.environ.get(OWN_FOLDER):
+        shutil.rmtree(folder, ignore_errors=True)
+    _log.write("info", "Stopped")
+
+
+class WorkerRunner(Runner):
+    """Drains before it stops, as a single process does."""
+
+    async def cleanup(self) -> None:
+        """Called by aiohttp's worker when it was told to end."""
+        await serving.drain(self.app)
+        await super().cleanup()
+
+
+async def worker() -> Runner:
+    """What aiohttp's worker class runs."""
+    settings = _settings()
+    logging.basicConfig(handlers=[LibraryLog(_log)], level=logging.WARNING, force=True)
+    app = make_app(settings, log=_log)
+    serving.settle_memory()
+    return WorkerRunner(app, refuse=app[WEBHOOK].refuse_unparsable, shutdown_timeout=serving.FINISH_SECONDS)

@@ -1,0 +1,179 @@
+"""One JSON line and one count per delivery.
+
+A line has the contract's fields and a message, and nothing else can get in: there is no way to pass a body,
+a header or an exception's text to it.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from prometheus_client import Counter
+
+from relay.config import LOG_LEVELS
+from relay.core.outcomes import Outcome, Reason
+from relay.metrics import Metrics
+
+# Refusals cost their sender nothing, so a flood of them must not fill the log. The first of each reason in a
+# window are written, then they are only counted (here and, always, in the metrics).
+SAMPLE_WINDOW_SECONDS: Final = 10.0
+SAMPLE_LINES: Final = 100
+_LONGEST_FIELD: Final = 255
+
+
+class Stream(Protocol):
+    """Where the lines go."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One POST, and what is known about it so far. The ids are set only after the event was verified."""
+
+    event_id: str | None = None
+    event_type: str | None = None
+    order_group_id: str | None = None
+    checkout_session_id: str | None = None
+    note: str = ""
+    """For the operator: fixed words, codes and class names only."""
+
+
+class Log:
+    """JSON lines on a stream."""
+
+    def __init__(self, level: str, stream: Stream | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._threshold = LOG_LEVELS.index(level)
+        self._stream = stream or sys.stdout
+        self._clock = clock
+        self.lines_lost = 0
+
+    def write(
+        self,
+        level: str,
+        message: str,
+        *,
+        delivery: Delivery | None = None,
+        outcome: Outcome | None = None,
+        reason: Reason | None = None,
+        status: int | None = None,
+        duration_ms: float | None = None,
+    ) -> None:
+        """Write one line. A log that cannot be written is counted, never a reason to fail a payment."""
+        if LOG_LEVELS.index(level) < self._threshold:
+            return
+        about = delivery or _NO_DELIVERY
+        line = json.dumps(
+            {
+                "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds"),
+                "level": level,
+                "message": message,
+                "event_id": _short(about.event_id),
+                "event_type": _short(about.event_type),
+                "order_group_id": about.order_group_id,
+                "checkout_session_id": _short(about.checkout_session_id),
+                "outcome": outcome,
+                "reason": reason,
+                "status": status,
+                "duration_ms": duration_ms,
+            }
+        )
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # a closed pipe, a full disk
+            self.lines_lost += 1
+
+
+_NO_DELIVERY: Final = Delivery()
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= _LONGEST_FIELD else text[:_LONGEST_FIELD]
+
+
+class LibraryLog(logging.Handler):
+    """Turns the libraries' records into the same lines, without their arguments and tracebacks: those quote
+    request bytes, URLs and payloads."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's template, and the class of its exception."""
+        kind = record.exc_info[0] if record.exc_info else None
+        suffix = f" ({kind.__name__})" if kind else ""
+        level = record.levelname.lower()
+        self._log.write(
+            level if level in LOG_LEVELS else "error",
+            f"{record.name}: {str(record.msg)[:_LONGEST_FIELD]}{suffix}",
+        )
+
+
+class Telemetry:
+    """What the handler reports to."""
+
+    def __init__(self, log: Log, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.log = log
+        self.metrics = metrics
+        self._clock = clock
+        self._series: dict[tuple[Outcome, Reason | None], Counter] = {}
+        self._windows: dict[Reason | None, tuple[float, int]] = {}
+
+    def delivered(
+        self, delivery: Delivery, outcome: Outcome, reason: Reason | None, status: int, seconds: float
+    ) -> None:
+        """Count and log one finished delivery."""
+        series = self._series.get((outcome, reason))
+        if series is None:  # `labels` takes a lock and builds a key each time
+            series = self.metrics.deliveries.labels(outcome, reason or "")
+            self._series[outcome, reason] = series
+        series.inc()
+        self.metrics.delivery_seconds.observe(seconds)
+        level = _level(outcome, reason)
+        skipped = 0
+        if outcome is Outcome.REFUSED and level != "error":
+            if (count := self._sampled(reason)) is None:
+                return
+            skipped = count
+        notes = [delivery.note] if delivery.note else []
+        if skipped:
+            notes.append(f"{skipped} more like this were not logged")
+        message = f"{outcome}: {', '.join(notes)}" if notes else str(outcome)
+        self.log.write(
+            level,
+            message,
+            delivery=delivery,
+            outcome=outcome,
+            reason=reason,
+            status=status,
+            duration_ms=round(seconds * 1000, 1),
+        )
+        if self.log.lines_lost:
+            self.metrics.lines_lost.set(self.log.lines_lost)
+
+    def _sampled(self, reason: Reason | None) -> int | None:
+        """None where the line is left out; else how many were left out in the window before."""
+        now = self._clock()
+        start, count = self._windows.get(reason, (-SAMPLE_WINDOW_SECONDS, 0))
+        if now - start >= SAMPLE_WINDOW_SECONDS:
+            self._windows[reason] = (now, 1)
+            return max(0, count - SAMPLE_LINES)
+        self._windows[reason] = (start, count + 1)
+        return 0 if count < SAMPLE_LINES else None
+
+
+def _level(outcome: Outcome, reason: Reason | None) -> str:
+    """Error: somebody must act. Warning: somebody should know."""
+    if outcome in (Outcome.REJECTED, Outcome.FAILED, Outcome.UNMATCHED) or reason is Reason.MALFORMED_EVENT:
+        return "error"
+    if outcome is Outcome.REFUSED or reason is Reason.LIVEMODE_MISMATCH:
+        return "warning"
+    return "info"

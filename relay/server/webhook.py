@@ -1,0 +1,190 @@
+"""The handler: read, verify, parse, reconcile, answer. Bytes in, one RPC out."""
+
+import asyncio
+import contextlib
+import json
+import time
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Final
+
+from aiohttp import StreamReader, web
+from aiohttp.web_protocol import RequestPayloadError
+from multidict import CIMultiDict
+
+from relay.config import Settings
+from relay.core import checkout, errors, event
+from relay.core.checkout import AwaitingFunds, Ignored, Unmatched
+from relay.core.errors import NoVerdict, RelayError
+from relay.core.outcomes import Outcome, Reason, Verdict
+from relay.data_api.client import DataApi
+from relay.server import signature
+from relay.server.telemetry import Delivery, Telemetry
+
+PATH: Final = "/api/stripe/webhook"
+# Instead of aiohttp's, which tells everybody the versions of Python and aiohttp.
+NAME: Final = {"Server": "relay"}
+MAX_BODY_BYTES: Final = 1024 * 1024
+# Checkout events are a few KiB. Whoever sends more than this needs one of so many places, or waits for one:
+# thousands of senders who hold back the end of a megabyte each must not fill the memory. BODY_SECONDS go on.
+SMALL_BODY_BYTES: Final = 64 * 1024
+LARGE_BODIES: Final = 32
+# Stripe sends a body in one go. Together with the lingering close (relay.server.connections) a slow sender is cut
+# within 15 seconds.
+BODY_SECONDS: Final = 10.0
+
+
+class Webhook:
+    """The route's handler, and how many deliveries it has in hand."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, *, clock: Callable[[], float] = time.time) -> None:
+        self._secrets = tuple(secret.reveal() for secret in settings.stripe_webhook_secrets)
+        self._tolerance = settings.webhook_tolerance
+        self._livemode = settings.livemode
+        self._telemetry = telemetry
+        self._clock = clock
+        self._data_api: DataApi | None = None
+        self._in_flight = 0
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def use(self, data_api: DataApi | None) -> None:
+        """Take the Data API into use, once it is connected."""
+        self._data_api = data_api
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one delivery. The only place where an exception becomes an answer."""
+        started = time.perf_counter()
+        delivery = Delivery()
+        self._in_flight += 1
+        self._telemetry.metrics.in_flight.inc()
+        self.idle.clear()
+        try:
+            verdict = await self._deliver(request, delivery)
+            outcome, reason, status = verdict.outcome, verdict.reason, verdict.status
+        except RelayError as error:
+            outcome, reason, status = error.outcome, error.reason, error.status
+            if isinstance(error, NoVerdict):
+                delivery.note = error.detail
+        except Exception as error:  # a fault of the relay's own: no verdict, Stripe retries
+            outcome, reason, status = Outcome.FAILED, Reason.UNEXPECTED, 500
+            delivery.note = _place_of(error)
+        finally:
+            self._in_flight -= 1
+            self._telemetry.metrics.in_flight.dec()
+            if not self._in_flight:
+                self.idle.set()
+        self._telemetry.delivered(delivery, outcome, reason, status, time.perf_counter() - started)
+        return _answer(delivery, outcome, reason, status)
+
+    def refuse_unparsable(self) -> web.Response:
+        """Answer bytes that are no HTTP request, so that they get the route's answer and are logged in samples."""
+        refusal = errors.MalformedRequest
+        delivery = Delivery()
+        self._telemetry.delivered(delivery, refusal.outcome, refusal.reason, refusal.status, 0.0)
+        return _answer(delivery, refusal.outcome, refusal.reason, refusal.status)
+
+    async def _deliver(self, request: web.Request, delivery: Delivery) -> Verdict:
+        body = await _read(request, self._large_bodies)
+        verified = signature.verify(
+            body,
+            request.headers.getall("Stripe-Signature", ()),
+            secrets=self._secrets,
+            now=self._clock(),
+            tolerance=self._tolerance,
+        )
+        if len(self._secrets) > 1:
+            delivery.note = f"signed with webhook secret {verified.secret_position} of {len(self._secrets)}"
+        received = event.read_event(verified.text)
+        delivery.event_id, delivery.event_type = received.id, received.type
+        decision = checkout.judge(received, livemode=self._livemode)
+        if isinstance(decision, Ignored):
+            delivery.checkout_session_id = decision.session_id
+            return Verdict(Outcome.IGNORED, decision.reason)
+        if isinstance(decision, AwaitingFunds):
+            delivery.checkout_session_id = decision.session_id
+            delivery.order_group_id = decision.order_group_id
+            return Verdict(Outcome.AWAITING_FUNDS, decision.reason)
+        problem = None
+        if isinstance(decision, Unmatched):
+            problem, decision = decision.reason, decision.payment
+        delivery.checkout_session_id = decision.session_id
+        delivery.order_group_id = decision.order_group_id
+        if self._data_api is None:
+            raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "the relay is starting or stopping")
+        return await self._data_api.reconcile(decision, unmatched_reason=problem)
+
+
+async def _read(request: web.Request, large_bodies: asyncio.Semaphore) -> bytes:
+    """The raw body. Raises Refused, in the order of the contract's rows."""
+    if request.method != "POST":
+        raise errors.MethodNotAllowed
+    for coding in request.headers.getall("Content-Encoding", ()):
+        # The signature covers the bytes that Stripe sent; the server is told not to inflate (relay.server.app).
+        if coding.strip().lower() not in ("", "identity"):
+            raise errors.UnsupportedContentEncoding
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise errors.BodyTooLarge
+    try:
+        if request.content.is_eof():  # the usual case: head and body came together, there is nothing to wait for
+            body = request.content.read_nowait()
+        else:
+            body = await _rest(request.content, large_bodies)
+    except TimeoutError:
+        raise errors.RequestTimeout from None
+    except (RequestPayloadError, ConnectionError):
+        raise errors.MalformedRequest from None
+    if len(body) > MAX_BODY_BYTES:
+        raise errors.BodyTooLarge
+    return body
+
+
+async def _rest(content: StreamReader, large_bodies: asyncio.Semaphore) -> bytes:
+    """What comes in time, and not much more than may be. Raises TimeoutError, RequestPayloadError, ConnectionError."""
+    body = bytearray()
+    async with asyncio.timeout(BODY_SECONDS), contextlib.AsyncExitStack() as place:
+        is_small = True
+        while len(body) <= MAX_BODY_BYTES and (chunk := await content.readany()):
+            body += chunk
+            if is_small and len(body) > SMALL_BODY_BYTES:
+                is_small = False
+                await place.enter_async_context(large_bodies)
+    return bytes(body)
+
+
+def _answer(delivery: Delivery, outcome: Outcome, reason: Reason | None, status: int) -> web.Response:
+    word = _body if delivery.event_id else _body_without_event
+    body = word(outcome, reason, delivery.event_id, delivery.order_group_id)
+    response = web.Response(body=body, status=status, headers=_HEADERS)
+    if status == errors.MethodNotAllowed.status:
+        response.headers["Allow"] = "POST"
+    elif status in (errors.BodyTooLarge.status, errors.RequestTimeout.status):
+        response.force_close()  # what is left of the body is not worth reading
+    return response
+
+
+def _body(outcome: Outcome, reason: Reason | None, event_id: str | None, order_group_id: str | None) -> bytes:
+    return json.dumps(
+        {
+            "received": outcome is not Outcome.REFUSED,
+            "outcome": outcome,
+            "reason": reason,
+            "event_id": event_id,
+            "order_group_id": order_group_id,
+        }
+    ).encode()
+
+
+# Always the same few words, which a flood of forgeries asks for again and again.
+_body_without_event: Final = lru_cache(maxsize=None)(_body)
+_HEADERS: Final = CIMultiDict({"Content-Type": "application/json"} | NAME)
+
+
+def _place_of(error: Exception) -> str:
+    """Class and place of a fault, without its message, which may quote a payload."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

@@ -1,0 +1,64 @@
+"""Small faults, each of which the suite must notice: `make mutants` sows one at a time into the migrations.
+
+`search` stands exactly once in its file; a test sees to that. `killed_by` holds parts of the ids of the tests that
+probably notice: they run first, so that the whole takes minutes. `argument` says why no test can.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from sql_tests.mutants import (
+    create_broken_invariants,
+    create_cancel_order_group,
+    create_exception_functions,
+    create_explain_order_group,
+    create_inventory_functions,
+    create_inventory_ledger,
+    create_order_group_lock,
+    create_order_tables,
+    create_payment_records,
+    create_payment_report,
+    create_payments_schema,
+    create_reconcile_order_group_payment,
+    create_reconciliation_readiness,
+    create_security_findings,
+    create_sellers_and_products,
+    freeze_order_groups,
+    freeze_order_items,
+    freeze_orders,
+    keep_history_append_only,
+    keep_payment_evidence,
+)
+from sql_tests.mutants.mutant import Mutant, migration
+
+MUTANTS: tuple[Mutant, ...] = tuple(
+    chain.from_iterable(
+        module.MUTANTS
+        for module in (
+            create_payments_schema,
+            create_sellers_and_products,
+            create_order_tables,
+            create_payment_records,
+            create_inventory_ledger,
+            keep_history_append_only,
+            create_order_group_lock,
+            freeze_order_groups,
+            freeze_orders,
+            freeze_order_items,
+            keep_payment_evidence,
+            create_reconcile_order_group_payment,
+            create_inventory_functions,
+            create_exception_functions,
+            create_cancel_order_group,
+            create_explain_order_group,
+            create_reconciliation_readiness,
+            create_security_findings,
+            create_broken_invariants,
+            create_payment_report,
+        )
+    )
+)
+"""All of them, in the order of the migrations."""
+
+__all__ = ["MUTANTS", "Mutant", "migration"]

@@ -1,0 +1,59 @@
+"""Faults of the migration create_cancel_order_group."""
+
+from __future__ import annotations
+
+from sql_tests.mutants.mutant import Mutant
+
+FILE = "create_cancel_order_group"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "type-of-the-caller",
+        "a function that runs as owner looks a type up among the caller's",
+        FILE,
+        "    v_status pg_catalog.text :=",
+        "    v_status text :=",
+        ("test_caller_cannot_put_types",),
+    ),
+    Mutant(
+        "paid-is-cancellable",
+        "a paid group may be cancelled",
+        FILE,
+        "when v_status <> 'pending' then",
+        "when v_status = 'refunded' then",
+        ("test_paid_group_is_not_cancelled",),
+    ),
+    Mutant(
+        "cancelled-twice",
+        "cancelling again is an error",
+        FILE,
+        "        when v_status = 'cancelled' then\n            v_outcome := 'already_cancelled';\n",
+        "",
+        ("test_cancelling_a_pending_group",),
+    ),
+    Mutant(
+        "unknown-group-cancelled",
+        "a group that does not exist is cancelled with success",
+        FILE,
+        "        when v_status is null then\n            v_reason := 'order_group_not_found';\n",
+        "",
+        ("test_paid_group_is_not_cancelled",),
+    ),
+    Mutant(
+        "cancelled-group-with-pending-orders",
+        "the orders of a cancelled group stay pending",
+        FILE,
+        "            update public.orders as o\n            set status = 'cancelled'\n"
+        "            where o.order_group_id = p_order_group_id;\n",
+        "",
+        ("test_cancelling_a_pending_group",),
+    ),
+    Mutant(
+        "cancelling-waits-for-ever",
+        "cancelling waits for a lock as long as the session lets it",
+        FILE,
+        "set lock_timeout = '3s'\n",
+        "",
+        ("test_function_that_waits_for_a_lock",),
+    ),
+)

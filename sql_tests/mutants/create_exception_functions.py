@@ -1,0 +1,100 @@
+"""Faults of the migration create_exception_functions."""
+
+from __future__ import annotations
+
+from sql_tests.mutants.killers import MATRIX, RACES
+from sql_tests.mutants.mutant import Mutant
+
+FILE = "create_exception_functions"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "newest-first",
+        "exceptions are listed newest first",
+        FILE,
+        "order by x.first_seen_at, x.id",
+        "order by x.first_seen_at desc, x.id",
+        ("test_open_exceptions_are_listed_oldest_first",),
+    ),
+    Mutant(
+        "list-unordered",
+        "exceptions are listed as they lie in the table",
+        FILE,
+        "    order by x.first_seen_at, x.id;",
+        "    ;",
+        ("test_case_that_came_again_keeps_its_place",),
+    ),
+    Mutant(
+        "list-of-everything",
+        "the list of open exceptions holds resolved ones",
+        FILE,
+        "where p_status = 'all' or x.status = p_status",
+        "where p_status is not null or x.status = p_status",
+        ("test_lists_tell_open_from_resolved",),
+    ),
+    Mutant(
+        "list-of-null",
+        "no status is a status of which there is none",
+        FILE,
+        "if p_status is null or p_status not in",
+        "if p_status not in",
+        ("test_lists_tell_open_from_resolved",),
+    ),
+    Mutant(
+        "resolved-as-reconciled",
+        "an operator may claim that the function applied an event",
+        FILE,
+        "p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed')",
+        "p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed', 'reconciled')",
+        ("test_resolution_without_sense_is_refused",),
+    ),
+    Mutant(
+        "resolved-by-nobody",
+        "an operator need not say who",
+        FILE,
+        "elsif btrim(coalesce(p_resolved_by, '')) = '' then",
+        "elsif p_resolved_by is null then",
+        ("test_resolution_without_sense_is_refused",),
+    ),
+    Mutant(
+        "resolved-twice",
+        "a closed case may be closed again",
+        FILE,
+        "elsif v_exception.status <> 'open' then",
+        "elsif v_exception.status is null then",
+        ("test_exception_is_resolved_once",),
+    ),
+    Mutant(
+        "resolution-without-the-groups-lock",
+        "an operator does not take the group's lock",
+        FILE,
+        "    perform payments.lock_order_group(x.order_group_id)\n    from payments.exceptions as x\n"
+        "    where x.id = p_exception_id;\n",
+        "",
+        ("test_twin_event_waits_while_the_payment_is_sent_back", RACES),
+    ),
+    Mutant(
+        "resolution-without-the-cases-lock",
+        "an operator does not lock the case",
+        FILE,
+        "    where x.id = p_exception_id\n    for update;",
+        "    where x.id = p_exception_id;",
+        ("test_two_operators_close_a_case_without_a_group",),
+    ),
+    Mutant(
+        "resolution-waits-for-ever",
+        "an operator waits for a lock as long as the session lets them",
+        FILE,
+        "set lock_timeout = '3s'\n",
+        "",
+        ("test_function_that_waits_for_a_lock",),
+    ),
+    Mutant(
+        "resolution-by-everybody",
+        "signed-in users of older projects may close cases",
+        FILE,
+        "public.resolve_payment_exception(bigint, text, text, text) from public, anon, authenticated;",
+        "public.resolve_payment_exception(bigint, text, text, text) from public, anon;",
+        (f"{MATRIX}[legacy]",),
+    ),
+)

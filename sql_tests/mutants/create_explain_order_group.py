@@ -1,0 +1,42 @@
+"""Faults of the migration create_explain_order_group."""
+
+from __future__ import annotations
+
+from sql_tests.mutants.mutant import Mutant
+
+FILE = "create_explain_order_group"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "story-out-of-order",
+        "the timeline is not in order",
+        FILE,
+        "order by entry.at, entry.place, entry.id",
+        "order by entry.place, entry.at, entry.id",
+        ("test_explanation_tells_the_whole_story",),
+    ),
+    Mutant(
+        "story-with-floats",
+        "an order's total is a JSON number",
+        FILE,
+        "'total_amount', o.total_amount::pg_catalog.text",
+        "'total_amount', o.total_amount",
+        ("test_amounts_in_answers_are_text",),
+    ),
+    Mutant(
+        "resolved-counts-as-open",
+        "resolved exceptions are counted as open",
+        FILE,
+        "where x.order_group_id = p_order_group_id and x.status = 'open';",
+        "where x.order_group_id = p_order_group_id;",
+        ("test_explanation_tells_the_whole_story",),
+    ),
+    Mutant(
+        "reason-without-words",
+        "a collision is not explained",
+        FILE,
+        "        when 'event_collision' then 'the event id was processed before, with another payload'\n",
+        "",
+        ("test_every_reason_has_words",),
+    ),
+)

@@ -1,0 +1,51 @@
+"""Faults of the migration create_payment_report."""
+
+from __future__ import annotations
+
+from sql_tests.mutants.killers import MATRIX
+from sql_tests.mutants.mutant import Mutant
+
+FILE = "create_payment_report"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "report-for-everybody",
+        "signed-in users may read the accountant's page",
+        FILE,
+        "grant execute on function public.payment_report(timestamptz, timestamptz) to service_role;",
+        "grant execute on function public.payment_report(timestamptz, timestamptz) to service_role, authenticated;",
+        (MATRIX,),
+    ),
+    Mutant(
+        "report-counts-twins",
+        "the report adds the money of a twin event once more",
+        FILE,
+        "case e.outcome when 'applied' then e.amount end as amount",
+        "e.amount as amount",
+        ("test_payment_report.py",),
+    ),
+    Mutant(
+        "report-without-open-cases",
+        "the report leaves out the payments of open cases, because null is not unlike anything",
+        FILE,
+        "and x.resolution is distinct from 'reconciled'",
+        "and x.resolution <> 'reconciled'",
+        ("test_payment_report.py",),
+    ),
+    Mutant(
+        "report-with-floats",
+        "the report's amounts are JSON numbers",
+        FILE,
+        "'amount', t.amount::pg_catalog.text",
+        "'amount', t.amount",
+        ("test_payment_report.py",),
+    ),
+    Mutant(
+        "report-of-resolved-cases",
+        "the report lists resolved cases as open",
+        FILE,
+        "where x.status = 'open'\n",
+        "where x.status is not null\n",
+        ("test_payment_report.py",),
+    ),
+)

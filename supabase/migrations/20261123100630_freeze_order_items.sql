@@ -1,0 +1,42 @@
+-- The items of an order are frozen with its group.
+--
+-- Touches: triggers on public.order_items. Whoever adds, changes or removes an item takes the group's lock first.
+
+-- Lets items be added to, changed in and removed from pending groups only.
+-- Called by: trigger on public.order_items. Returns: the row, or raises 23514. Locks: the group.
+create or replace function payments.tg_order_items__need_pending_group()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_order_group_id pg_catalog.uuid;
+begin
+    select o.order_group_id
+    into v_order_group_id
+    from public.orders as o
+    where o.id = coalesce(old.order_id, new.order_id);
+
+    if tg_op = 'INSERT' then
+        perform payments.assert_pending(v_order_group_id, payments.lock_order_group(v_order_group_id));
+        return new;
+    end if;
+    perform payments.assert_pending(v_order_group_id, payments.lock_order_group_of_held_child(v_order_group_id));
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    if (new.id, new.order_id) is distinct from (old.id, old.order_id) then
+        raise exception 'order item % stays in its order', old.id
+            using errcode = 'check_violation', constraint = 'order_item_stays_in_its_order';
+    end if;
+    return new;
+end;
+$$;
+comment on function payments.tg_order_items__need_pending_group() is 'Items change in pending groups only, under the group''s lock.';
+revoke execute on function payments.tg_order_items__need_pending_group() from public, anon, authenticated, service_role;
+
+create trigger order_items_need_pending_group
+before insert or update or delete on public.order_items
+for each row execute function payments.tg_order_items__need_pending_group();

@@ -1,0 +1,168 @@
+"""A small Data API on a real socket that counts its calls and misbehaves on purpose."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.core.currency import EXPONENTS
+from relay.server.readiness import CONTRACT_VERSION
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that arrived."""
+
+    path: str
+    headers: dict[str, str]
+    parameters: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer. `body` is sent as it is when it is text, else as JSON."""
+
+    status: int = 200
+    body: object = ""
+    content_type: str = "application/json; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def as_bytes(self) -> bytes:
+        body = (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
+        lines = [f"HTTP/1.1 {self.status} Whatever", f"Content-Type: {self.content_type}", *self._more()]
+        if self.status != 204:
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    def _more(self) -> list[str]:
+        return [f"{name}: {value}" for name, value in self.headers]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Bytes, and then the connection is closed."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The connection is cut without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """`first` is sent, and nothing else, until the play is over."""
+
+    first: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The usual answer, but not before `released` is set."""
+
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+Behaviour = Reply | Raw | Reset | Hang | Wait
+
+
+class DataApi:
+    """Answers with what is in `script`, one a call, and then as a healthy database would."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.calls: list[Call] = []
+        self.script: list[Behaviour] = []
+        self.always: Behaviour | None = None
+        self.verdict: Json = {"outcome": "applied", "reason": None}
+        self.readiness: Json = {
+            "contract_version": CONTRACT_VERSION,
+            "oldest_contract_version": CONTRACT_VERSION,
+            "currencies": dict(EXPONENTS),
+            "can_execute": True,
+            "anon_can_execute": False,
+            "role": "service_role",
+        }
+        self.arrived = asyncio.Event()
+        self._over = asyncio.Event()
+
+    def healthy(self, call: Call) -> Reply:
+        """What the real functions answer."""
+        if call.path.endswith("/reconciliation_readiness"):
+            from datetime import UTC, datetime
+
+            return Reply(body={"server_time": datetime.now(UTC).isoformat(), **self.readiness})
+        sent = call.parameters
+        verdict = (
+            {"outcome": "unmatched", "reason": sent["p_unmatched_reason"]}
+            if sent.get("p_unmatched_reason")
+            else self.verdict
+        )
+        return Reply(
+            body={
+                "order_group_id": sent.get("p_order_group_id"),
+                "stripe_event_id": sent.get("p_stripe_event_id"),
+                "orders_paid": 0,
+                "ledger_entries": 0,
+                **verdict,
+            }
+        )
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while call := await _read(reader):
+                self.calls.append(call)
+                self.arrived.set()
+                behaviour = self.script.pop(0) if self.script else self.always
+                match behaviour:
+                    case Reset():
+                        writer.transport.abort()
+                        return
+                    case Raw(content):
+                        writer.write(content)
+                        return
+                    case Hang(first):
+                        writer.write(first)
+                        await self._over.wait()
+                        return
+                    case Wait(released):
+                        await released.wait()
+                        writer.write(self.healthy(call).as_bytes())
+                    case Reply():
+                        writer.write(behaviour.as_bytes())
+                    case None:
+                        writer.write(self.healthy(call).as_bytes())
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    @asynccontextmanager
+    async def listening(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["DataApi"]:
+        """On a free port of the loopback interface."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            self._over.set()
+            server.close()
+            await server.wait_closed()
+
+
+async def _read(reader: asyncio.StreamReader) -> Call | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    request, *lines = head.strip().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Call(request.split(" ")[1], headers, json.loads(body or b"{}"))

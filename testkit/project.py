@@ -1,0 +1,123 @@
+"""A project with a shop in it, the relay's commands as an operator runs them, and what the database holds."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from local_stack.supabase_cli import REPOSITORY
+from local_stack.surface import StackSurface
+from testkit import snapshot
+from testkit.shop import Connection, OrderGroup, Row, Shop, open_shop
+from testkit.stripe_side import Json, completed
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that has run."""
+
+    status: int | None
+    output: str
+    errors: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A migrated project. `superuser` looks, and plays Supabase Auth; it never reconciles."""
+
+    stack: StackSurface
+    superuser: Connection
+    shop: Shop
+    code: Path = REPOSITORY
+    """The folder whose package `relay` runs the commands."""
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """The settings of a relay for this project."""
+        return {**self.stack.env(), "RELAY_HOST": "127.0.0.1", "RELAY_PORT": "0", **changes}
+
+    async def relay(self, *arguments: str, **changes: str) -> Ended:
+        """Run a command to its end."""
+        async with self.running(*arguments, **changes) as process:
+            output, errors = await process.communicate()
+        return Ended(process.returncode, output.decode(), errors.decode())
+
+    @asynccontextmanager
+    async def running(self, *arguments: str, **changes: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A command while it runs; ended with the block."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # not what lies in the folder where it runs
+            "-m",
+            "relay",
+            *arguments,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code), **self.environment(**changes)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    def snapshot(self) -> Mapping[str, list[tuple[str, str]]]:
+        """Every row, with the transaction that wrote it."""
+        return snapshot.snapshot(self.stack.dsn())
+
+    @contextmanager
+    def past_every_guard(self) -> Iterator[None]:
+        """The superuser may write in the block what no trigger would let through."""
+        guard = "stripe_events_is_append_only"
+        with self.superuser.transaction():
+            self.superuser.execute("set local session_replication_role = replica")
+            self.superuser.execute(f"alter table payments.stripe_events disable trigger {guard}".encode())
+            yield
+            self.superuser.execute(f"alter table payments.stripe_events enable always trigger {guard}".encode())
+
+    def a_year_passes(self) -> None:
+        """What other tests have paid and left open lies well before any window."""
+        with self.past_every_guard():
+            for table, column in (
+                ("public.order_groups", "paid_at"),
+                ("public.orders", "paid_at"),
+                ("payments.stripe_events", "processed_at"),
+                ("payments.exceptions", "first_seen_at"),
+            ):
+                change = f"update {table} set {column} = {column} - interval '1 year' where {column} is not null"
+                self.superuser.execute(change.encode())
+
+    def query(self, statement: str, *values: Any) -> list[Row]:
+        """What the superuser sees."""
+        return self.superuser.execute(statement.encode(), values).fetchall()
+
+    def group(self, group: OrderGroup) -> Row:
+        """An order group as it is now."""
+        (row,) = self.query("select * from public.order_groups where id = %s", group.id)
+        return row
+
+
+@contextmanager
+def open_project(stack: StackSurface) -> Iterator[Project]:
+    """The stack's project with sellers, products and buyers of our own."""
+    with (
+        psycopg.connect(stack.dsn(), autocommit=True, row_factory=dict_row) as superuser,
+        psycopg.connect(stack.dsn(user="authenticator"), autocommit=True, row_factory=dict_row) as service,
+    ):
+        service.execute("set role service_role")
+        yield Project(stack, superuser, open_shop(superuser, service))
+
+
+def paid(group: OrderGroup, **session: Any) -> Json:
+    """The event of a buyer who paid exactly the total."""
+    payment = group.payment()
+    return completed(
+        str(group.id), **{"amount_total": payment.amount_minor, "currency": group.currency.lower(), **session}
+    )

@@ -1,0 +1,113 @@
+"""A relay on a real socket, in front of a Data API."""
+
+import io
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from relay.config import Settings
+from relay.server.app import WEBHOOK, make_app
+from relay.server.connections import Runner
+from relay.server.telemetry import Log
+from relay.server.webhook import PATH
+from testkit import stripe_side
+
+Json = dict[str, Any]
+KEYS = {"received", "outcome", "reason", "event_id", "order_group_id"}
+SECRET_KEY = f"sb_secret_{secrets.token_hex(16)}"
+
+
+def environ(supabase_url: str, **changes: str) -> dict[str, str]:
+    """A usable environment; keyword arguments change it."""
+    return {
+        "STRIPE_SECRET_KEY": stripe_side.STRIPE_KEY,
+        "STRIPE_WEBHOOK_SECRET": stripe_side.WEBHOOK_SECRET,
+        "SUPABASE_URL": supabase_url,
+        "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY,
+        "RELAY_HOST": "127.0.0.1",
+        "RELAY_PORT": "0",
+        **changes,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sender of a delivery got."""
+
+    status: int
+    json: Json
+    headers: Mapping[str, str]
+
+    @property
+    def verdict(self) -> tuple[int, str, str | None]:
+        """Status, outcome, reason: the row of the contract's table."""
+        return self.status, self.json["outcome"], self.json["reason"]
+
+
+class Relay:
+    """A running relay, as its neighbours see it."""
+
+    def __init__(self, app: web.Application, url: str, output: io.StringIO, http: aiohttp.ClientSession) -> None:
+        self.app = app
+        self.url = url
+        self.http = http
+        self._output = output
+
+    @property
+    def output(self) -> str:
+        """Everything that was logged."""
+        return self._output.getvalue()
+
+    @property
+    def lines(self) -> list[Json]:
+        """The log, parsed."""
+        return [json.loads(line) for line in self.output.splitlines()]
+
+    async def send(
+        self, body: bytes, headers: Mapping[str, str], *, method: str = "POST", chunked: bool | None = None
+    ) -> Answer:
+        """One request on the webhook route. Holds every answer to the five keys."""
+        async with self.http.request(
+            method, self.url + PATH, data=io.BytesIO(body) if body else None, headers=headers, chunked=chunked
+        ) as response:
+            content = await response.read()
+            if method == "HEAD":
+                return Answer(response.status, {}, response.headers)
+            answer = Answer(response.status, json.loads(content), response.headers)
+            assert answer.json.keys() == KEYS
+            assert answer.json["received"] is (answer.json["outcome"] != "refused")
+            assert response.content_type == "application/json"
+            return answer
+
+    async def deliver(self, event: object, *, secret: str = stripe_side.WEBHOOK_SECRET) -> Answer:
+        """A properly signed delivery."""
+        return await self.send(*stripe_side.delivery(event, secret=secret))
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Another route."""
+        async with self.http.get(self.url + path) as response:
+            return response.status, await response.text()
+
+
+@asynccontextmanager
+async def serving(env: Mapping[str, str]) -> AsyncIterator[Relay]:
+    """The real application on a real socket, in this process."""
+    settings = Settings.from_env(env, now=time.time())
+    output = io.StringIO()
+    app = make_app(settings, log=Log(settings.log_level, output))
+    runner = Runner(app, refuse=app[WEBHOOK].refuse_unparsable, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        async with aiohttp.ClientSession(auto_decompress=False) as http:
+            yield Relay(app, site.name, output, http)
+    finally:
+        await runner.cleanup()

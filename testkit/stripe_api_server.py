@@ -1,0 +1,211 @@
+"""Stripe's API on a real socket: lists with cursors and filters, single objects, expansion, errors, and faults.
+
+Shapes after https://docs.stripe.com/api: lists are `{"object": "list", "data", "has_more", "url"}`, newest first;
+errors are `{"error": {"type", "code", "message", "param"}}`; a parameter that Stripe does not know is refused.
+"""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from testkit.shop import OrderGroup
+from testkit.stripe_side import STRIPE_KEY, Json
+
+Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+COMPLETED = "checkout.session.completed"
+SUCCEEDED = "checkout.session.async_payment_succeeded"
+LIST_PARAMETERS = {"limit", "starting_after", "ending_before", "expand[]"}
+CREATED_PARAMETERS = {f"created[{operator}]" for operator in ("gt", "gte", "lt", "lte")} | {"created"}
+PARAMETERS = {
+    "/v1/checkout/sessions": LIST_PARAMETERS | CREATED_PARAMETERS | {"status", "customer", "payment_intent"},
+    "/v1/events": LIST_PARAMETERS | CREATED_PARAMETERS | {"type", "types[]", "delivery_success"},
+}
+COMPARE: dict[str, Callable[[int, int], bool]] = {
+    "gt": lambda a, b: a > b,
+    "gte": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "lte": lambda a, b: a <= b,
+}
+
+
+def failure(status: int, kind: str, message: str, **more: str) -> web.Response:
+    """An error as Stripe words it."""
+    body = {"error": {"type": kind, "message": message, **more}}
+    return web.json_response(body, status=status, headers={"Request-Id": f"req_{uuid.uuid4().hex[:14]}"})
+
+
+def answers(status: int, **headers: str) -> Fault:
+    """A fault: this status, as Stripe words it."""
+
+    async def fault(_: web.Request) -> web.StreamResponse:
+        kind = "rate_limit_error" if status == 429 else "api_error"
+        response = failure(status, kind, "Something is wrong on Stripe's end.")
+        response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+        return response
+
+    return fault
+
+
+async def gateway_page(_: web.Request) -> web.StreamResponse:
+    """A fault: something in between answers in HTML."""
+    return web.Response(status=502, text="<html>Bad gateway</html>", content_type="text/html")
+
+
+async def reset(request: web.Request) -> web.StreamResponse | None:
+    """A fault: the connection is cut before an answer."""
+    assert request.transport is not None
+    request.transport.abort()
+    return None
+
+
+async def break_off(request: web.Request) -> web.StreamResponse:
+    """A fault: the connection is cut in the middle of the body."""
+    response = web.StreamResponse(headers={"Content-Length": "1000", "Content-Type": "application/json"})
+    await response.prepare(request)
+    await response.write(b'{"object": "list", "data": [')
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+@dataclass(slots=True)
+class Gate:
+    """A fault: the answer waits until the test opens the gate."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, _: web.Request) -> web.StreamResponse | None:
+        self.reached.set()
+        await self.opened.wait()
+        return None
+
+
+class StripeServer:
+    """An account in test mode. `faults` are played one a request, in order; then everything is well."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.key = STRIPE_KEY
+        self.sessions: list[Json] = []
+        self.events: list[Json] = []
+        self.requests: list[tuple[str, dict[str, list[str]]]] = []
+        self.faults: list[Fault] = []
+        self.keep_failing: Fault | None = None
+
+    # What happens at Stripe ---------------------------------------------------------------------------------------
+
+    def session(self, group: OrderGroup | None, *, age: int = 3600, **changes: Any) -> Json:
+        """A complete, paid session over the group's total, created `age` seconds ago; keyword arguments change it."""
+        payment = group.payment() if group else None
+        session = {
+            "id": f"cs_test_{uuid.uuid4().hex}",
+            "object": "checkout.session",
+            "amount_subtotal": payment.amount_minor if payment else 1000,
+            "amount_total": payment.amount_minor if payment else 1000,
+            "client_reference_id": None,
+            "created": int(time.time()) - age,
+            "currency": (payment.currency or "usd").lower() if payment else "usd",
+            "customer_details": {"email": "jenny.rosen@example.test", "name": "Jenny Rosen", "address": None},
+            "livemode": False,
+            "metadata": {"order_group_id": str(group.id)} if group else {},
+            "mode": "payment",
+            "payment_intent": f"pi_{uuid.uuid4().hex}",
+            "payment_status": "paid",
+            "status": "complete",
+            **changes,
+        }
+        self.sessions.append(session)
+        return session
+
+    def event(self, session: Json, kind: str = COMPLETED, *, after: int = 60, **changes: Any) -> Json:
+        """An event, made `after` seconds after its session; keyword arguments change the snapshot that it holds."""
+        event = {
+            "id": f"evt_{uuid.uuid4().hex}",
+            "object": "event",
+            "api_version": "2026-10-28.endive",
+            "created": session["created"] + after,
+            "data": {"object": {**session, **changes}},
+            "livemode": session["livemode"],
+            "pending_webhooks": 1,
+            "type": kind,
+        }
+        self.events.append(event)
+        return event
+
+    # The API ------------------------------------------------------------------------------------------------------
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        query: dict[str, list[str]] = {}
+        for name, value in request.query.items():
+            query.setdefault(re.sub(r"\[\d+\]$", "[]", name), []).append(value)
+        self.requests.append((request.path, query))
+        if request.headers.get("Authorization") != f"Bearer {self.key}":
+            return failure(401, "invalid_request_error", f"Invalid API Key provided: ***{self.key[-4:]}")
+        fault = self.faults.pop(0) if self.faults else self.keep_failing
+        if fault and (response := await fault(request)):
+            return response
+        if request.path == "/v1/checkout/sessions":
+            status = query.get("status", [None])[0]
+            return self._list(request.path, query, [s for s in self.sessions if status in (None, s["status"])])
+        if request.path == "/v1/events":
+            types = query.get("types[]") or query.get("type")
+            return self._list(request.path, query, [e for e in self.events if types is None or e["type"] in types])
+        if request.path.startswith("/v1/checkout/sessions/"):
+            wanted = request.path.rpartition("/")[2]
+            for session in self.sessions:
+                if session["id"] == wanted:
+                    return web.json_response(_expanded(session, query.get("expand[]", []), ""))
+            return failure(
+                404, "invalid_request_error", "No such checkout.session", code="resource_missing", param="id"
+            )
+        return failure(404, "invalid_request_error", "Unrecognized request URL")
+
+    def _list(self, path: str, query: dict[str, list[str]], objects: list[Json]) -> web.Response:
+        if unknown := query.keys() - PARAMETERS[path]:
+            return failure(400, "invalid_request_error", "Unknown parameter", param=min(unknown))
+        limit = int(query.get("limit", ["10"])[0])
+        if not 1 <= limit <= 100:
+            return failure(400, "invalid_request_error", "Limit is out of range", param="limit")
+        for operator, compare in COMPARE.items():
+            for bound in query.get(f"created[{operator}]", []):
+                objects = [one for one in objects if compare(one["created"], int(bound))]
+        objects = sorted(objects, key=lambda one: (one["created"], one["id"]), reverse=True)
+        if cursor := query.get("starting_after"):
+            places = [place for place, one in enumerate(objects) if one["id"] == cursor[0]]
+            if not places:
+                return failure(400, "invalid_request_error", "No such object", param="starting_after")
+            objects = objects[places[0] + 1 :]
+        page = [_expanded(one, query.get("expand[]", []), "data.") for one in objects[:limit]]
+        return web.json_response({"object": "list", "data": page, "has_more": len(objects) > limit, "url": path})
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["StripeServer"]:
+        """On a free port of the loopback interface."""
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+def _expanded(value: Json, paths: list[str], prefix: str) -> Json:
+    """The object with its payment intent in full, where that is asked for."""
+    if f"{prefix}payment_intent" not in paths or not isinstance(value.get("payment_intent"), str):
+        return value
+    intent = {"id": value["payment_intent"], "object": "payment_intent", "status": "succeeded"}
+    return {**value, "payment_intent": intent}

@@ -1,0 +1,81 @@
+"""The stage of the sweep's tests: a project, an account at Stripe, and what had been delivered before."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from local_stack.surface import StackSurface
+from relay.core import checkout
+from relay.core.event import Event
+from relay.data_api import client
+from testkit.project import Ended, Project, open_project
+from testkit.shop import OrderGroup, Row
+from testkit.stripe_api_server import StripeServer
+from testkit.stripe_side import STRIPE_KEY, Json
+
+LISTS = ("rejected", "unmatched", "failed", "paid_here_only")
+
+
+@pytest.fixture(scope="module")
+def project(stack: StackSurface) -> Iterator[Project]:
+    with open_project(stack) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def stripe(anyio_backend: str, project: Project) -> AsyncIterator[StripeServer]:
+    """An account whose sessions are all that this test makes; groups of other tests are moved out of the window."""
+    assert anyio_backend == "asyncio"
+    project.a_year_passes()
+    async with StripeServer().listening() as server:
+        yield server
+
+
+def settings(stripe: StripeServer) -> dict[str, str]:
+    return {"STRIPE_API_BASE": stripe.url, "STRIPE_SECRET_KEY": STRIPE_KEY}
+
+
+async def sweep(project: Project, stripe: StripeServer, *arguments: str) -> tuple[Ended, dict[str, Any]]:
+    """The command's end and its JSON."""
+    command = ("sweep", "--json", *([] if "--since" in arguments else ["--since", "72h"]), *arguments)
+    ended = await project.relay(*command, **settings(stripe))
+    return ended, json.loads(ended.output) if ended.output else {}
+
+
+def delivered(project: Project, event: Json) -> Row:
+    """The database's verdict, had the webhook delivered this event."""
+    decision = checkout.judge(Event(event["id"], event["type"], event), livemode=False)
+    problem = None
+    if isinstance(decision, checkout.Unmatched):
+        problem, decision = decision.reason, decision.payment
+    assert isinstance(decision, checkout.Payment)
+    parameters = client._parameters(decision, problem, "webhook")  # noqa: SLF001  exactly the relay's call
+    names = ", ".join(f"{name} => %({name})s" for name in parameters)
+    values = {**parameters, "p_session_metadata": json.dumps(parameters["p_session_metadata"])}
+    row = project.shop.service.execute(
+        f"select public.reconcile_order_group_payment({names}) as verdict".encode(), values
+    ).fetchone()
+    assert row is not None
+    verdict: Row = row["verdict"]
+    return verdict
+
+
+def found(told: dict[str, Any], name: str) -> set[tuple[str, str | None, str]]:
+    """A list of the report as a set; each entry has exactly the contract's three keys."""
+    assert all(one.keys() == {"checkout_session_id", "order_group_id", "reason"} for one in told[name])
+    entries = {(one["checkout_session_id"], one["order_group_id"], one["reason"]) for one in told[name]}
+    assert len(entries) == len(told[name])
+    return entries
+
+
+def paying_event(project: Project, group: OrderGroup) -> Row:
+    (row,) = project.query(
+        "select * from payments.stripe_events where order_group_id = %s and outcome = 'applied'", group.id
+    )
+    return row
+
+
+def exceptions_of(project: Project, session: Json) -> list[Row]:
+    return project.query("select * from payments.exceptions where checkout_session_id = %s order by id", session["id"])

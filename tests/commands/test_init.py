@@ -1,0 +1,348 @@
+"""`relay init`: brings the migrations into a project that lives already, and gets in nobody's way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from local_stack import platform, supabase_cli
+from local_stack.errors import StackError
+from local_stack.postgres import Postgres, free_port
+from relay.cli import main
+from relay.commands.init.command import migrations
+
+ROOT = Path(__file__).parent.parent.parent
+OURS = migrations()
+# Later than all of ours, as everything is that a project adds after this release.
+LATER = "20990101000000_create_reviews.sql"
+REVIEWS = "create table public.reviews (id int primary key);\nalter table public.reviews enable row level security;\n"
+WISHES = """\
+create table public.wishes (id int primary key);
+alter table public.wishes enable row level security;
+create policy "Everybody can read wishes" on public.wishes for select to anon using (true);
+grant select on table public.wishes to anon;
+create function public.count_wishes() returns bigint language sql set search_path = '' as $$
+    select count(*) from public.wishes
+$$;
+grant execute on function public.count_wishes() to anon;
+"""
+
+
+class Project:
+    """A Supabase project's folder, and `relay init` on it."""
+
+    def __init__(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.home = home
+        self.folder = home / "supabase" / "migrations"
+        self._capsys = capsys
+        self.folder.mkdir(parents=True)
+        (home / "supabase" / "config.toml").write_text('project_id = "shop"\n')
+        self.add("20250101000000_create_wishes.sql", WISHES)
+
+    def add(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, output, errors."""
+        status = main(["init", str(self.home), *arguments])
+        said = self._capsys.readouterr()
+        return status, said.out, said.err
+
+    def report(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Exit status and what a program reads."""
+        status, output, errors = self.run("--json", *arguments)
+        assert errors == ""
+        report: dict[str, Any] = json.loads(output)
+        return status, report
+
+    def state(self) -> dict[str, tuple[bytes, int]]:
+        """Every file with its content and when it was written."""
+        files = (path for path in self.home.rglob("*") if path.is_file())
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Project:
+    return Project(tmp_path / "a shop", capsys)
+
+
+def subjects(report: dict[str, Any]) -> list[str]:
+    return [problem["subject"] for problem in report["problems"]]
+
+
+def test_files_come_under_their_own_names_with_their_own_bytes(project: Project) -> None:
+    status, report = project.report()
+
+    assert status == 0
+    assert report["missing"] == sorted(OURS)
+    for name in OURS:
+        assert (project.folder / name).read_bytes() == (ROOT / "supabase" / "migrations" / name).read_bytes()
+
+
+def test_run_again_changes_nothing_and_says_so(project: Project) -> None:
+    project.run()
+    before = project.state()
+
+    status, report = project.report()
+
+    assert (status, report["missing"], report["present"]) == (0, [], sorted(OURS))
+    assert project.state() == before
+
+
+def test_newer_release_adds_what_is_missing_and_leaves_the_rest(project: Project) -> None:
+    project.run()
+    newest = max(OURS)
+    (project.folder / newest).unlink()
+    before = project.state()
+
+    status, report = project.report()
+
+    assert (status, report["missing"]) == (0, [newest])
+    assert {name: known for name, known in project.state().items() if not name.endswith(newest)} == before
+
+
+def test_dry_run_writes_nothing(project: Project) -> None:
+    before = project.state()
+
+    status, output, _ = project.run("--dry-run")
+
+    assert status == 0
+    assert output.count("would write") == len(OURS)
+    assert project.state() == before
+
+
+def test_line_ends_that_git_has_changed_are_no_difference(project: Project) -> None:
+    name = min(OURS)
+    (project.folder / name).write_bytes(OURS[name].replace("\n", "\r\n").encode())
+
+    status, report = project.report()
+
+    assert (status, report["present"]) == (0, [name])
+
+
+def spoil_edited(project: Project) -> str:
+    return project.add(min(OURS), "-- ours, edited\n").name
+
+
+def spoil_version(project: Project) -> str:
+    return project.add(f"{min(OURS).partition('_')[0]}_create_carts.sql", "create table carts ();\n").name
+
+
+def spoil_table(project: Project) -> str:
+    project.add("20250102000000_create_orders.sql", 'CREATE TABLE IF NOT EXISTS "public"."orders" ("id" bigint);\n')
+    return "public.orders"
+
+
+def spoil_function(project: Project) -> str:
+    text = "create function public.cancel_order_group(id int) returns void language sql as $$ select $$;\n"
+    project.add("20250102000000_create_cancel.sql", text)
+    return "public.cancel_order_group"
+
+
+def spoil_schema(project: Project) -> str:
+    project.add("20250102000000_create_payments.sql", "create schema if not exists payments;\n")
+    return "payments"
+
+
+def spoil_api(project: Project) -> str:
+    path = project.home / "supabase" / "config.toml"
+    path.write_text('[api]\nschemas = ["public", "payments"]\n')
+    return "supabase/config.toml"
+
+
+SPOILERS = [spoil_edited, spoil_version, spoil_table, spoil_function, spoil_schema, spoil_api]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: str(spoil.__name__.removeprefix("spoil_")))
+def test_what_is_taken_is_told_with_its_remedy_and_nothing_is_written(
+    project: Project, spoil: Callable[[Project], str]
+) -> None:
+    subject = spoil(project)
+    before = project.state()
+
+    status, report = project.report()
+    human_status, output, _ = project.run()
+
+    assert (status, human_status) == (1, 1)
+    assert subjects(report) == [subject]
+    for word in report["problems"][0].values():
+        assert word in output
+    assert project.state() == before
+
+
+def test_folder_that_is_no_project_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["init", str(tmp_path)])
+
+    assert status == 2
+    assert "supabase init" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [b"[api\n", b"\xff\xfe"])
+def test_project_that_cannot_be_read_is_status_2_in_words(project: Project, text: bytes) -> None:
+    (project.home / "supabase" / "config.toml").write_bytes(text)
+
+    status, output, errors = project.run()
+
+    assert (status, output) == (2, "")
+    assert "config.toml" in errors
+
+
+def test_write_that_fails_is_status_2_and_leaves_no_half_migration(project: Project) -> None:
+    shutil.rmtree(project.folder)
+    project.folder.write_text("a file where the folder should be\n")
+
+    status, output, errors = project.run()
+
+    assert (status, output) == (2, "")
+    assert "migrations" in errors
+    assert "Traceback" not in errors
+
+
+def test_help_shows_examples_and_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["init", "--help"])
+
+    said = capsys.readouterr().out
+    assert "examples:" in said
+    assert "exit status: 0 " in said
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def dsn(postgres: Postgres) -> str:
+    """A project's database, as `postgres`; nothing has been pushed to it."""
+    name = f"project_{uuid4().hex[:12]}"
+    postgres.create_database(name)
+    platform.install(postgres.dsn(dbname=name), password=postgres.password)
+    return postgres.dsn(user="postgres", dbname=name)
+
+
+def fetch(dsn: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def test_push_then_works_beside_the_projects_own_migrations(project: Project, dsn: str) -> None:
+    status, report = project.report("--db-url", dsn)
+    assert (status, report["include_all"], report["database_checked"]) == (0, False, True)
+
+    supabase_cli.db_push(dsn, project_dir=project.home)
+
+    assert fetch(dsn, "select * from public.security_findings()") == []
+    assert fetch(dsn, "select count(*) from public.wishes") == [(0,)]
+    assert "up to date" in supabase_cli.db_push(dsn, project_dir=project.home)
+
+
+def test_later_migration_that_was_pushed_makes_the_push_need_include_all_and_init_says_so(
+    project: Project, dsn: str
+) -> None:
+    project.add(LATER, REVIEWS)
+    supabase_cli.db_push(dsn, project_dir=project.home)
+
+    status, report = project.report("--db-url", dsn)
+    assert (status, report["include_all"]) == (0, True)
+    assert "supabase db push --include-all\n" in project.run("--db-url", dsn)[1]
+
+    with pytest.raises(StackError, match="--include-all"):
+        supabase_cli.db_push(dsn, project_dir=project.home)
+    supabase_cli.db_push(dsn, project_dir=project.home, include_all=True)
+    assert fetch(dsn, "select * from public.security_findings()") == []
+    assert project.report("--db-url", dsn)[1]["include_all"] is False
+
+
+def test_without_a_database_it_says_when_include_all_is_needed(project: Project) -> None:
+    project.add(LATER, REVIEWS)
+
+    status, report = project.report()
+    assert (status, report["include_all"], report["database_checked"]) == (0, None, False)
+
+    _, output, _ = project.run("--dry-run")
+    assert "The database was not asked" in output
+
+
+@pytest.mark.parametrize(
+    ("made", "taken"),
+    [
+        ("create table public.orders (number int)", ["public.orders"]),
+        ("create type public.products as enum ('book')", ["public.products"]),
+        ("create function public.cancel_order_group(int) returns int language sql as 'select 1'", None),
+        ("create schema payments", ["payments"]),
+        # A renamed table keeps the index of its key under the old name.
+        (
+            "create table public.orders (id int primary key); alter table public.orders rename to shop_orders",
+            ["public.orders_pkey"],
+        ),
+    ],
+)
+def test_what_only_the_database_knows_is_noticed_before_the_push_fails_at_it(
+    project: Project, dsn: str, made: str, taken: list[str] | None
+) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(made.encode())
+    before = project.state()
+
+    status, report = project.report("--db-url", dsn)
+
+    assert (status, subjects(report)) == (1, taken or ["public.cancel_order_group"])
+    assert project.state() == before
+
+
+def test_table_that_was_moved_out_of_the_way_as_advised_lets_the_push_through(project: Project, dsn: str) -> None:
+    project.add("20250102000000_create_orders.sql", "create table public.orders (id int primary key);\n")
+    supabase_cli.db_push(dsn, project_dir=project.home)
+    assert project.report("--db-url", dsn)[0] == 1
+
+    project.add("20250103000000_move_orders.sql", "create schema shop; alter table public.orders set schema shop;\n")
+    supabase_cli.db_push(dsn, project_dir=project.home)
+
+    assert project.report("--db-url", dsn)[0] == 0
+    supabase_cli.db_push(dsn, project_dir=project.home)
+    assert fetch(dsn, "select count(*) from shop.orders") == [(0,)]
+
+
+def test_version_that_was_pushed_under_another_name_is_noticed(project: Project, dsn: str) -> None:
+    other = project.add(f"{min(OURS).partition('_')[0]}_create_carts.sql", "create table public.carts ();\n")
+    supabase_cli.db_push(dsn, project_dir=project.home)
+    other.unlink()
+
+    status, report = project.report("--db-url", dsn)
+
+    assert (status, subjects(report)) == (1, [min(OURS).partition("_")[0]])
+
+
+def test_database_that_is_no_projects_is_noticed(project: Project, postgres: Postgres) -> None:
+    name = f"bare_{uuid4().hex[:12]}"
+    postgres.create_database(name)
+
+    status, report = project.report("--db-url", postgres.dsn(dbname=name))
+
+    assert (status, subjects(report)) == (1, ["the database"])
+    assert "auth.users" in report["problems"][0]["detail"]
+
+
+def test_database_that_cannot_be_asked_is_status_2_and_its_password_is_not_shown(project: Project) -> None:
+    before = project.state()
+    password = uuid4().hex
+
+    for url in (f"postgresql://postgres:{password}@127.0.0.1:{free_port()}/postgres", f"postgres {password}"):
+        status, output, errors = project.run("--db-url", url)
+
+        assert (status, output) == (2, "")
+        assert errors.startswith("relay: the database cannot be read")
+        assert password not in errors
+    assert project.state() == before

@@ -1,0 +1,291 @@
+"""`relay exceptions` and `relay explain`, run as an operator runs them, on a real project."""
+
+import asyncio
+import json
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import relay.data_api.client
+from local_stack.surface import StackSurface
+from relay.commands import exceptions, terminal
+from relay.commands.exceptions import without_metadata
+from relay.config import Settings
+from relay.metrics import Metrics
+from testkit.project import Project, open_project
+from testkit.shop import Payment, Row, reconcile
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def project(stack: StackSurface) -> Iterator[Project]:
+    with open_project(stack) as opened:
+        yield opened
+
+
+def rejected(project: Project) -> tuple[Payment, Row]:
+    """A payment one cent short, and its exception."""
+    payment = project.shop.order_group().payment().but(amount_minor=7423, amount="74.23")
+    assert reconcile(project.shop.service, payment)["reason"] == "amount_mismatch"
+    return payment, exception_of(project, payment)
+
+
+def exception_of(project: Project, payment: Payment) -> Row:
+    (row,) = project.query("select * from payments.exceptions where stripe_event_id = %s", payment.event_id)
+    return row
+
+
+async def test_list_shows_what_was_expected_and_what_came(project: Project) -> None:
+    payment, exception = rejected(project)
+
+    ended = await project.relay("exceptions", "list")
+
+    assert (ended.status, ended.errors) == (0, "")
+    (line,) = [line for line in ended.output.splitlines() if str(payment.order_group_id) in line]
+    fields = line.split("  ")
+    assert fields[0].strip() == str(exception["id"])
+    assert "amount_mismatch" in line
+    assert "74.24 USD" in line
+    assert "74.23 USD" in line
+
+
+async def test_list_as_json_is_filtered_by_group_reason_and_status(project: Project) -> None:
+    payment, exception = rejected(project)
+    group = str(payment.order_group_id)
+
+    ended = await project.relay("exceptions", "list", "--group", group, "--json")
+    (found,) = json.loads(ended.output)
+    assert (found["id"], found["reason"], found["attempts"]) == (exception["id"], "amount_mismatch", 1)
+
+    for arguments in (["--reason", "duplicate_payment"], ["--status", "resolved"]):
+        ended = await project.relay("exceptions", "list", "--group", group, "--json", *arguments)
+        assert (ended.status, json.loads(ended.output)) == (0, [])
+
+
+async def test_list_is_whole_where_the_data_api_caps_its_answers(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keyset goes on until a page is empty, so a smaller page than asked for is not taken for the last."""
+    ids = {rejected(project)[1]["id"] for _ in range(5)}
+    monkeypatch.setattr(relay.data_api.client, "PAGE_ROWS", 2)
+    settings = Settings.from_env(project.environment(), now=0)
+    async with relay.data_api.client.connect(settings, Metrics()) as connected:
+        rows = await exceptions.fetch(connected)
+
+    assert ids <= {row["id"] for row in rows}
+    assert len({row["id"] for row in rows}) == len(rows)
+
+
+async def test_show_tells_the_evidence_without_the_metadata_unless_asked(project: Project) -> None:
+    payment = (
+        project.shop.order_group()
+        .payment()
+        .but(amount_minor=1, amount="0.01", session_metadata={"email": "jenny@example.test"})
+    )
+    reconcile(project.shop.service, payment)
+    number = str(exception_of(project, payment)["id"])
+
+    ended = await project.relay("exceptions", "show", number)
+    assert (ended.status, ended.errors) == (0, "")
+    for part in ("amount_mismatch", "74.24", "0.01", str(payment.event_id), str(payment.checkout_session_id)):
+        assert part in ended.output
+    assert "jenny" not in ended.output
+
+    assert "jenny" not in (await project.relay("exceptions", "show", number, "--json")).output
+    assert "jenny" in (await project.relay("exceptions", "show", number, "--metadata")).output
+
+
+async def test_resolve_records_who_when_what_and_why_and_stripes_retry_gets_its_200(project: Project) -> None:
+    payment, exception = rejected(project)
+
+    ended = await project.relay(
+        "exceptions", "resolve", str(exception["id"]),
+        "--resolution", "refunded", "--by", "ada", "--note", "sent back", "--json",
+    )  # fmt: skip
+
+    assert (ended.status, ended.errors) == (0, "")
+    told = json.loads(ended.output)
+    row = exception_of(project, payment)
+    assert [told[key] for key in ("status", "resolution", "resolved_by", "note")] == [
+        row[key] for key in ("status", "resolution", "resolved_by", "note")
+    ]
+    assert (row["resolution"], row["resolved_by"], row["note"]) == ("refunded", "ada", "sent back")
+    assert reconcile(project.shop.service, payment)["outcome"] == "resolved"
+
+
+async def test_resolve_twice_is_declined_in_the_functions_own_words(project: Project) -> None:
+    _, exception = rejected(project)
+    command = ("exceptions", "resolve", str(exception["id"]), "--resolution", "dismissed", "--note", "a test")
+    assert (await project.relay(*command, USER="jo")).status == 0
+    before = project.snapshot()
+
+    ended = await project.relay(*command, "--by", "kim")
+
+    assert (ended.status, ended.output) == (1, "")
+    assert f"payment exception {exception['id']} was closed as dismissed by jo" in ended.errors
+    assert project.snapshot() == before
+
+
+async def test_an_unknown_exception_is_status_1(project: Project) -> None:
+    for action in (["show", "999999999"], ["resolve", "999999999", "--resolution", "dismissed", "--note", "x"]):
+        ended = await project.relay("exceptions", *action, USER="jo")
+        assert (ended.status, ended.output) == (1, "")
+        assert "there is no payment exception 999999999" in ended.errors
+
+
+async def test_nobody_resolves_without_a_name_or_a_note(project: Project) -> None:
+    _, exception = rejected(project)
+    command = ("exceptions", "resolve", str(exception["id"]), "--resolution", "dismissed")
+
+    assert (await project.relay(*command, "--note", "x")).status == 2
+    assert (await project.relay(*command, "--by", "jo")).status == 2
+    assert (await project.relay(*command, "--by", "jo", "--note", " ")).status == 2
+    assert (await project.relay(*command, "--by", "", "--note", "x")).status == 2
+    assert (await project.relay(*command, "--by", "jo", "--note", "\udcff")).status == 2
+
+
+@pytest.mark.parametrize("number", ["abc", "-1", "9" * 19, "²"])
+async def test_a_number_that_no_exception_can_have_is_wrong_usage(project: Project, number: str) -> None:
+    ended = await project.relay("exceptions", "show", "--", number)
+
+    assert (ended.status, ended.output) == (2, "")
+    assert "must be an exception's number" in ended.errors
+
+
+async def test_an_unknown_reason_is_answered_with_those_that_exist(project: Project) -> None:
+    ended = await project.relay("exceptions", "list", "--reason", "stolen")
+
+    assert ended.status == 2
+    assert "'amount_mismatch'" in ended.errors
+    assert "<Reason" not in ended.errors
+
+
+async def test_explain_tells_events_rules_and_stock(project: Project) -> None:
+    payment = project.shop.order_group().payment()
+    reconcile(project.shop.service, payment.but(amount_minor=1, amount="0.01"))
+    reconcile(project.shop.service, payment)
+    reconcile(project.shop.service, payment.rival())
+
+    ended = await project.relay("explain", str(payment.order_group_id))
+
+    assert (ended.status, ended.errors) == (0, "")
+    for part in (
+        f"Paid by event {payment.event_id}.",
+        "74.24 USD",
+        "amount, currency and totals agreed",
+        "duplicate_payment",
+        "another payment had paid the order group",
+        "reconciled",
+        "stock: -5 of product",
+    ):
+        assert part in ended.output
+
+
+async def test_explain_as_json_is_the_functions_answer_without_metadata(project: Project) -> None:
+    payment = project.shop.order_group().payment().but(session_metadata={"email": "jenny@example.test"})
+    reconcile(project.shop.service, payment)
+    group = str(payment.order_group_id)
+
+    ended = await project.relay("explain", group, "--json")
+
+    (row,) = project.query("select public.explain_order_group(%s) as story", group)
+    expected = without_metadata(row["story"])
+    del expected["order_group"]["stripe_session_metadata"]
+    assert json.loads(ended.output) == expected
+    assert "jenny" not in ended.output
+    assert "jenny" in (await project.relay("explain", group, "--json", "--metadata")).output
+
+
+async def test_explain_of_an_unknown_group_is_status_1_and_still_tells_what_came(project: Project) -> None:
+    payment = project.shop.order_group().payment().but(order_group_id=uuid.uuid4())
+    reconcile(project.shop.service, payment)
+
+    ended = await project.relay("explain", str(payment.order_group_id))
+
+    assert ended.status == 1
+    assert "There is no such order group." in ended.output
+    assert "order_group_not_found" in ended.output
+
+
+async def test_a_group_id_that_is_no_uuid_is_wrong_usage(project: Project) -> None:
+    assert (await project.relay("explain", "cart-17")).status == 2
+
+
+@pytest.mark.parametrize("command", [["exceptions", "list"], ["explain", str(uuid.uuid4())]])
+async def test_an_unreachable_data_api_is_status_2_in_words(project: Project, command: list[str]) -> None:
+    ended = await project.relay(*command, SUPABASE_URL="http://127.0.0.1:9")
+
+    assert (ended.status, ended.output) == (2, "")
+    assert "database_unavailable" in ended.errors
+    assert "SUPABASE_URL" in ended.errors
+    assert ended.errors.count("\n") == 1
+    assert "Traceback" not in ended.errors
+
+
+async def test_missing_settings_are_status_2(project: Project) -> None:
+    ended = await project.relay("exceptions", "list", SUPABASE_SERVICE_ROLE_KEY="")
+
+    assert ended.status == 2
+    assert "SUPABASE_SERVICE_ROLE_KEY" in ended.errors
+
+
+def test_text_from_the_database_cannot_steer_the_terminal() -> None:
+    assert "\x1b" not in terminal.table(("note",), [("\x1b[31mred\x1b[0m\r\n",)])
+    assert terminal.table(("note",), [("\x1b[31mred\n",)]).count("\n") == 2
+
+
+def test_a_table_goes_on_below_where_the_terminal_ends() -> None:
+    rows = [("1", "amount_mismatch", "cs_test_1")]
+
+    assert terminal.table(("id", "reason", "session"), rows, columns=20) == (
+        "id  reason\n    session\n1   amount_mismatch\n    cs_test_1\n"
+    )
+    assert terminal.table(("id", "reason", "session"), rows, columns=30).count("\n") == 2
+    assert terminal.table(("id", "reason", "session"), rows, columns=1).count("\n") == 6
+
+
+async def test_a_terminal_that_cannot_show_a_note_does_not_end_the_command(project: Project) -> None:
+    _, exception = rejected(project)
+    resolve = ("exceptions", "resolve", str(exception["id"]), "--resolution", "dismissed", "--by", "ada")
+
+    ended = await project.relay(*resolve, "--note", "zurück 💸", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (ended.status, ended.errors) == (0, "")
+    assert "zur?ck ?" in ended.output
+
+    ended = await project.relay("exceptions", "show", str(exception["id"]), "--json", PYTHONIOENCODING="ascii")
+    assert json.loads(ended.output)["note"] == "zurück 💸"
+
+
+async def test_an_output_that_cannot_be_written_is_status_2_in_words(project: Project, tmp_path: Path) -> None:
+    """As on a full disk."""
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'ulimit -f 0; exec "$@" > "$OUTPUT"', "sh", sys.executable, "-m", "relay", "exceptions", "list",
+        env={"PATH": os.environ["PATH"], "OUTPUT": str(tmp_path / "output"), **project.environment()},
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await process.communicate()
+
+    assert process.returncode == 2
+    assert errors.startswith(b"relay: cannot write the output: ")
+    assert errors.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", [["exceptions", "list"], ["check", "--json"], ["simulate", "--list"]])
+async def test_a_reader_that_has_seen_enough_is_no_failure(project: Project, command: list[str]) -> None:
+    """As in `relay exceptions list | head -1`."""
+    rejected(project)
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "relay", *command,
+        env={"PATH": os.environ["PATH"], **project.environment()}, stdout=writing, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writing)
+    _, errors = await process.communicate()
+
+    assert (process.returncode, errors) == (0, b"")

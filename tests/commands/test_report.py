@@ -1,0 +1,268 @@
+"""`relay report` on a real project: exact, whole, without buyers, and harmless whatever a product is called."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_stack.surface import StackSurface
+from relay.commands.report.command import EXTRA
+from relay.commands.report.figures import Facts
+from relay.core.money import format_amount
+from testkit.project import Project, open_project
+from testkit.shop import reconcile
+
+pytestmark = pytest.mark.anyio
+
+EVIL = "Bowl <script>alert(1)</script> \"' & <img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def project(stack: StackSurface) -> Iterator[Project]:
+    """Payments in four currencies, one rejected, one unmatched; a product and a seller with hostile names."""
+    with open_project(stack) as opened:
+        opened.a_year_passes()
+        shop = opened.shop
+        opened.query(
+            "update public.products set name = %s where id = %s returning id", EVIL, shop.sellers[0].product_ids[0]
+        )
+        opened.query("update public.sellers set name = %s where id = %s returning id", EVIL, shop.sellers[0].id)
+        for items, currency in (
+            ([[(1, "1234567.89")]], "USD"),
+            ([[(2, "500")]], "JPY"),
+            ([[(1, "1.230")]], "KWD"),
+            ([[(1, "4500")]], "ISK"),
+        ):
+            reconcile(shop.service, shop.order_group(items, currency=currency).payment())
+        payment = shop.order_group().payment().but(session_metadata={"email": "jenny@example.test"})
+        reconcile(shop.service, payment)
+        reconcile(shop.service, payment.rival().but(currency="</SCRIPT><SVG>"))
+        reconcile(shop.service, payment.rival().but(order_group_id=None, unmatched_reason="missing_reference"))
+        yield opened
+
+
+SWEEP = {
+    "known": 7,
+    "applied": 1,
+    "rejected": [{"checkout_session_id": "cs_test_<b>", "order_group_id": None, "reason": "amount_mismatch"}],
+    "unmatched": [],
+    "failed": [],
+    "paid_here_only": [],
+}
+
+
+class Page(HTMLParser):
+    """The tags of a page, the addresses in it, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+async def page(project: Project, tmp_path: Path, *arguments: str) -> tuple[str, Page]:
+    file = tmp_path / "report.html"
+    ended = await project.relay("report", "--since", "1d", "--html", str(file), *arguments)
+    assert (ended.status, ended.output, ended.errors) == (0, "", "")
+    return file.read_text(), Page(file.read_text())
+
+
+async def test_the_page_shows_exact_amounts_in_the_decimals_of_their_currency(project: Project, tmp_path: Path) -> None:
+    _, shown = await page(project, tmp_path)
+
+    for amount in ("1,234,642.13 USD", "1,000 JPY", "1.230 KWD", "4,500 ISK"):
+        assert amount in shown.words
+    assert "all 24 hold" in shown.words
+    assert shown.tags.count("svg") == 5
+
+
+async def test_the_page_needs_nothing_else_and_runs_nothing(project: Project, tmp_path: Path) -> None:
+    _, shown = await page(project, tmp_path)
+
+    assert not {"script", "link", "iframe", "object", "img", "base", "form"} & set(shown.tags)
+    assert not [name for name, _ in shown.attributes if name.startswith("on") or name in ("src", "href")]
+    addresses = {value for _, value in shown.attributes if re.search(r"(https?:)?//", value)}
+    assert addresses <= {"http://www.w3.org/2000/svg"}
+
+
+async def test_names_and_sweeps_are_escaped(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.json"
+    file.write_text(json.dumps(SWEEP))
+    html, shown = await page(project, tmp_path, "--sweep", str(file))
+
+    assert EVIL in shown.words
+    assert "cs_test_<b>" in shown.words
+    assert "</SCRIPT><SVG>" in shown.words
+    assert "<script" not in html.lower()
+    assert "1 difference" in shown.words
+
+
+async def test_no_buyer_is_on_the_page_nor_in_the_json(project: Project, tmp_path: Path) -> None:
+    html, _ = await page(project, tmp_path)
+    printed = (await project.relay("report", "--since", "1d", "--json")).output
+
+    for text in (html, printed):
+        assert "jenny" not in text
+        assert str(project.shop.buyer_id) not in text
+
+
+async def test_json_is_the_functions_answer_with_the_drift(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.json"
+    file.write_text(json.dumps(SWEEP))
+    ended = await project.relay("report", "--since", "1d", "--json", "--sweep", str(file))
+
+    told = json.loads(ended.output)
+    assert told.keys() == {"since", "until", "generated_at", "totals", "exceptions", "stock", "checks", "drift"}
+    assert told["drift"] == SWEEP
+    assert {one["currency"] for one in told["totals"]} == {"USD", "JPY", "KWD", "ISK", "</SCRIPT><SVG>"}
+
+
+async def test_csv_is_exact_and_no_formula(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "totals.csv"
+    assert (await project.relay("report", "--since", "1d", "--csv", str(file))).status == 0
+
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    amounts = {(row["currency"], row["outcome"]): row["amount"] for row in rows}
+    assert amounts[("USD", "applied")] == "1234642.13"
+    assert amounts[("KWD", "applied")] == "1.230"
+    assert all(re.fullmatch(r"[A-Z]{3}|'.*|", row["currency"]) for row in rows)
+
+
+async def test_a_dash_is_stdout(project: Project) -> None:
+    ended = await project.relay("report", "--since", "1d", "--csv", "-")
+
+    assert ended.output.splitlines()[0] == "day,currency,outcome,payments,amount"
+
+
+async def test_a_check_that_does_not_hold_is_named_and_status_1(project: Project) -> None:
+    (order,) = project.query(
+        "select o.id from public.orders o join public.order_groups g on g.id = o.order_group_id"
+        " where g.status = 'paid' limit 1"
+    )
+    change = "update public.orders set total_amount = total_amount + %s where id = %s returning id"
+    with project.past_every_guard():
+        project.query(change, 1, order["id"])
+    try:
+        ended = await project.relay("report", "--since", "1d")
+    finally:
+        with project.past_every_guard():
+            project.query(change, -1, order["id"])
+
+    assert ended.status == 1
+    assert "does not hold: A paid total is the sum of its orders (1 fault)" in ended.output
+    assert "1 of 24 checks does not hold: A paid total is the sum of its orders" in ended.errors
+    assert "checks: 23 of 24 hold" in ended.output
+
+
+async def test_an_empty_window_is_a_report_too(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    ended = await project.relay("report", "--since", "2020-01-01", "--until", "2020-02-01", "--html", str(file))
+
+    assert ended.status == 0
+    assert "No payment came in this window." in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--since", "1d", "--html", "/nonexistent/report.html"], "cannot write /nonexistent/report.html"),
+        (["--since", "1d", "--sweep", "/nonexistent/sweep.json"], "cannot read /nonexistent/sweep.json"),
+        (["--since", "1d", "--sweep", "pyproject.toml"], "is not the JSON of `relay sweep --json`"),
+        (["--since", "1d", "--until", "2d"], "--since must lie before --until"),
+        (["--since", "1d", "--html", "-", "--csv", "-"], "only one of --html, --csv and --json"),
+        (["--since", "1d", "--csv", "-", "--json"], "only one of --html, --csv and --json"),
+        ([], "--since"),
+    ],
+)
+async def test_what_cannot_run_is_status_2_in_words(project: Project, arguments: list[str], words: str) -> None:
+    ended = await project.relay("report", *arguments)
+
+    assert (ended.status, ended.output) == (2, "")
+    assert words in ended.errors
+    assert "Traceback" not in ended.errors
+
+
+async def test_without_the_extra_only_the_page_is_refused_and_the_remedy_said(project: Project, tmp_path: Path) -> None:
+    """A server has not got the extra's libraries; an import hook takes them away here too."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Without:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {EXTRA!r}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Without())\n"
+        "import importlib.util as util\n"
+        "found = util.find_spec\n"
+        f"util.find_spec = lambda name, *more: None if name in {EXTRA!r} else found(name, *more)\n"
+    )
+    without = {"PYTHONPATH": str(tmp_path)}
+
+    assert (await project.relay("report", "--since", "1d", "--json", **without)).status == 0
+    ended = await project.relay("report", "--since", "1d", "--html", str(tmp_path / "x.html"), **without)
+    assert ended.status == 2
+    assert "requirements/report.txt" in ended.errors
+    assert not (tmp_path / "x.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        ("1234.5", "USD", "1,234.50 USD"),
+        ("1000", "JPY", "1,000 JPY"),
+        ("1.2", "KWD", "1.200 KWD"),
+        ("100", "ISK", "100 ISK"),
+        ("100.5", "ISK", "100.5 ISK"),
+        ("0.001", "USD", "0.001 USD"),
+        ("999999999999999.99", "USD", "999,999,999,999,999.99 USD"),
+        ("0", "USD", "0.00 USD"),
+        ("-3", "EUR", "-3.00 EUR"),
+        (None, "USD", "-"),
+        ("5", None, "5.00 ?"),
+    ],
+)
+def test_amounts_have_their_currencys_decimals_and_lose_none(
+    amount: str | None, currency: str | None, shown: str
+) -> None:
+    assert format_amount(amount, currency) == shown
+
+
+@pytest.mark.parametrize(
+    ("last", "periods"),
+    [
+        ("2026-11-03", ["2026-11-01", "2026-11-02", "2026-11-03"]),
+        ("2027-02-01", ["2026-11", "2026-12", "2027-01", "2027-02"]),
+    ],
+)
+def test_charts_have_a_bar_a_day_or_a_month_and_lose_nothing(last: str, periods: list[str]) -> None:
+    row = {"currency": "KWD", "outcome": "applied", "payments": 2, "amount": "0.100"}
+    facts = Facts({"totals": [{**row, "day": "2026-11-01"}, {**row, "day": "2026-11-01"}, {**row, "day": last}]})
+
+    assert facts.periods == periods
+    assert facts.payments_in(periods, "applied") == [4, *[0] * (len(periods) - 2), 2]
+    assert sum(facts.paid_in(periods, "KWD")) == facts.paid[0][1] == Decimal("0.300")
+
+
+def test_exceptions_are_counted_by_age() -> None:
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    seen: list[Any] = [{"first_seen_at": (now - timedelta(hours=h)).isoformat()} for h in (1, 23, 24, 71, 100, 800)]
+    facts = Facts({"generated_at": now.isoformat(), "exceptions": seen})
+
+    assert [count for _, count in facts.ages] == [2, 2, 1, 0, 1]

@@ -1,0 +1,175 @@
+"""`relay simulate` against a running relay and a real project: it passes where the relay keeps the contract, and shows
+each difference where it does not."""
+
+import json
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from local_stack.surface import StackSurface
+from relay.commands.simulate.scenarios import SCENARIOS
+from relay.commands.simulate.shop import NAME
+from relay.server.webhook import PATH
+from testkit.project import Ended, Project, open_project
+from testkit.relay_under_test import Relay, serving
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def project(stack: StackSurface) -> Iterator[Project]:
+    with open_project(stack) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def relay(project: Project, anyio_backend: str) -> AsyncIterator[Relay]:
+    assert anyio_backend == "asyncio"
+    async with serving(project.environment()) as running:
+        yield running
+
+
+async def simulate(project: Project, relay: Relay, *arguments: str, **changes: str) -> tuple[Ended, dict[str, Any]]:
+    """The command's end, and what it printed as JSON: the scenarios by their names."""
+    ended = await project.relay("simulate", "--url", relay.url + PATH, "--json", *arguments, **changes)
+    told = json.loads(ended.output) if ended.output else {"scenarios": []}
+    return ended, {one["name"]: one for one in told["scenarios"]}
+
+
+async def test_every_scenario_passes_on_groups_made_for_it(project: Project) -> None:
+    two = f"{project.stack.stripe_webhook_secret},whsec_{secrets.token_hex(16)}"
+    async with serving(project.environment(STRIPE_WEBHOOK_SECRET=two)) as relay:
+        ended, played = await simulate(project, relay, "--create", STRIPE_WEBHOOK_SECRET=two)
+
+    assert (ended.status, ended.errors) == (0, "")
+    assert played.keys() == SCENARIOS.keys()
+    assert all(one["passed"] for one in played.values())
+    groups = {one["order_group_id"] for one in played.values()} - {None}
+    rows = project.query("select id::text, status, currency from public.order_groups where id = any(%s)", list(groups))
+    assert {row["status"] for row in rows} == {"paid", "pending", "cancelled"}
+    assert {row["currency"] for row in rows} == {"USD", "JPY", "KWD", "ISK"}
+    sellers = project.query(
+        "select distinct s.name from public.sellers s join public.orders o on o.seller_id = s.id"
+        " where o.order_group_id = any(%s)",
+        [uuid.UUID(group) for group in groups],
+    )
+    assert [row["name"] for row in sellers] == [NAME]
+
+
+async def test_expected_and_actual_stand_side_by_side(project: Project, relay: Relay) -> None:
+    ended = await project.relay("simulate", "--url", relay.url + PATH, "--create", "--scenario", "debit")
+
+    assert ended.status == 0
+    lines = ended.output.splitlines()
+    assert lines[0].split() == ["result", "scenario", "delivery", "expected", "actual"]
+    assert lines[1].endswith("  200 awaiting_funds  200 awaiting_funds")
+    assert lines[-1] == "1 as expected, 0 different, 0 skipped"
+
+
+async def test_a_relay_with_another_secret_differs_and_says_so(project: Project, relay: Relay) -> None:
+    other = f"whsec_{secrets.token_hex(16)}"
+    ended, played = await simulate(
+        project, relay, "--create", "--scenario", "paid", "--scenario", "tampered-body", STRIPE_WEBHOOK_SECRET=other
+    )
+
+    assert ended.status == 1
+    assert played["tampered-body"]["passed"]
+    assert not played["paid"]["passed"]
+    (step,) = played["paid"]["steps"]
+    assert step["expected"] == {"status": 200, "outcome": "applied", "reason": None}
+    assert step["actual"] == {"status": 400, "outcome": "refused", "reason": "invalid_signature"}
+    assert played["paid"]["order_group_status"] == {"expected": "paid", "actual": "pending"}
+
+
+async def test_a_given_group_is_paid_once_and_the_rest_is_skipped_with_its_reason(
+    project: Project, relay: Relay
+) -> None:
+    group = project.shop.order_group()
+
+    ended, played = await simulate(project, relay, "--group", str(group.id))
+
+    assert ended.status == 0
+    assert played["paid"]["passed"]
+    assert played["wrong-amount"]["passed"]
+    assert played["duplicate"]["passed"]
+    assert "this one is paid" in played["debit"]["skipped"]
+    assert played["yen"]["skipped"] == "needs a group in JPY, this one is in USD"
+    assert "one secret" in played["rolled-secret"]["skipped"]
+    assert project.group(group)["status"] == "paid"
+
+
+async def test_a_scenario_that_was_asked_for_and_cannot_be_played_is_status_2(project: Project, relay: Relay) -> None:
+    group = project.shop.order_group()
+
+    ended, played = await simulate(project, relay, "--group", str(group.id), "--scenario", "yen")
+    assert (ended.status, played["yen"]["passed"]) == (2, None)
+
+    ended, _ = await simulate(project, relay, "--scenario", "paid")
+    assert ended.status == 2
+    assert project.group(group)["status"] == "pending"
+
+
+async def test_without_a_group_what_needs_none_is_played(project: Project, relay: Relay) -> None:
+    ended, played = await simulate(project, relay)
+
+    assert ended.status == 0
+    assert {name for name, one in played.items() if one["passed"]} == {
+        "tampered-body",
+        "old-timestamp",
+        "future-timestamp",
+        "foreign-session",
+        "thin-event",
+    }
+
+
+async def test_tidy_dismisses_what_the_simulation_left_and_nothing_else(project: Project, relay: Relay) -> None:
+    await simulate(project, relay, "--create", "--scenario", "wrong-amount")
+    before = project.query("select id from payments.exceptions where status = 'open' order by id")
+
+    ended, played = await simulate(project, relay, "--create", "--tidy", "--scenario", "late")
+
+    assert ended.status == 0
+    assert project.query("select id from payments.exceptions where status = 'open' order by id") == before
+    (row,) = project.query(
+        "select * from payments.exceptions where stripe_event_id = %s", played["late"]["steps"][0]["event_id"]
+    )
+    assert (row["resolution"], row["resolved_by"]) == ("dismissed", "relay simulate")
+
+
+async def test_a_live_key_is_refused_before_anything_is_written_or_sent(project: Project, relay: Relay) -> None:
+    before = project.snapshot()
+
+    ended, _ = await simulate(project, relay, "--create", STRIPE_SECRET_KEY=f"sk_live_{secrets.token_hex(16)}")
+
+    assert (ended.status, ended.output) == (2, "")
+    assert "live key" in ended.errors
+    assert project.snapshot() == before
+    assert relay.lines == []
+
+
+async def test_a_relay_that_does_not_run_is_status_2(project: Project) -> None:
+    ended = await project.relay("simulate", "--url", "http://127.0.0.1:9" + PATH)
+
+    assert (ended.status, ended.output) == (2, "")
+    assert "no answer from http://127.0.0.1:9" in ended.errors
+    assert "--url" in ended.errors
+    assert "Traceback" not in ended.errors
+
+
+async def test_an_unknown_group_is_status_2_before_anything_is_sent(project: Project, relay: Relay) -> None:
+    unknown = str(uuid.uuid4())
+
+    ended, _ = await simulate(project, relay, "--group", unknown)
+
+    assert (ended.status, relay.lines) == (2, [])
+    assert f"there is no order group {unknown}" in ended.errors
+
+
+async def test_something_that_is_no_relay_is_a_difference(project: Project, relay: Relay) -> None:
+    ended = await project.relay("simulate", "--url", relay.url + "/healthz", "--scenario", "thin-event")
+
+    assert ended.status == 1
+    assert "not an answer of a relay" in ended.output

@@ -1,0 +1,116 @@
+"""Over TLS, on both event loops: what is given up while it connects leaves nothing behind."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import uvloop
+
+from relay.data_api.http1 import ConnectTimeout, Server
+from testkit.certificates import self_signed
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+# More than a handshake takes iterations of the loop.
+MOMENTS = 16
+HELD_UP_SECONDS = 0.1
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The server's, which clients here trust."""
+    return self_signed(tmp_path_factory.mktemp("tls") / "server.pem")
+
+
+@pytest.fixture
+def port(certificate: Path) -> Iterator[int]:
+    """A server in threads, which goes on while the loop stands still, and never hangs up."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def serve(stream: socket.socket) -> None:
+        with contextlib.suppress(OSError), stream, context.wrap_socket(stream, server_side=True) as secure:
+            while secure.recv(65536):
+                secure.sendall(OK)
+            over.wait()
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=listen, daemon=True).start()
+    yield listener.getsockname()[1]
+    over.set()
+    listener.close()
+
+
+def server_at(port: int, certificate: Path, *, connect_seconds: float = 3.0) -> Server:
+    tls = ssl.create_default_context(cafile=certificate)
+    return Server("127.0.0.1", port, tls=tls, connect_seconds=connect_seconds, idle_seconds=15.0)
+
+
+def sockets_to(port: int) -> int:
+    return sum(1 for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port)
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_calls_share_a_connection(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], port: int, certificate: Path
+) -> None:
+    async def play() -> None:
+        async with server_at(port, certificate) as server:
+            for _ in range(3):
+                assert (await server.call(REQUEST)).content == b"ok"
+                assert sockets_to(port) == 1
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(play())
+
+
+@pytest.mark.parametrize("is_held_up", [False, True], ids=["a quick loop", "a loop that is held up"])
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_a_call_that_is_given_up_at_any_moment_leaves_no_socket_and_spoils_no_other(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    is_held_up: bool,
+    port: int,
+    certificate: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def play() -> None:
+        for moment in range(MOMENTS):
+            async with server_at(port, certificate, connect_seconds=HELD_UP_SECONDS / 2) as server:
+                call = asyncio.create_task(server.call(REQUEST))
+                while not sockets_to(port) and not call.done():  # noqa: ASYNC110  counted outside of the loop
+                    await asyncio.sleep(0)
+                for _ in range(moment):
+                    await asyncio.sleep(0)
+                if is_held_up:
+                    # The server goes on meanwhile: its part of the handshake and the end of the time are found at once.
+                    time.sleep(HELD_UP_SECONDS)  # noqa: ASYNC251
+                else:
+                    call.cancel()
+                with contextlib.suppress(asyncio.CancelledError, ConnectTimeout):
+                    await call
+            async with server_at(port, certificate) as server:
+                assert (await server.call(REQUEST)).content == b"ok"
+        for _ in range(500):  # closing takes a few iterations, not the half minute of an unanswered close_notify
+            if not sockets_to(port):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{sockets_to(port)} sockets left")
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(asyncio.wait_for(play(), 60))
+
+    assert [record.getMessage() for record in caplog.records] == []

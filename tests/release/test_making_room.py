@@ -1,0 +1,318 @@
+"""A project whose own tables bear our names makes room as docs/adopting.md says, and nobody notices."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import LiteralString
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from local_stack import platform, supabase_cli
+from local_stack.errors import StackError
+from local_stack.postgres import Postgres
+from local_stack.stack import Stack
+from relay.cli import main
+from relay.commands.init.command import migrations
+from sql_tests.model import broken_invariants
+from testkit.market import market, paid, send
+from testkit.relay_process import RelayProcess
+from testkit.shop import Connection, Database, Row
+from tests.commands.test_init import Project
+
+pytestmark = pytest.mark.release
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "adopting.md"
+BUYER = UUID("00000000-0000-4000-8000-00000000000a")
+# Another shape than ours, and all that hangs on a table: rows, a policy, a trigger, a reference, a view, functions.
+ORDERS = """\
+insert into auth.users (id) values ('00000000-0000-4000-8000-00000000000a');
+create table public.orders (
+    id bigint generated always as identity primary key,
+    customer uuid references auth.users (id),
+    cents int not null,
+    changes int not null default 0
+);
+create index orders_seller_id_idx on public.orders (customer);
+alter table public.orders enable row level security;
+create policy "Buyers and the seller's members can read an order" on public.orders
+for select to authenticated using (customer = (select auth.uid()));
+revoke all on table public.orders from anon, authenticated, service_role;
+grant select on table public.orders to authenticated;
+grant select, insert, update, delete on table public.orders to service_role;
+create function public.tg_orders() returns trigger language plpgsql set search_path = '' as $$
+begin new.changes := old.changes + 1; return new; end; $$;
+create trigger orders_move_forward before update on public.orders
+for each row execute function public.tg_orders();
+create table public.parcels (id int primary key, order_id bigint references public.orders (id));
+alter table public.parcels enable row level security;
+create view public.big_orders with (security_invoker = on) as select id, cents from public.orders where cents > 1000;
+revoke all on table public.big_orders from anon, authenticated, service_role;
+grant select on table public.big_orders to authenticated;
+create function public.turnover() returns bigint language sql stable set search_path = '' as
+'select sum(cents) from public.orders';
+insert into public.orders (customer, cents) values ('00000000-0000-4000-8000-00000000000a', 1999), (null, 500);
+insert into public.parcels values (1, 1);
+"""
+SAY_THE_NEW_NAME = """\
+create or replace function public.turnover() returns bigint language sql stable set search_path = '' as
+'select sum(cents) from public.shop_orders';
+"""
+EARLY, LATE = "20250102000000_create_orders.sql", "20270102000000_create_orders.sql"
+
+
+def steps() -> list[str]:
+    """The SQL of the section: a second name, the functions that say the old one, room."""
+    (section,) = re.findall(r"^## When a name is taken\n(.*?)^## ", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```sql\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+def rows(connection: Connection, query: str) -> list[Row]:
+    return connection.execute(query.encode()).fetchall()
+
+
+def readers_see_what_they_saw(database: Database) -> None:
+    """By the table's second name, as each of those who read and write it; and by the view and the function on it."""
+    with database.act_as("authenticated", user_id=BUYER) as buyer:
+        assert rows(buyer, "select id, cents from public.shop_orders") == [{"id": 1, "cents": 1999}]
+        assert rows(buyer, "select id from public.big_orders") == [{"id": 1}]
+    with database.act_as("service_role", autocommit=False) as server:
+        changed = "update public.shop_orders set cents = 1 where id = 1 returning changes"
+        assert rows(server, changed) == [{"changes": 1}]
+        server.rollback()
+        assert rows(server, "select count(*) from public.shop_orders") == [{"count": 2}]
+    with database.connect("postgres") as owner:
+        assert rows(owner, "select public.turnover()") == [{"turnover": 2499}]
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            owner.execute("insert into public.parcels values (2, 99)")
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Project:
+    return Project(tmp_path / "a shop", capsys)
+
+
+def test_shop_with_orders_of_its_own_makes_room_and_is_paid_through_ours(project: Project) -> None:
+    second_name, who_says_it, room = steps()
+
+    def adopt(dsn: str) -> str:
+        project.add(EARLY, ORDERS)
+        supabase_cli.db_push(dsn, project_dir=project.home)
+        before = project.state()
+        for options in ([], ["--db-url", dsn]):
+            status, output, _ = project.run(*options)
+            assert status == 1
+            assert "When a name is taken" in output
+            # The page's statements, and that of an index which not every shop has, as one block to copy.
+            shown = re.findall(r"^ {6}(alter .*;)$", output, re.MULTILINE)
+            assert shown == [*room.splitlines()[1:], index_too]
+        assert project.state() == before
+
+        database = Database("postgres", *connection_of(dsn))
+        with database.connect("postgres") as owner:
+            owner.execute(second_name.encode())
+            readers_see_what_they_saw(database)
+            assert [row["function"] for row in rows(owner, who_says_it)] == ["turnover()"]
+        assert project.run("--db-url", dsn)[0] == 1
+
+        project.add("20250104000000_make_room.sql", SAY_THE_NEW_NAME + room + index_too)
+        supabase_cli.db_push(dsn, project_dir=project.home)
+        readers_see_what_they_saw(database)
+
+        assert project.run("--db-url", dsn)[0] == 0
+        return supabase_cli.db_push(dsn, project_dir=project.home)
+
+    index_too = "alter index public.orders_seller_id_idx rename to shop_orders_seller_id_idx;"
+    with Stack(migrate=adopt) as stack, market(stack) as shop:
+        relay = RelayProcess(env=stack.env(), log=stack.postgres.home / "relay.log")
+        relay.start()
+        try:
+            answer = send(relay.webhook_url, body := paid(group := shop.order_group()), stack)
+            assert (answer.status, answer.body["outcome"]) == (200, "applied")
+            assert send(relay.webhook_url, body, stack).body["outcome"] == "replayed"
+        finally:
+            relay.stop()
+        readers_see_what_they_saw(Database("postgres", *connection_of(stack.dsn())))
+        headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {stack.user_token(BUYER)}"}
+        answered = httpx.get(f"{stack.url}/rest/v1/shop_orders?select=id,cents", headers=headers, trust_env=False)
+        assert answered.json() == [{"id": 1, "cents": 1999}]
+        with psycopg.connect(stack.dsn(), row_factory=dict_row) as superuser:
+            status = rows(superuser, f"select status from public.order_groups where id = '{group.id}'")
+            assert status == [{"status": "paid"}]
+            assert broken_invariants(superuser) == []
+            assert rows(superuser, "select * from public.security_findings()") == []
+
+
+def connection_of(dsn: str) -> tuple[str, int, str]:
+    parts = psycopg.conninfo.conninfo_to_dict(dsn)
+    return str(parts["host"]), int(str(parts["port"])), str(parts["password"])
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with Postgres() as server:
+        yield server
+
+
+def new_database(postgres: Postgres) -> str:
+    """A project's database before its first migration; its URL as `postgres`."""
+    name = f"project_{uuid4().hex[:12]}"
+    postgres.create_database(name)
+    platform.install(postgres.dsn(dbname=name), password=postgres.password)
+    return postgres.dsn(user="postgres", dbname=name)
+
+
+def push(project: Project, dsn: str, *, include_all: bool = False) -> None:
+    supabase_cli.db_push(dsn, project_dir=project.home, include_all=include_all)
+
+
+def shop_name(match: re.Match[str]) -> str:
+    schema, dot, name = match[0].rpartition(".")
+    return f"{schema}{dot}shop_{name}"
+
+
+def findings(dsn: str) -> list[Row]:
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        return rows(connection, "select * from public.security_findings()")
+
+
+def test_orders_of_a_later_migration_make_room_where_they_are_and_in_a_new_database(
+    project: Project, postgres: Postgres
+) -> None:
+    lives, new = new_database(postgres), new_database(postgres)
+    own = project.add(LATE, ORDERS)
+    push(project, lives)
+    with psycopg.connect(lives) as owner:
+        owner.execute(steps()[0].encode())
+    status, output, _ = project.run("--db-url", lives)
+    assert (status, "write the other name into that file too" in output) == (1, True)
+    shown = re.findall(r"^ {6}(alter .* if exists .*;)$", output, re.MULTILINE)
+    assert len(shown) == 3
+    room = "\n".join([steps()[2].splitlines()[0], *shown])
+
+    own.write_text(re.sub(r"\b(public\.orders|orders_seller_id_idx)\b", shop_name, ORDERS))
+    project.add("20261101000000_make_room.sql", room)
+    push(project, lives, include_all=True)
+    assert project.run("--db-url", lives)[0] == 0
+    with pytest.raises(StackError, match="--include-all"):
+        push(project, lives)
+    push(project, lives, include_all=True)
+    push(project, new)
+
+    for dsn in (lives, new):
+        assert findings(dsn) == []
+        with psycopg.connect(dsn, row_factory=dict_row) as connection:
+            assert rows(connection, "select count(*) from public.shop_orders") == [{"count": 2}]
+
+
+# What else may bear one of our names -> the statement that init shows for it, from a file and from the database.
+TAKEN: dict[LiteralString, str] = {
+    "create type public.products as enum ('book')": "alter type public.products rename to shop_products;",
+    "create domain public.sellers as text": "alter domain public.sellers rename to shop_sellers;",
+    "create view public.orders with (security_invoker = on) as select 1 as id": (
+        "alter view {careful}public.orders rename to shop_orders;"
+    ),
+    "create sequence public.inventory_ledger_id_seq": (
+        "alter sequence {careful}public.inventory_ledger_id_seq rename to shop_inventory_ledger_id_seq;"
+    ),
+    "create index orders_seller_id_idx on public.wishes (id)": (
+        "alter index {careful}public.orders_seller_id_idx rename to shop_orders_seller_id_idx;"
+    ),
+    "create function public.cancel_order_group(int) returns int language sql set search_path = '' as 'select 1'": (
+        "alter {function} public.cancel_order_group rename to shop_cancel_order_group;"
+    ),
+    "create schema payments; create table payments.invoices (id int primary key)": (
+        "alter schema payments rename to shop_payments;"
+    ),
+}
+
+
+@pytest.mark.parametrize("known", ["in the folder", "in the database alone"])
+def test_statements_that_init_shows_make_room_for_whatever_took_a_name(
+    project: Project, postgres: Postgres, known: str
+) -> None:
+    dsn = new_database(postgres)
+    words = {"careful": "", "function": "function"}
+    if known == "in the folder":
+        project.add("20250102000000_create_them.sql", "".join(f"{made};\n" for made in TAKEN))
+        push(project, dsn)
+    else:
+        push(project, dsn)
+        words = {"careful": "if exists ", "function": "routine"}
+        with psycopg.connect(dsn) as owner:
+            for made in TAKEN:
+                owner.execute(made)
+
+    status, report = project.report("--db-url", dsn)
+    statements = sorted(problem["statement"] for problem in report["problems"])
+    assert (status, statements) == (1, sorted(statement.format(**words) for statement in TAKEN.values()))
+    project.add("20250103000000_make_room.sql", "\n".join(statements))
+    push(project, dsn)
+
+    assert project.run("--db-url", dsn)[0] == 0
+    push(project, dsn)
+    assert findings(dsn) == []
+
+
+def test_policies_triggers_and_constraints_of_our_names_are_in_nobodys_way(
+    project: Project, postgres: Postgres
+) -> None:
+    dsn = new_database(postgres)
+    project.add(
+        "20250102000000_create_notes.sql",
+        """
+        create table public.notes (id int, constraint orders_seller_id_fkey check (id > 0));
+        alter table public.notes enable row level security;
+        create policy "Members can read their own sellers" on public.notes for select using (false);
+        create function public.tg_notes() returns trigger language plpgsql set search_path = '' as
+        'begin return new; end';
+        create trigger orders_move_forward before update on public.notes
+        for each row execute function public.tg_notes();
+        """,
+    )
+    push(project, dsn)
+
+    assert project.run("--db-url", dsn)[0] == 0
+    push(project, dsn)
+    assert findings(dsn) == []
+
+
+def test_version_that_is_taken_is_moved_to_a_free_one_as_advised(project: Project, postgres: Postgres) -> None:
+    dsn, version = new_database(postgres), min(migrations()).partition("_")[0]
+    free = str(int(version) - 1)
+    carts = "create table public.carts (); alter table public.carts enable row level security;\n"
+    own = project.add(f"{version}_create_carts.sql", carts)
+    push(project, dsn)
+    status, report = project.report("--db-url", dsn)
+    assert status == 1
+    assert all("migration repair" in problem["remedy"] for problem in report["problems"])
+
+    own.rename(own.with_name(f"{free}_create_carts.sql"))
+    supabase_cli.migration_repair(dsn, {version: "reverted", free: "applied"}, project_dir=project.home)
+
+    assert project.run("--db-url", dsn)[0] == 0
+    push(project, dsn)
+    assert findings(dsn) == []
+
+
+def test_migration_that_the_folder_lacks_is_told_before_the_push_refuses(
+    project: Project, postgres: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dsn = new_database(postgres)
+    own = project.add("20250102000000_create_notes.sql", "create table public.notes ();\n")
+    push(project, dsn)
+    own.unlink()
+    before = project.state()
+
+    status = main(["init", str(project.home), "--json", "--db-url", dsn])
+
+    report = json.loads(capsys.readouterr().out)
+    assert (status, [problem["subject"] for problem in report["problems"]]) == (1, ["20250102000000"])
+    assert "supabase migration fetch" in report["problems"][0]["remedy"]
+    assert project.state() == before

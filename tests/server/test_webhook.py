@@ -1,0 +1,331 @@
+"""The rows of the contract's HTTP table that the relay decides, on a real socket."""
+
+import gzip
+import json
+import time
+from typing import Any
+
+import pytest
+
+from relay.server.webhook import MAX_BODY_BYTES
+from testkit import stripe_side
+from testkit.data_api_server import DataApi
+from testkit.relay_under_test import Relay, environ, serving
+from testkit.stripe_side import completed, delivery, session_of, signed
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+async def test_another_method_is_405_and_names_the_right_one(relay: Relay, data_api: DataApi, method: str) -> None:
+    body, headers = delivery(completed())
+
+    answer = await relay.send(b"" if method in ("GET", "HEAD", "TRACE") else body, headers, method=method)
+
+    assert answer.status == 405
+    assert answer.headers["Allow"] == "POST"
+    if method != "HEAD":
+        assert answer.verdict == (405, "refused", "method_not_allowed")
+    assert data_api.calls == []
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "made-up"])
+async def test_an_encoded_body_is_415_even_when_its_bytes_are_signed(
+    relay: Relay, data_api: DataApi, coding: str
+) -> None:
+    body, headers = delivery(completed())
+
+    answer = await relay.send(body, {**headers, "Content-Encoding": coding})
+
+    assert answer.verdict == (415, "refused", "unsupported_content_encoding")
+    assert data_api.calls == []
+
+
+async def test_a_compressed_body_is_415_and_never_inflated(relay: Relay) -> None:
+    body, headers = delivery(completed())
+
+    for content in (gzip.compress(body), b"no gzip at all"):
+        answer = await relay.send(content, {**headers, "Content-Encoding": "gzip"})
+        assert answer.verdict == (415, "refused", "unsupported_content_encoding")
+
+
+async def test_the_identity_encoding_is_no_encoding(relay: Relay) -> None:
+    body, headers = delivery(completed())
+
+    answer = await relay.send(body, {**headers, "Content-Encoding": "Identity"})
+
+    assert answer.verdict == (200, "applied", None)
+
+
+def padded(size: int) -> str:
+    """A signed event of exactly that many bytes: JSON may end in blanks."""
+    body = json.dumps(completed())
+    return body + " " * (size - len(body))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_of_exactly_one_mebibyte_is_taken(relay: Relay, chunked: bool) -> None:
+    body, headers = delivery(padded(MAX_BODY_BYTES))
+
+    answer = await relay.send(body, headers, chunked=chunked or None)
+
+    assert answer.verdict == (200, "applied", None)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_of_one_byte_more_is_413(relay: Relay, data_api: DataApi, chunked: bool) -> None:
+    body, headers = delivery(padded(MAX_BODY_BYTES + 1))
+
+    answer = await relay.send(body, headers, chunked=chunked or None)
+
+    assert answer.verdict == (413, "refused", "body_too_large")
+    assert data_api.calls == []
+
+
+@pytest.mark.parametrize("header", [None, "", "   "])
+async def test_no_or_a_blank_signature_is_missing_signature(
+    relay: Relay, data_api: DataApi, header: str | None
+) -> None:
+    body, _ = delivery(completed())
+
+    answer = await relay.send(body, {} if header is None else {"Stripe-Signature": header})
+
+    assert answer.verdict == (400, "refused", "missing_signature")
+    assert data_api.calls == []
+
+
+async def test_a_tampered_body_is_an_invalid_signature(relay: Relay, data_api: DataApi) -> None:
+    body, headers = delivery(completed())
+
+    answer = await relay.send(body.replace(b"12345", b"12346"), headers)
+
+    assert answer.verdict == (400, "refused", "invalid_signature")
+    assert answer.json["event_id"] is None
+    assert data_api.calls == []
+
+
+async def test_a_body_that_is_not_utf8_is_an_invalid_signature(relay: Relay) -> None:
+    answer = await relay.send(b'{"id": "\xff"}', {"Stripe-Signature": f"t={int(time.time())},v1={'0' * 64}"})
+
+    assert answer.verdict == (400, "refused", "invalid_signature")
+
+
+@pytest.mark.parametrize("seconds", [-301, 302])
+async def test_a_good_signature_of_another_time_is_outside_the_tolerance(
+    relay: Relay, data_api: DataApi, seconds: int
+) -> None:
+    body = json.dumps(completed())
+    header = signed(body, at=time.time() + seconds)
+
+    answer = await relay.send(body.encode(), {"Stripe-Signature": header})
+
+    assert answer.verdict == (400, "refused", "timestamp_outside_tolerance")
+    assert data_api.calls == []
+
+
+async def test_two_signature_headers_are_refused_though_both_are_good(relay: Relay) -> None:
+    body, headers = delivery(completed())
+    from multidict import CIMultiDict
+
+    twice = CIMultiDict([("Stripe-Signature", headers["Stripe-Signature"])] * 2)
+
+    answer = await relay.send(body, twice)
+
+    assert answer.verdict == (400, "refused", "invalid_signature")
+
+
+@pytest.mark.parametrize("body", ["", "null", "[]", '"x"', "1", "{}", "{", '{"id": NaN, "type": "x"}', "\ufeff{}"])
+async def test_a_signed_body_that_is_no_event_is_malformed_and_logged_as_an_error(
+    relay: Relay, data_api: DataApi, body: str
+) -> None:
+    answer = await relay.deliver(body)
+
+    assert answer.verdict == (400, "refused", "malformed_event")
+    assert [(line["level"], line["reason"]) for line in relay.lines] == [("error", "malformed_event")]
+    assert data_api.calls == []
+
+
+async def test_a_malformed_session_still_names_its_event(relay: Relay) -> None:
+    event = completed(payment_status="teleported")
+
+    answer = await relay.deliver(event)
+
+    assert answer.verdict == (400, "refused", "malformed_event")
+    assert answer.json["event_id"] == event["id"]
+    assert answer.json["received"] is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "level"),
+    [
+        ({"type": "customer.created"}, "event_type", "info"),
+        ({"type": "checkout.session.async_payment_failed"}, "event_type", "info"),
+        ({"object": "v2.core.event", "type": "v1.billing.meter.error"}, "event_type", "info"),
+        ({"object": "v2.core.event"}, "event_type", "info"),
+        ({"livemode": True}, "livemode_mismatch", "warning"),
+    ],
+)
+async def test_what_is_not_ours_is_ignored(
+    relay: Relay, data_api: DataApi, changes: dict[str, Any], reason: str, level: str
+) -> None:
+    event = completed() | changes
+
+    answer = await relay.deliver(event)
+
+    assert answer.verdict == (200, "ignored", reason)
+    assert answer.json["event_id"] == event["id"]
+    assert [line["level"] for line in relay.lines] == [level]
+    assert data_api.calls == []
+
+
+@pytest.mark.parametrize(
+    ("session", "verdict"),
+    [
+        ({"mode": "subscription", "payment_intent": None}, (200, "ignored", "session_mode")),
+        ({"payment_status": "unpaid"}, (200, "awaiting_funds", None)),
+        ({"payment_status": "no_payment_required"}, (200, "awaiting_funds", "no_payment_required")),
+    ],
+)
+async def test_a_session_without_money_touches_nothing(
+    relay: Relay, data_api: DataApi, session: dict[str, Any], verdict: tuple[int, str, str | None]
+) -> None:
+    answer = await relay.deliver(completed(**session))
+
+    assert answer.verdict == verdict
+    assert data_api.calls == []
+
+
+async def test_a_payment_becomes_one_call_with_exactly_the_contracts_parameters(
+    relay: Relay, data_api: DataApi
+) -> None:
+    event = completed("3F0C1F0E-6F1F-4A7D-9D1E-00000000000A")
+
+    answer = await relay.deliver(event)
+
+    assert answer.verdict == (200, "applied", None)
+    assert answer.json["order_group_id"] == "3f0c1f0e-6f1f-4a7d-9d1e-00000000000a"
+    assert [call.path for call in data_api.calls] == ["/rest/v1/rpc/reconcile_order_group_payment"]
+    assert data_api.calls[0].parameters == {
+        "p_order_group_id": "3f0c1f0e-6f1f-4a7d-9d1e-00000000000a",
+        "p_stripe_event_id": event["id"],
+        "p_stripe_event_type": "checkout.session.completed",
+        "p_stripe_event_created": "2026-11-23T02:13:21+00:00",
+        "p_livemode": False,
+        "p_checkout_session_id": session_of(event)["id"],
+        "p_payment_intent_id": session_of(event)["payment_intent"],
+        "p_amount_minor": 12345,
+        "p_amount": "123.45",
+        "p_currency": "USD",
+        "p_session_metadata": session_of(event)["metadata"],
+        "p_source": "webhook",
+        "p_unmatched_reason": None,
+    }
+
+
+async def test_a_payment_without_a_reference_is_recorded_as_unmatched(relay: Relay, data_api: DataApi) -> None:
+    answer = await relay.deliver(completed(metadata={}))
+
+    assert answer.verdict == (200, "unmatched", "missing_reference")
+    assert data_api.calls[0].parameters["p_order_group_id"] is None
+    assert data_api.calls[0].parameters["p_unmatched_reason"] == "missing_reference"
+    assert [line["level"] for line in relay.lines] == ["error"]
+
+
+async def test_a_rejection_is_500_and_logged_as_an_error_with_group_and_event(relay: Relay, data_api: DataApi) -> None:
+    data_api.verdict = {"outcome": "rejected", "reason": "amount_mismatch"}
+    event = completed()
+
+    answer = await relay.deliver(event)
+
+    assert answer.verdict == (500, "rejected", "amount_mismatch")
+    (line,) = relay.lines
+    assert (line["level"], line["event_id"], line["order_group_id"], line["status"]) == (
+        "error",
+        event["id"],
+        session_of(event)["metadata"]["order_group_id"],
+        500,
+    )
+
+
+@pytest.mark.parametrize("field", ["metadata", "id", "currency"])
+async def test_text_that_postgres_cannot_store_never_reaches_it(relay: Relay, data_api: DataApi, field: str) -> None:
+    event = completed()
+    odd = "x\x00y\ud800z"
+    session_of(event)[field] = session_of(event)["metadata"] | {odd: odd} if field == "metadata" else odd
+
+    answer = await relay.deliver(event)
+
+    assert answer.verdict == ((400, "refused", "malformed_event") if field == "id" else (200, "applied", None))
+    if data_api.calls:
+        sent = json.dumps(data_api.calls[0].parameters)
+        assert "\\u0000" not in sent
+        assert "\\ud800" not in sent
+
+
+async def test_any_of_several_secrets_counts_and_only_its_position_is_logged(data_api: DataApi) -> None:
+    both = f"{stripe_side.OTHER_WEBHOOK_SECRET}, {stripe_side.WEBHOOK_SECRET}"
+    async with serving(environ(data_api.url, STRIPE_WEBHOOK_SECRET=both)) as relay:
+        first = await relay.deliver(completed(), secret=stripe_side.OTHER_WEBHOOK_SECRET)
+        second = await relay.deliver(completed())
+
+        assert first.verdict == second.verdict == (200, "applied", None)
+        assert [line["message"] for line in relay.lines] == [
+            "applied: signed with webhook secret 1 of 2",
+            "applied: signed with webhook secret 2 of 2",
+        ]
+
+
+async def test_each_delivery_is_one_line_with_the_contracts_fields(relay: Relay) -> None:
+    await relay.deliver(completed())
+
+    (line,) = relay.lines
+    assert line.keys() - {"message"} == {
+        "time",
+        "level",
+        "event_id",
+        "event_type",
+        "order_group_id",
+        "checkout_session_id",
+        "outcome",
+        "reason",
+        "status",
+        "duration_ms",
+    }
+
+
+async def test_an_unknown_expectation_still_gets_an_answer_of_the_webhooks_shape(relay: Relay) -> None:
+    body, headers = delivery(completed())
+
+    answer = await relay.send(body, {**headers, "Expect": "a-miracle"})
+
+    assert answer.verdict == (200, "applied", None)
+
+
+async def test_a_sender_that_waits_for_continue_is_told_to_go_on(relay: Relay) -> None:
+    body, headers = delivery(completed())
+
+    async with relay.http.post(
+        relay.url + "/api/stripe/webhook", data=body, headers=headers, expect100=True
+    ) as response:
+        assert response.status == 200
+
+
+async def test_healthz_touches_nothing_else(relay: Relay, data_api: DataApi) -> None:
+    status, _ = await relay.get("/healthz")
+
+    assert status == 200
+    assert data_api.calls == []
+
+
+async def test_metrics_count_deliveries_by_outcome_and_reason(relay: Relay, data_api: DataApi) -> None:
+    data_api.verdict = {"outcome": "rejected", "reason": "amount_mismatch"}
+    await relay.deliver(completed())
+    await relay.deliver({**completed(), "type": "customer.created"})
+
+    _, text = await relay.get("/metrics")
+
+    assert 'relay_deliveries_total{outcome="rejected",reason="amount_mismatch"} 1.0' in text
+    assert 'relay_deliveries_total{outcome="ignored",reason="event_type"} 1.0' in text
+    assert "relay_delivery_seconds_count 2.0" in text
+    assert "relay_rpc_seconds_count 1.0" in text
+    assert "relay_deliveries_in_flight 0.0" in text

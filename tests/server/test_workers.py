@@ -1,0 +1,186 @@
+"""`relay serve --workers N`: one port, several processes, and the same promises as one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from relay.cli import main
+from relay.config import Settings, SettingsError
+from relay.server.webhook import PATH
+from relay.server.workers import replace_process
+from testkit.data_api_server import DataApi, Wait
+from testkit.relay_under_test import KEYS, environ
+from testkit.stripe_side import Json, completed, delivery
+from testkit.wire import connected
+
+pytestmark = pytest.mark.anyio
+
+WORKERS = 3
+# With so many connections the kernel gives some to each worker.
+DELIVERIES = 24
+PATIENCE_SECONDS = 60
+
+
+class Workers:
+    """A running `relay serve --workers`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.lines: list[Json] = []
+        self.url = ""
+
+    async def line(self) -> Json:
+        """The next line of the log, whichever process has written it."""
+        assert self.process.stdout is not None
+        self.lines.append(json.loads(await self.process.stdout.readline()))
+        return self.lines[-1]
+
+    async def listen(self) -> None:
+        message = (await self.line())["message"]
+        self.url = message.removeprefix("Listening on ")
+
+    @property
+    def pids(self) -> list[int]:
+        """The workers' process ids."""
+        pid = self.process.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    async def post(self, body: bytes, headers: dict[str, str]) -> tuple[int, Json] | None:
+        """One delivery on a connection of its own; None where no answer came."""
+        try:
+            async with (
+                aiohttp.ClientSession() as http,
+                http.post(self.url + PATH, data=body, headers=headers) as answer,
+            ):
+                return answer.status, await answer.json()
+        except aiohttp.ClientError:
+            return None
+
+
+@asynccontextmanager
+async def relay_serve(data_api: DataApi, count: int = WORKERS) -> AsyncIterator[Workers]:
+    running = Workers(
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "relay", "serve", "--workers", str(count)),
+            env={"PATH": os.environ["PATH"], "TMPDIR": tempfile.gettempdir(), **environ(data_api.url)},
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await running.listen()
+            yield running
+    finally:
+        if running.process.returncode is None:
+            os.killpg(running.process.pid, signal.SIGKILL)
+        await running.process.communicate()
+
+
+def any_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def in_hand(relay: Workers, data_api: DataApi, sent: list[Any]) -> tuple[list[asyncio.Task[Any]], Wait]:
+    """Deliveries that have reached the Data API and wait there."""
+    gate = Wait()
+    data_api.always = gate
+    posting = []
+    for number, each in enumerate(sent, start=1):
+        # One by one: a burst is often accepted by a single worker.
+        posting.append(asyncio.create_task(relay.post(*each)))
+        while len(data_api.calls) < number:
+            data_api.arrived.clear()
+            await data_api.arrived.wait()
+    return posting, gate
+
+
+async def test_sigterm_drains_all_workers_ends_with_0_and_leaves_nothing_behind(
+    data_api: DataApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with relay_serve(data_api) as relay:
+        posting, gate = await in_hand(relay, data_api, [delivery(completed()) for _ in range(DELIVERIES)])
+
+        relay.process.send_signal(signal.SIGTERM)
+        stopping = 0
+        while stopping < WORKERS:  # a worker without deliveries has stopped before another one begins to
+            stopping += (await relay.line())["message"].startswith("Stopping")
+        gate.released.set()
+
+        answers = await asyncio.gather(*posting)
+        assert {answer and (answer[0], answer[1]["outcome"]) for answer in answers} == {(200, "applied")}
+        assert await relay.process.wait() == 0
+        assert not any_in(tmp_path)
+
+
+async def test_sigkill_of_a_worker_loses_nothing_that_the_next_attempt_does_not_heal(data_api: DataApi) -> None:
+    sent = [delivery(completed()) for _ in range(DELIVERIES)]
+    async with relay_serve(data_api) as relay:
+        posting, gate = await in_hand(relay, data_api, sent)
+        before = relay.pids
+        busiest = max(before, key=lambda pid: len(any_in(Path(f"/proc/{pid}/fd"))))
+
+        os.kill(busiest, signal.SIGKILL)
+        gate.released.set()
+        answers = await asyncio.gather(*posting)
+        data_api.always = None
+
+        lost = [each for each, answer in zip(sent, answers, strict=True) if answer is None]
+        assert lost != []
+        assert {answer[1]["outcome"] for answer in answers if answer} <= {"applied"}
+        again = await asyncio.gather(*(relay.post(*each) for each in lost))
+        assert {answer and answer[0] for answer in again} == {200}
+        while len(set(relay.pids) - {busiest}) < WORKERS:  # noqa: ASYNC110  nobody announces it
+            await asyncio.sleep(0.05)
+
+
+async def test_the_workers_answer_as_one_with_the_relays_own_connections_and_one_set_of_metrics(
+    data_api: DataApi,
+) -> None:
+    async with relay_serve(data_api) as relay:
+        for _ in range(DELIVERIES):
+            assert await relay.post(*delivery(completed())) is not None
+            async with connected(int(relay.url.rsplit(":", 1)[1])) as wire:
+                wire.send(b"GET\r\n\r\n")
+                refusal = await wire.answer()
+            assert refusal is not None
+            assert json.loads(refusal.body).keys() == KEYS
+
+        async with aiohttp.ClientSession() as http, http.get(relay.url + "/metrics") as response:
+            lines = (await response.text()).splitlines()
+
+    assert f'relay_deliveries_total{{outcome="applied",reason=""}} {DELIVERIES}.0' in lines
+    assert f'relay_deliveries_total{{outcome="refused",reason="malformed_request"}} {DELIVERIES}.0' in lines
+    assert f"relay_delivery_seconds_count {2 * DELIVERIES}.0" in lines
+    assert "relay_deliveries_in_flight 0.0" in lines
+
+
+async def test_without_gunicorn_the_start_stops_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    with pytest.raises(SettingsError, match=r"pip install 'order-group-relay\[workers\]'"):
+        replace_process(Settings.from_env(environ("http://127.0.0.1:1"), now=0), 2)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "x", "1000", "1.5"])
+async def test_a_number_of_workers_that_is_none_is_status_2(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", f"--workers={count}"])
+
+    assert ended.value.code == 2
+    assert "between 1 and" in capsys.readouterr().err
