@@ -15,9 +15,8 @@ from relay.commands import terminal
 from relay.config import Settings
 from relay.core.errors import Declined, NoVerdict
 from relay.core.outcomes import Reason
-from relay.data_api import client
-from relay.data_api.client import DataApi
-from relay.metrics import Metrics
+from relay.data_api import records
+from relay.data_api.records import Clients
 
 OK: Final = 0
 REFUSED: Final = 1
@@ -35,7 +34,7 @@ _REMEDIES: Final[Mapping[Reason, str]] = {
     Reason.DEADLOCK: "run it again;",
 }
 
-Work = Callable[[Settings, DataApi], Awaitable[int]]
+Work = Callable[[Settings, Clients], Awaitable[int]]
 
 
 def run(work: Work, *, seconds: float | None = None, if_interrupted: str = "interrupted") -> int:
@@ -59,8 +58,8 @@ def run(work: Work, *, seconds: float | None = None, if_interrupted: str = "inte
 
 
 async def _connected(work: Work, settings: Settings, seconds: float | None) -> int:
-    async with client.connect(settings, Metrics(), seconds=seconds) as data_api:
-        return await work(settings, data_api)
+    async with records.connect(settings, seconds=seconds) as clients:
+        return await work(settings, clients)
 
 
 def complain(message: str) -> None:

@@ -11,7 +11,7 @@ from relay.commands.console import OK, REFUSED
 from relay.config import Settings
 from relay.core.money import format_amount
 from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
-from relay.data_api.client import Condition, DataApi, Row
+from relay.data_api.records import Clients, Condition, Records, Row
 
 NAME: Final = "exceptions"
 HELP: Final = "list, show and resolve the payments that need a person"
@@ -82,12 +82,12 @@ def _number(argument: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """List, show or resolve. Raises SettingsError."""
 
-    async def work(_: Settings, data_api: DataApi) -> int:
+    async def work(_: Settings, clients: Clients) -> int:
         if arguments.action == "list":
-            return await _list(arguments, data_api)
+            return await _list(arguments, clients.records)
         if arguments.action == "show":
-            return await _show(arguments, data_api)
-        return await _resolve(arguments, data_api)
+            return await _show(arguments, clients.records)
+        return await _resolve(arguments, clients.records)
 
     if arguments.action == "resolve" and not (arguments.by or "").strip():
         console.complain("say who resolves: --by NAME")
@@ -95,19 +95,19 @@ def run(arguments: argparse.Namespace) -> int:
     return console.run(work)
 
 
-async def fetch(data_api: DataApi, *conditions: Condition, status: str = "all") -> list[Row]:
+async def fetch(records: Records, *conditions: Condition, status: str = "all") -> list[Row]:
     """The exceptions that meet the conditions, oldest first. Raises NoVerdict or Declined."""
-    rows = await data_api.rows(FUNCTION, "*", *conditions, parameters={"p_status": status})
+    rows = await records.rows(FUNCTION, "*", *conditions, parameters={"p_status": status})
     return sorted(rows, key=lambda row: (row["first_seen_at"], row["id"]))
 
 
-async def _list(arguments: argparse.Namespace, data_api: DataApi) -> int:
+async def _list(arguments: argparse.Namespace, records: Records) -> int:
     conditions: list[Condition] = []
     if arguments.reason:
         conditions.append(("reason", "eq", arguments.reason))
     if arguments.group:
         conditions.append(("order_group_id", "eq", arguments.group))
-    rows = [without_metadata(row) for row in await fetch(data_api, *conditions, status=arguments.status)]
+    rows = [without_metadata(row) for row in await fetch(records, *conditions, status=arguments.status)]
     if arguments.json:
         console.write_json(rows)
         return OK
@@ -133,8 +133,8 @@ async def _list(arguments: argparse.Namespace, data_api: DataApi) -> int:
     return OK
 
 
-async def _show(arguments: argparse.Namespace, data_api: DataApi) -> int:
-    rows = await fetch(data_api, ("id", "eq", str(arguments.id)))
+async def _show(arguments: argparse.Namespace, records: Records) -> int:
+    rows = await fetch(records, ("id", "eq", str(arguments.id)))
     if not rows:
         console.complain(f"there is no payment exception {arguments.id}")
         return REFUSED
@@ -146,14 +146,14 @@ async def _show(arguments: argparse.Namespace, data_api: DataApi) -> int:
     return OK
 
 
-async def _resolve(arguments: argparse.Namespace, data_api: DataApi) -> int:
+async def _resolve(arguments: argparse.Namespace, records: Records) -> int:
     parameters = {
         "p_exception_id": arguments.id,
         "p_resolution": arguments.resolution,
         "p_resolved_by": arguments.by,
         "p_note": arguments.note,
     }
-    data = await data_api.call("resolve_payment_exception", parameters)
+    data = await records.call("resolve_payment_exception", parameters)
     row = without_metadata(data) if isinstance(data, dict) else {}
     if arguments.json:
         console.write_json(row)

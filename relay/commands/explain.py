@@ -9,7 +9,7 @@ from relay.commands.console import OK, REFUSED
 from relay.commands.exceptions import without_metadata
 from relay.config import Settings
 from relay.core.money import format_amount
-from relay.data_api.client import DataApi, Row
+from relay.data_api.records import Clients, Row
 
 NAME: Final = "explain"
 HELP: Final = "tell an order group's story: events, decisions, rules, ledger"
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Tell the story. Raises SettingsError."""
 
-    async def work(_: Settings, data_api: DataApi) -> int:
-        story: Any = await data_api.call("explain_order_group", {"p_order_group_id": arguments.order_group_id})
+    async def work(_: Settings, clients: Clients) -> int:
+        story: Any = await clients.records.call("explain_order_group", {"p_order_group_id": arguments.order_group_id})
         if not arguments.metadata:
             story = without_metadata(story)
             (story["order_group"] or {}).pop("stripe_session_metadata", None)

@@ -1,40 +1,23 @@
-"""Payment -> one RPC -> Verdict. The only file that knows supabase-py.
-
-The calls go over connections of the relay's own (relay.data_api.transport): many times cheaper than httpx's.
-"""
+"""Payment -> one RPC -> Verdict."""
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import httpx
-from postgrest.exceptions import APIError
-from postgrest.types import ReturnMethod
-from yarl import URL
+from supabase import AsyncClient
 
 from relay.config import Settings
 from relay.core.checkout import Payment
-from relay.core.errors import Declined, NoVerdict, RelayError
+from relay.core.errors import NoVerdict
 from relay.core.outcomes import Reason, Verdict, read_verdict
-from relay.data_api import failures, transport
-from relay.data_api.absent import absent
-from relay.data_api.http1 import Server
+from relay.data_api.connection import execute, open_client
 from relay.metrics import Metrics
-
-# supabase-py's client for signing users in would bring it along, for tokens that the relay never reads: 9 MiB.
-with absent("cryptography"):
-    from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 FUNCTION: Final = "reconcile_order_group_payment"
 Source = Literal["webhook", "sweep", "replay"]
-Row = dict[str, Any]
-Condition = tuple[str, str, str]
-"""Column, operator and value in PostgREST's words: ("status", "eq", "paid")."""
-# The Data API may cap the rows of an answer (Supabase: 1,000 by default), so a page is never taken for the last one.
-PAGE_ROWS: Final = 500
 # Calls at once, and deliveries that may wait for one of them. A Data API that hangs holds 64 calls for
 # RELAY_RPC_TIMEOUT; what comes beyond the queue is answered 500 at once, and Stripe sends it again.
 # PostgREST's own pool is smaller (10 by default), so more calls at once would only wait there.
@@ -42,10 +25,6 @@ MAX_CALLS: Final = 64
 MAX_WAITING: Final = 256
 # Of the call's time, what may go by with waiting. The rest is more than the function's own lock_timeout (3 s).
 _WAITING_SHARE: Final = 0.5
-# Enough for a TLS handshake across a continent; a dead host is known well before the call's budget ends.
-CONNECT_SECONDS: Final = 3.0
-# Shorter than the idle limits of the usual proxies, so that a pooled connection is rarely a dead one.
-_IDLE_SECONDS: Final = 15.0
 _RETRY_PAUSE_SECONDS: Final = (0.02, 0.1)
 
 
@@ -84,47 +63,6 @@ class DataApi:
         try:
             async with asyncio.timeout(seconds):
                 return await self._call("reconciliation_readiness", {})
-        except TimeoutError:
-            raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
-
-    async def call(self, function: str, parameters: Mapping[str, object]) -> object:
-        """Call a function for an operator. Raises NoVerdict, or Declined with the function's own words."""
-        return await self._ask(self._client.rpc(function, dict(parameters)))
-
-    async def rows(
-        self, source: str, columns: str, *conditions: Condition, parameters: Mapping[str, object] | None = None
-    ) -> list[Row]:
-        """All rows of a table, or of a function where `parameters` are given, that meet the conditions, by their `id`.
-
-        Raises NoVerdict or Declined.
-        """
-        found: list[Row] = []
-        while True:
-            request: Any
-            if parameters is None:
-                request = self._client.table(source).select(columns)
-            else:
-                request = self._client.rpc(source, dict(parameters)).select(columns)
-            for column, operator, value in conditions:
-                request = request.filter(column, operator, value)
-            if found:
-                request = request.gt("id", found[-1]["id"])
-            page = await self._ask(request.order("id").limit(PAGE_ROWS))
-            if not isinstance(page, list) or not all(isinstance(row, dict) and "id" in row for row in page):
-                raise NoVerdict(Reason.CONTRACT_VIOLATION, f"rows of unexpected shape ({type(page).__name__})")
-            if not page:
-                return found
-            found += page
-
-    async def insert(self, table: str, row: Mapping[str, object]) -> None:
-        """Insert a row. Raises NoVerdict or Declined."""
-        await self._ask(self._client.table(table).insert(dict(row), returning=ReturnMethod.minimal))
-
-    async def _ask(self, request: Any) -> object:
-        """Send an operator's request once, within the time of a call."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await _execute(request, may_decline=True)
         except TimeoutError:
             raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
 
@@ -167,23 +105,7 @@ class DataApi:
         return await self._attempt(function, parameters)
 
     async def _attempt(self, function: str, parameters: dict[str, object]) -> object:
-        return await _execute(self._client.rpc(function, parameters))
-
-
-async def _execute(request: Any, *, may_decline: bool = False) -> object:
-    """The data of the answer. Raises NoVerdict, or Declined where the caller can do something with it."""
-    failure: RelayError
-    try:
-        return (await request.execute()).data
-    except APIError as error:
-        if may_decline and error.code in failures.DECLINING:
-            failure = Declined(error.message or error.code)
-        else:
-            failure = failures.from_answer(error.code, transport.status.get(0))
-    except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
-        failure = failures.from_exception(error)
-    # Not chained: the causes quote payloads and addresses.
-    raise failure
+        return await execute(self._client.rpc(function, parameters))
 
 
 def _parameters(payment: Payment, unmatched_reason: Reason | None, source: Source) -> dict[str, object]:
@@ -205,29 +127,7 @@ def _parameters(payment: Payment, unmatched_reason: Reason | None, source: Sourc
 
 
 @asynccontextmanager
-async def connect(settings: Settings, metrics: Metrics, *, seconds: float | None = None) -> AsyncIterator[DataApi]:
-    """A client of the Data API of its own: never signed in as a user, which would put RLS in its way.
-
-    `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT.
-    """
-    rpc_timeout = seconds or settings.rpc_timeout
-    url = URL(settings.supabase_url)
-    server = Server(
-        url.host or "",
-        url.port or 0,
-        tls=httpx.create_ssl_context() if url.scheme == "https" else None,
-        connect_seconds=min(CONNECT_SECONDS, rpc_timeout),
-        idle_seconds=_IDLE_SECONDS,
-    )
-    async with server, transport.Client(server, settings.supabase_url) as http:
-        client = await acreate_client(
-            settings.supabase_url,
-            settings.supabase_service_role_key.reveal(),
-            AsyncClientOptions(
-                httpx_client=http,
-                auto_refresh_token=False,
-                persist_session=False,
-                postgrest_client_retry=False,
-            ),
-        )
-        yield DataApi(client, rpc_timeout=rpc_timeout, metrics=metrics)
+async def connect(settings: Settings, metrics: Metrics) -> AsyncIterator[DataApi]:
+    """What the webhook and the readiness checks use."""
+    async with open_client(settings, timeout=settings.rpc_timeout) as client:
+        yield DataApi(client, rpc_timeout=settings.rpc_timeout, metrics=metrics)

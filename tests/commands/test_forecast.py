@@ -14,8 +14,7 @@ from relay.commands.window import instant
 from relay.config import Settings
 from relay.core import checkout, currency
 from relay.core.outcomes import REJECTIONS
-from relay.data_api import client
-from relay.metrics import Metrics
+from relay.data_api import records
 from testkit.project import Project, open_project
 from testkit.shop import OrderGroup
 from testkit.shop import reconcile as call
@@ -58,8 +57,8 @@ async def test_the_forecast_is_the_functions_verdict(project: Project) -> None:
         None: paying.twin(),
     }
     environment = Settings.from_env(project.environment(), now=0)
-    async with client.connect(environment, Metrics()) as data_api:
-        known = order_groups.Books(data_api)
+    async with records.connect(environment) as clients:
+        known = order_groups.Books(clients.records)
         for payment in cases.values():
             assert payment.event_id
             assert payment.checkout_session_id

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import relay.data_api.client
+import relay.data_api.records
 from local_stack.surface import StackSurface
 from relay.commands import exceptions, terminal
 from relay.commands.exceptions import without_metadata
 from relay.config import Settings
-from relay.metrics import Metrics
 from testkit.project import Project, open_project
 from testkit.shop import Payment, Row, reconcile
 
@@ -72,10 +71,10 @@ async def test_list_is_whole_where_the_data_api_caps_its_answers(
 ) -> None:
     """The keyset goes on until a page is empty, so a smaller page than asked for is not taken for the last."""
     ids = {rejected(project)[1]["id"] for _ in range(5)}
-    monkeypatch.setattr(relay.data_api.client, "PAGE_ROWS", 2)
+    monkeypatch.setattr(relay.data_api.records, "PAGE_ROWS", 2)
     settings = Settings.from_env(project.environment(), now=0)
-    async with relay.data_api.client.connect(settings, Metrics()) as connected:
-        rows = await exceptions.fetch(connected)
+    async with relay.data_api.records.connect(settings) as clients:
+        rows = await exceptions.fetch(clients.records)
 
     assert ids <= {row["id"] for row in rows}
     assert len({row["id"] for row in rows}) == len(rows)

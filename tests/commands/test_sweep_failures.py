@@ -15,8 +15,7 @@ from relay.commands.sweep.command import Bar
 from relay.commands.sweep.order_groups import Books
 from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
 from relay.config import Settings
-from relay.data_api import client
-from relay.metrics import Metrics
+from relay.data_api import records
 from testkit import sweeping
 from testkit.data_api_server import DataApi, Reply, Reset
 from testkit.project import Project
@@ -223,8 +222,8 @@ async def test_an_interrupted_progress_bar_is_taken_away_before_it_is_said(
 async def test_a_moment_without_the_database_does_not_end_a_sweep(data_api: DataApi) -> None:
     data_api.script = [Reset(), Reply(body=[])]
 
-    async with client.connect(Settings.from_env(environ(data_api.url), now=0), Metrics()) as connected:
-        assert await Books(connected).groups(["3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10"]) == {}
+    async with records.connect(Settings.from_env(environ(data_api.url), now=0)) as clients:
+        assert await Books(clients.records).groups(["3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10"]) == {}
 
     assert len(data_api.calls) == 2
 

@@ -16,7 +16,7 @@ from relay.config import Settings
 from relay.core.errors import NoVerdict
 from relay.core.money import format_amount
 from relay.core.outcomes import Reason
-from relay.data_api.client import DataApi
+from relay.data_api.records import Clients
 
 NAME: Final = "report"
 HELP: Final = "payments by day, open exceptions, stock committed and checks, for an accountant"
@@ -63,9 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
         return COULD_NOT_RUN
     since, until = window.bounds(arguments)
 
-    async def work(_: Settings, data_api: DataApi) -> int:
+    async def work(_: Settings, clients: Clients) -> int:
         parameters = {"p_since": since.isoformat(), "p_until": until.isoformat()}
-        report: Any = await data_api.call("payment_report", parameters)
+        report: Any = await clients.records.call("payment_report", parameters)
         if not isinstance(report, dict) or not isinstance(report.get("checks"), list):
             raise NoVerdict(Reason.CONTRACT_VIOLATION, "a report of unexpected shape")
         facts = Facts(report, arguments.sweep)

@@ -16,7 +16,7 @@ from relay.commands.simulate.shop import SimulatedShop, read_group
 from relay.config import Settings
 from relay.core.errors import Declined, NoVerdict
 from relay.core.outcomes import Reason
-from relay.data_api.client import DataApi
+from relay.data_api.records import Clients, Records
 
 NAME: Final = "simulate"
 HELP: Final = "sign and send scenarios to a running relay, and compare its answers with the contract's"
@@ -92,14 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list:
         return _list(arguments.json)
 
-    async def work(settings: Settings, data_api: DataApi) -> int:
+    async def work(settings: Settings, clients: Clients) -> int:
         if settings.livemode:
             console.complain("STRIPE_SECRET_KEY is a live key: a simulation would mark orders paid without money")
             return COULD_NOT_RUN
         try:
             if arguments.group:  # before anything is sent
-                await read_group(data_api, arguments.group)
-            played = await _play_all(arguments, settings, data_api)
+                await read_group(clients.records, arguments.group)
+            played = await _play_all(arguments, settings, clients.records)
         except Declined as error:
             console.complain(str(error))
             return COULD_NOT_RUN
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             return COULD_NOT_RUN
         if arguments.tidy:
-            await _tidy(played, data_api)
+            await _tidy(played, clients.records)
         return _report(played, arguments)
 
     return console.run(work)
@@ -124,8 +124,8 @@ def _list(as_json: bool) -> int:
     return OK
 
 
-async def _play_all(arguments: argparse.Namespace, settings: Settings, data_api: DataApi) -> list[Played]:
-    shop = SimulatedShop(data_api)
+async def _play_all(arguments: argparse.Namespace, settings: Settings, records: Records) -> list[Played]:
+    shop = SimulatedShop(records)
     played = []
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as http:
@@ -141,7 +141,7 @@ async def _play_all(arguments: argparse.Namespace, settings: Settings, data_api:
                 if arguments.create:
                     one.group = await shop.group(scenario)
                 elif arguments.group:
-                    one.group = await read_group(data_api, arguments.group)
+                    one.group = await read_group(records, arguments.group)
                 one.skipped = _why_not(scenario, one.group)
             if one.skipped:
                 continue
@@ -149,7 +149,7 @@ async def _play_all(arguments: argparse.Namespace, settings: Settings, data_api:
             for step in scenario.play(stage):
                 one.answers.append((step, await _deliver(http, arguments.url, step)))
             if one.group:
-                one.status_after = (await read_group(data_api, one.group.id)).status
+                one.status_after = (await read_group(records, one.group.id)).status
     return played
 
 
@@ -176,10 +176,10 @@ async def _deliver(http: aiohttp.ClientSession, url: str, step: Step) -> Answer:
             return Answer(response.status, "not an answer of a relay")
 
 
-async def _tidy(played: list[Played], data_api: DataApi) -> None:
+async def _tidy(played: list[Played], records: Records) -> None:
     """Close what the simulation left open. Raises NoVerdict or Declined."""
     sent = {step.event_id for one in played for step, _ in one.answers}
-    for row in await exceptions.fetch(data_api, status="open"):
+    for row in await exceptions.fetch(records, status="open"):
         if row["stripe_event_id"] in sent:
             parameters = {
                 "p_exception_id": row["id"],
@@ -187,7 +187,7 @@ async def _tidy(played: list[Played], data_api: DataApi) -> None:
                 "p_resolved_by": "relay simulate",
                 "p_note": "simulated, no money was involved",
             }
-            if not isinstance(await data_api.call("resolve_payment_exception", parameters), dict):
+            if not isinstance(await records.call("resolve_payment_exception", parameters), dict):
                 raise NoVerdict(Reason.CONTRACT_VIOLATION, "an answer of unexpected shape")
 
 

@@ -7,17 +7,17 @@ from typing import Final
 from relay.commands.simulate.scenarios import Group, Needs, Scenario
 from relay.core.currency import EXPONENTS
 from relay.core.errors import Declined
-from relay.data_api.client import DataApi
+from relay.data_api.records import Records
 
 NAME: Final = "Simulation (relay simulate)"
 # Two sellers' parts of one total, in major units: what each currency's decimals look like.
 _PARTS: Final = {"USD": ("100.00", "23.45"), "JPY": ("700", "300"), "KWD": ("1.000", "0.230"), "ISK": ("60", "40")}
 
 
-async def read_group(data_api: DataApi, order_group_id: str) -> Group:
+async def read_group(records: Records, order_group_id: str) -> Group:
     """The group as it is now. Raises NoVerdict, or Declined where there is none."""
     columns = "id,status,currency,total_amount::text"
-    rows = await data_api.rows("order_groups", columns, ("id", "eq", order_group_id))
+    rows = await records.rows("order_groups", columns, ("id", "eq", order_group_id))
     if not rows:
         raise Declined(f"there is no order group {order_group_id}")
     minor = Decimal(rows[0]["total_amount"]).scaleb(EXPONENTS[rows[0]["currency"]])
@@ -29,8 +29,8 @@ async def read_group(data_api: DataApi, order_group_id: str) -> Group:
 class SimulatedShop:
     """Two sellers with a product each, and as many groups as are asked for. All of it stays in the project."""
 
-    def __init__(self, data_api: DataApi) -> None:
-        self._data_api = data_api
+    def __init__(self, records: Records) -> None:
+        self._records = records
         self._products: list[tuple[str, str]] = []
 
     async def group(self, scenario: Scenario) -> Group:
@@ -41,20 +41,20 @@ class SimulatedShop:
         parts = _PARTS[currency]
         group_id = str(uuid.uuid4())
         total = str(sum(map(Decimal, parts)))
-        await self._data_api.insert("order_groups", {"id": group_id, "currency": currency, "total_amount": total})
+        await self._records.insert("order_groups", {"id": group_id, "currency": currency, "total_amount": total})
         for (seller_id, product_id), amount in zip(self._products, parts, strict=True):
             order_id = str(uuid.uuid4())
             order = {"id": order_id, "order_group_id": group_id, "seller_id": seller_id, "total_amount": amount}
-            await self._data_api.insert("orders", order)
+            await self._records.insert("orders", order)
             item = {"order_id": order_id, "product_id": product_id, "quantity": 1, "unit_amount": amount}
-            await self._data_api.insert("order_items", item)
+            await self._records.insert("order_items", item)
         if scenario.needs is Needs.CANCELLED:
-            await self._data_api.call("cancel_order_group", {"p_order_group_id": group_id})
-        return await read_group(self._data_api, group_id)
+            await self._records.call("cancel_order_group", {"p_order_group_id": group_id})
+        return await read_group(self._records, group_id)
 
     async def _product(self) -> tuple[str, str]:
         seller_id, product_id = str(uuid.uuid4()), str(uuid.uuid4())
-        await self._data_api.insert("sellers", {"id": seller_id, "name": NAME})
+        await self._records.insert("sellers", {"id": seller_id, "name": NAME})
         product = {"id": product_id, "seller_id": seller_id, "sku": "SIMULATION", "name": NAME}
-        await self._data_api.insert("products", product)
+        await self._records.insert("products", product)
         return seller_id, product_id

@@ -13,7 +13,7 @@ from relay.commands.sweep.findings import Findings
 from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
 from relay.commands.sweep.sweep import Sweep
 from relay.config import Settings
-from relay.data_api.client import DataApi
+from relay.data_api.records import Clients
 
 NAME: Final = "sweep"
 HELP: Final = "reconcile paid Checkout Sessions that the database does not know, and report the reverse"
@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
     since, until = window.bounds(arguments)
     bar = Bar(sys.stderr)
 
-    async def work(settings: Settings, data_api: DataApi) -> int:
+    async def work(settings: Settings, clients: Clients) -> int:
         try:
             async with StripeApi.connect(settings) as stripe:
                 findings = await Sweep(
                     stripe,
-                    data_api,
+                    clients,
                     livemode=settings.livemode,
                     since=since,
                     until=until,

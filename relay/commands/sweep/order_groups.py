@@ -1,6 +1,5 @@
 """What the database knows about payments, read through the Data API. All methods raise NoVerdict or Declined."""
 
-import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,15 +10,11 @@ from typing import Final
 from relay.commands.exceptions import FUNCTION as LIST_EXCEPTIONS
 from relay.commands.sweep.forecast import Group, Order
 from relay.core.checkout import Payment
-from relay.core.errors import NoVerdict
-from relay.core.outcomes import Reason
-from relay.data_api.client import Condition, DataApi, Row
+from relay.data_api.connection import patiently
+from relay.data_api.records import Condition, Records, Row
 
 # 50 session ids of 66 characters stay well below the 8 KiB that proxies allow an address.
 BATCH: Final = 50
-# A group that a delivery holds, a deadlock, a database that restarts: worth another try within the same sweep.
-WORTH_RETRYING: Final = frozenset({Reason.LOCK_TIMEOUT, Reason.DEADLOCK, Reason.TIMEOUT, Reason.DATABASE_UNAVAILABLE})
-RETRY_PAUSES_SECONDS: Final = (0.5, 2.0)
 _GROUP: Final = "id,status,currency,total_amount::text,stripe_checkout_session_id,stripe_payment_intent_id"
 _ORDERS: Final = "orders(status,total_amount::text,order_items(id))"
 
@@ -41,8 +36,8 @@ class PastTrouble:
 class Books:
     """Groups and exceptions, many at once."""
 
-    def __init__(self, data_api: DataApi) -> None:
-        self._data_api = data_api
+    def __init__(self, records: Records) -> None:
+        self._records = records
 
     async def groups(self, ids: Iterable[str]) -> dict[str, Group]:
         """The groups of these ids that exist."""
@@ -98,14 +93,7 @@ class Books:
         self, source: str, columns: str, *conditions: Condition, parameters: Mapping[str, object] | None = None
     ) -> list[Row]:
         """Reading may be done again: a moment without the database shall not end a sweep of an hour."""
-        for pause in RETRY_PAUSES_SECONDS:
-            try:
-                return await self._data_api.rows(source, columns, *conditions, parameters=parameters)
-            except NoVerdict as error:
-                if error.reason not in WORTH_RETRYING:
-                    raise
-            await asyncio.sleep(pause)
-        return await self._data_api.rows(source, columns, *conditions, parameters=parameters)
+        return await patiently(lambda: self._records.rows(source, columns, *conditions, parameters=parameters))
 
 
 def _batches(values: Iterable[str]) -> Iterator[list[str]]:

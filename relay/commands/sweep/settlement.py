@@ -1,19 +1,19 @@
 """One paid session's end: known, applied, rejected or unmatched, as the database decides, or would in a dry run."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from relay.commands.sweep.findings import Finding, Findings
 from relay.commands.sweep.forecast import Group, forecast
-from relay.commands.sweep.order_groups import RETRY_PAUSES_SECONDS, WORTH_RETRYING, Books
+from relay.commands.sweep.order_groups import Books
 from relay.commands.sweep.paid_session import Case, Judged
 from relay.commands.sweep.stripe_api import Json
 from relay.core.checkout import Payment
-from relay.core.errors import NoVerdict, RelayError
+from relay.core.errors import RelayError
 from relay.core.outcomes import UNMATCHED_REASONS, Outcome, Reason, Verdict
 from relay.data_api.client import DataApi
+from relay.data_api.connection import patiently
 
 RECORDED_BUT_NOT_PAID: Final = "recorded_but_not_paid"
 _PAID: Final = frozenset({Outcome.APPLIED, Outcome.ALREADY_PAID, Outcome.REPLAYED})
@@ -90,14 +90,7 @@ class Settlement:
         return verdict
 
     async def _call(self, payment: Payment, problem: Reason | None) -> Verdict:
-        for pause in RETRY_PAUSES_SECONDS:
-            try:
-                return await self._data_api.reconcile(payment, unmatched_reason=problem, source="sweep")
-            except NoVerdict as error:
-                if error.reason not in WORTH_RETRYING:
-                    raise
-            await asyncio.sleep(pause)
-        return await self._data_api.reconcile(payment, unmatched_reason=problem, source="sweep")
+        return await patiently(lambda: self._data_api.reconcile(payment, unmatched_reason=problem, source="sweep"))
 
     async def _close(self, case: Case, candidates: list[Judged]) -> None:
         """Other events of the payment were set aside; now that it has paid, have their exceptions closed too.

@@ -21,7 +21,7 @@ from relay.core.checkout import Payment, Unmatched
 from relay.core.errors import MalformedEvent
 from relay.core.event import Event, usable_id
 from relay.core.outcomes import Reason
-from relay.data_api.client import DataApi
+from relay.data_api.records import Clients
 
 # Calls at once, to the database or to Stripe: live deliveries come first (the relay allows itself 64).
 CONCURRENCY: Final = 8
@@ -41,7 +41,7 @@ class Sweep:
     def __init__(
         self,
         stripe: StripeApi,
-        data_api: DataApi,
+        clients: Clients,
         *,
         livemode: bool,
         since: datetime,
@@ -50,7 +50,7 @@ class Sweep:
         progress: Progress,
     ) -> None:
         self._stripe = stripe
-        self._books = Books(data_api)
+        self._books = Books(clients.records)
         self._livemode = livemode
         self._since, self._until = since, until
         self._progress = progress
@@ -59,7 +59,7 @@ class Sweep:
         """Every session seen as paid, and the order group that it names."""
         self._cases: dict[str, Case] = {}
         self._findings = Findings()
-        self._settlement = Settlement(data_api, self._books, self._findings, self._judged, dry_run=dry_run)
+        self._settlement = Settlement(clients.data_api, self._books, self._findings, self._judged, dry_run=dry_run)
 
     async def run(self) -> Findings:
         """Sweep. Raises StripeUnavailable, NoVerdict or Declined where the two sides cannot be compared."""

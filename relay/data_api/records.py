@@ -1,0 +1,88 @@
+"""Functions and rows for the operators' commands. The webhook never gets hold of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from postgrest.types import ReturnMethod
+from supabase import AsyncClient
+
+from relay.config import Settings
+from relay.core.errors import NoVerdict
+from relay.core.outcomes import Reason
+from relay.data_api.client import DataApi
+from relay.data_api.connection import execute, open_client
+from relay.metrics import Metrics
+
+Row = dict[str, Any]
+Condition = tuple[str, str, str]
+"""Column, operator and value in PostgREST's words: ("status", "eq", "paid")."""
+# The Data API may cap the rows of an answer (Supabase: 1,000 by default), so a page is never taken for the last one.
+PAGE_ROWS: Final = 500
+
+
+class Records:
+    """Calls any function, reads and inserts rows, each request within the time of a call."""
+
+    def __init__(self, client: AsyncClient, *, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    async def call(self, function: str, parameters: Mapping[str, object]) -> object:
+        """Call a function for an operator. Raises NoVerdict, or Declined with the function's own words."""
+        return await self._ask(self._client.rpc(function, dict(parameters)))
+
+    async def rows(
+        self, source: str, columns: str, *conditions: Condition, parameters: Mapping[str, object] | None = None
+    ) -> list[Row]:
+        """All rows of a table, or of a function where `parameters` are given, that meet the conditions, by their `id`.
+
+        Raises NoVerdict or Declined.
+        """
+        found: list[Row] = []
+        while True:
+            request: Any
+            if parameters is None:
+                request = self._client.table(source).select(columns)
+            else:
+                request = self._client.rpc(source, dict(parameters)).select(columns)
+            for column, operator, value in conditions:
+                request = request.filter(column, operator, value)
+            if found:
+                request = request.gt("id", found[-1]["id"])
+            page = await self._ask(request.order("id").limit(PAGE_ROWS))
+            if not isinstance(page, list) or not all(isinstance(row, dict) and "id" in row for row in page):
+                raise NoVerdict(Reason.CONTRACT_VIOLATION, f"rows of unexpected shape ({type(page).__name__})")
+            if not page:
+                return found
+            found += page
+
+    async def insert(self, table: str, row: Mapping[str, object]) -> None:
+        """Insert a row. Raises NoVerdict or Declined."""
+        await self._ask(self._client.table(table).insert(dict(row), returning=ReturnMethod.minimal))
+
+    async def _ask(self, request: Any) -> object:
+        """Send an operator's request once, within the time of a call."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await execute(request, may_decline=True)
+        except TimeoutError:
+            raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Both clients of the Data API, over the same connections."""
+
+    data_api: DataApi
+    records: Records
+
+
+@asynccontextmanager
+async def connect(settings: Settings, *, seconds: float | None = None) -> AsyncIterator[Clients]:
+    """What the operators' commands use. `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT."""
+    timeout = seconds or settings.rpc_timeout
+    async with open_client(settings, timeout=timeout) as client:
+        yield Clients(DataApi(client, rpc_timeout=timeout, metrics=Metrics()), Records(client, timeout=timeout))
