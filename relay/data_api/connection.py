@@ -10,18 +10,14 @@ from typing import Any, Final, TypeVar
 
 import httpx
 from postgrest.exceptions import APIError
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
 from yarl import URL
 
 from relay.config import Settings
 from relay.core.errors import Declined, NoVerdict, RelayError
 from relay.core.outcomes import Reason
 from relay.data_api import failures, transport
-from relay.data_api.absent import absent
 from relay.data_api.http1 import Server
-
-# supabase-py's client for signing users in would bring it along, for tokens that the relay never reads: 9 MiB.
-with absent("cryptography"):
-    from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 # Enough for a TLS handshake across a continent; a dead host is known well before the call's budget ends.
 CONNECT_SECONDS: Final = 3.0
