@@ -57,6 +57,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "source",
         "outcome",
     ),
+    "payments.reasons": ("reason", "outcome", "sentence"),
     "payments.exceptions": (
         "id",
         "stripe_event_id",
@@ -124,7 +125,6 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.assert_pending(uuid,text)",
     "payments.broken_invariants()",
     "payments.describe_event(payments.stripe_events)",
-    "payments.explain_reason(text)",
     "payments.has_paid_another_group(payments.stripe_events)",
     "payments.lock_order_group(uuid)",
     "payments.lock_order_group_of_held_child(uuid)",

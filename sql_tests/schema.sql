@@ -456,31 +456,6 @@ $$;
 
 COMMENT ON FUNCTION payments.describe_event(p_event payments.stripe_events) IS 'A payment as evidence for a person.';
 
-CREATE FUNCTION payments.explain_reason(p_reason text) RETURNS text
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $$
-    select case p_reason
-        when 'missing_reference' then 'the session names no order group, in its metadata or as client_reference_id'
-        when 'malformed_reference' then 'the session''s order group reference is not a UUID'
-        when 'conflicting_references' then 'metadata and client_reference_id name different order groups'
-        when 'order_group_not_found' then 'the order group that the session names does not exist'
-        when 'order_group_not_payable' then 'a cancelled or refunded order group is never revived by a payment'
-        when 'order_group_empty' then 'the group has no order, or an order has no item'
-        when 'amount_missing' then 'the event carries no whole, non-negative amount'
-        when 'currency_unsupported' then 'the currency is not in payments.currencies'
-        when 'amount_normalization_mismatch' then 'major and minor units disagree by Stripe''s table of exponents'
-        when 'currency_mismatch' then 'the payment is not in the order group''s currency'
-        when 'amount_mismatch' then 'the payment is not the order group''s total'
-        when 'totals_inconsistent' then 'the order group''s total is not the sum of its orders'
-        when 'duplicate_payment' then 'another payment had paid the order group: this one is owed back'
-        when 'payment_already_used' then 'this payment has paid another order group'
-        when 'event_collision' then 'the event id was processed before, with another payload'
-    end;
-$$;
-
-COMMENT ON FUNCTION payments.explain_reason(p_reason text) IS 'A rejection''s reason as a sentence.';
-
 CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -866,7 +841,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) IS 'Keeps the evidence of an event that cannot be applied: one exception a event, later attempts count it up.';
+COMMENT ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) IS 'Keeps the evidence of an event that cannot be applied: one exception per event, later attempts count it up.';
 
 CREATE TABLE payments.exceptions (
     id bigint NOT NULL,
@@ -885,13 +860,12 @@ CREATE TABLE payments.exceptions (
     resolved_at timestamp with time zone,
     note text,
     CONSTRAINT exceptions_attempts_is_positive_check CHECK ((attempts > 0)),
-    CONSTRAINT exceptions_reason_is_known_check CHECK ((reason = ANY (ARRAY['missing_reference'::text, 'malformed_reference'::text, 'conflicting_references'::text, 'order_group_not_found'::text, 'order_group_not_payable'::text, 'order_group_empty'::text, 'amount_missing'::text, 'currency_unsupported'::text, 'amount_normalization_mismatch'::text, 'currency_mismatch'::text, 'amount_mismatch'::text, 'totals_inconsistent'::text, 'duplicate_payment'::text, 'payment_already_used'::text, 'event_collision'::text]))),
     CONSTRAINT exceptions_resolution_is_known_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'fixed_by_hand'::text, 'dismissed'::text, 'reconciled'::text]))),
     CONSTRAINT exceptions_resolved_says_how_and_by_whom_check CHECK (((status = 'resolved'::text) = ((resolution IS NOT NULL) AND (resolved_by IS NOT NULL) AND (resolved_at IS NOT NULL)))),
     CONSTRAINT exceptions_status_is_known_check CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text])))
 );
 
-COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row for each event that was rejected or names no order group.';
+COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row per event that was rejected or names no order group.';
 
 COMMENT ON COLUMN payments.exceptions.order_group_id IS 'What the event named; no foreign key, because it may not exist. Null where the event names none.';
 
@@ -1235,9 +1209,10 @@ begin
                 'resolved_by', x.resolved_by,
                 'resolved_at', x.resolved_at,
                 'note', x.note,
-                'rule', payments.explain_reason(x.reason)
+                'rule', r.sentence
             )
         from payments.exceptions as x
+        inner join payments.reasons as r on x.reason = r.reason
         where x.order_group_id = p_order_group_id
         union all
         -- An entry is dated by the beginning of its transaction, before the payment was judged: told so, stock would be
@@ -1354,11 +1329,7 @@ begin
             select
                 (x.first_seen_at at time zone 'UTC')::pg_catalog.date,
                 x.details -> 'received' ->> 'currency',
-                case
-                    when x.status = 'resolved' then 'resolved'
-                    when x.reason in ('missing_reference', 'malformed_reference', 'conflicting_references') then 'unmatched'
-                    else 'rejected'
-                end,
+                case x.status when 'resolved' then 'resolved' else r.outcome end,
                 (x.details -> 'received' ->> 'amount')::numeric
             from (
                 -- Two events of one payment are one sum of money. Those that were applied after all are among the events.
@@ -1370,6 +1341,7 @@ begin
                     and x.resolution is distinct from 'reconciled'
                 order by coalesce(x.checkout_session_id, x.stripe_event_id), x.status, x.first_seen_at, x.id
             ) as x
+            inner join payments.reasons as r on x.reason = r.reason
         ),
 
         total as (
@@ -1537,7 +1509,11 @@ begin
     elsif (p_order_group_id is null) <> (p_unmatched_reason is not null) then
         raise exception 'either an order group or the reason why there is none is required'
             using errcode = 'invalid_parameter_value';
-    elsif p_unmatched_reason not in ('missing_reference', 'malformed_reference', 'conflicting_references') then
+    elsif p_unmatched_reason is not null and not exists (
+        select 1
+        from payments.reasons as r
+        where r.reason = p_unmatched_reason and r.outcome = 'unmatched'
+    ) then
         raise exception 'p_unmatched_reason % is not known', p_unmatched_reason
             using errcode = 'invalid_parameter_value';
     end if;
@@ -1713,6 +1689,7 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         ('public.inventory_ledger_id_seq', true),
         ('payments.currencies', true),
         ('payments.stripe_events', true),
+        ('payments.reasons', true),
         ('payments.exceptions', true),
         ('payments.exceptions_id_seq', true)
     ),
@@ -1796,6 +1773,7 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         values
         ('payments.currencies', 'Nobody can read currencies', 'false'),
         ('payments.exceptions', 'Nobody can read exceptions', 'false'),
+        ('payments.reasons', 'Nobody can read reasons', 'false'),
         ('payments.stripe_events', 'Nobody can read Stripe events', 'false'),
         (
             'public.seller_members',
@@ -1877,7 +1855,6 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         ('payments.assert_pending(uuid,text)', false, false),
         ('payments.broken_invariants()', false, false),
         ('payments.describe_event(payments.stripe_events)', false, false),
-        ('payments.explain_reason(text)', false, false),
         ('payments.has_paid_another_group(payments.stripe_events)', false, false),
         ('payments.lock_order_group(uuid)', true, false),
         ('payments.lock_order_group_of_held_child(uuid)', true, false),
@@ -2239,6 +2216,19 @@ ALTER TABLE payments.exceptions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     CACHE 1
 );
 
+CREATE TABLE payments.reasons (
+    reason text NOT NULL,
+    outcome text NOT NULL,
+    sentence text NOT NULL,
+    CONSTRAINT reasons_outcome_is_known_check CHECK ((outcome = ANY (ARRAY['unmatched'::text, 'rejected'::text])))
+);
+
+COMMENT ON TABLE payments.reasons IS 'Why a payment can become an exception. The relay knows the same words: Reason in relay/core/outcomes.py.';
+
+COMMENT ON COLUMN payments.reasons.outcome IS 'What the payment is answered while its exception is open.';
+
+COMMENT ON COLUMN payments.reasons.sentence IS 'The rule that decided, for a person.';
+
 CREATE TABLE public.inventory_ledger (
     id bigint NOT NULL,
     product_id uuid NOT NULL,
@@ -2389,6 +2379,9 @@ ALTER TABLE ONLY payments.exceptions
 ALTER TABLE ONLY payments.exceptions
     ADD CONSTRAINT exceptions_stripe_event_id_key UNIQUE (stripe_event_id);
 
+ALTER TABLE ONLY payments.reasons
+    ADD CONSTRAINT reasons_pkey PRIMARY KEY (reason);
+
 ALTER TABLE ONLY payments.stripe_events
     ADD CONSTRAINT stripe_events_pkey PRIMARY KEY (id);
 
@@ -2422,6 +2415,8 @@ ALTER TABLE ONLY public.sellers
 CREATE INDEX exceptions_open_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at) WHERE (status = 'open'::text);
 
 CREATE INDEX exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id);
+
+CREATE INDEX exceptions_reason_idx ON payments.exceptions USING btree (reason);
 
 CREATE UNIQUE INDEX stripe_events_applied_checkout_session_id_key ON payments.stripe_events USING btree (checkout_session_id) WHERE (outcome = 'applied'::text);
 
@@ -2473,6 +2468,9 @@ CREATE TRIGGER orders_need_pending_group_to_change BEFORE UPDATE OF id, order_gr
 
 CREATE TRIGGER orders_start_pending BEFORE INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
+ALTER TABLE ONLY payments.exceptions
+    ADD CONSTRAINT exceptions_reason_fkey FOREIGN KEY (reason) REFERENCES payments.reasons(reason) ON DELETE RESTRICT;
+
 ALTER TABLE ONLY payments.stripe_events
     ADD CONSTRAINT stripe_events_order_group_id_fkey FOREIGN KEY (order_group_id) REFERENCES public.order_groups(id) ON DELETE RESTRICT;
 
@@ -2515,9 +2513,13 @@ CREATE POLICY "Nobody can read currencies" ON payments.currencies FOR SELECT USI
 
 CREATE POLICY "Nobody can read exceptions" ON payments.exceptions FOR SELECT USING (false);
 
+CREATE POLICY "Nobody can read reasons" ON payments.reasons FOR SELECT USING (false);
+
 ALTER TABLE payments.currencies ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.exceptions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.reasons ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.stripe_events ENABLE ROW LEVEL SECURITY;
 
@@ -2566,8 +2568,6 @@ REVOKE ALL ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status t
 REVOKE ALL ON FUNCTION payments.broken_invariants() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION payments.explain_reason(p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
 

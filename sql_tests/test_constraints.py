@@ -102,7 +102,7 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
     ("stripe_events_source_is_known_check", EVENT + "jsonb_build_object('source', 'guess')" + FROM_EVENT),
     ("stripe_events_outcome_is_known_check", EVENT + "jsonb_build_object('outcome', 'rejected')" + FROM_EVENT),
     ("exceptions_attempts_is_positive_check", EXCEPTION + ") values ('evt', 'amount_missing', '{}', 0, 'open')"),
-    ("exceptions_reason_is_known_check", EXCEPTION + ") values ('evt', 'because', '{}', 1, 'open')"),
+    ("exceptions_reason_fkey", EXCEPTION + ") values ('evt', 'because', '{}', 1, 'open')"),
     (
         "exceptions_resolution_is_known_check",
         EXCEPTION + ", resolution, resolved_by, resolved_at)"
@@ -118,6 +118,7 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
         EXCEPTION + ", resolution, resolved_by, resolved_at)"
         " values ('evt', 'amount_missing', '{}', 1, 'open', 'refunded', 'ada', now())",
     ),
+    ("reasons_outcome_is_known_check", "insert into payments.reasons values ('because', 'applied', 'so')"),
     ("exceptions_status_is_known_check", EXCEPTION + ") values ('evt', 'amount_missing', '{}', 1, 'closed')"),
     (
         "exceptions_stripe_event_id_key",

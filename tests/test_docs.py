@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.cli import COMMANDS, _parser, command_of
-from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
+from relay.core.outcomes import REASONS_OF, REJECTIONS, UNMATCHED_REASONS, Outcome
 from tests.server.test_life_cycle import run
 
 ROOT = Path(__file__).parent.parent
@@ -96,3 +96,15 @@ def test_operations_tells_what_to_do_about_every_alert_and_every_reason() -> Non
     alerts = re.findall(r"- alert: (\w+)", (ROOT / "deploy" / "prometheus-rules.yaml").read_text())
 
     assert [name for name in (*alerts, *REJECTIONS, *UNMATCHED_REASONS) if f"`{name}`" not in text] == []
+
+
+def test_the_readme_lists_every_reason_of_every_outcome_and_no_other() -> None:
+    text = (ROOT / "README.md").read_text()
+    rejections = text.partition("| reason of a rejection |")[2].partition("\n\n")[0]
+    listed = {outcome: set[str]() for outcome in Outcome}
+    for outcome, reasons in re.findall(r"`(\w+)` · ((?:`\w+`(?:, )?)+)", text):
+        listed[Outcome(outcome)] |= {*re.findall(r"\w+", reasons)}
+    for row in re.findall(r"^\| (`.*?) \|", rejections, re.MULTILINE):
+        listed[Outcome.REJECTED] |= {*re.findall(r"\w+", row)}
+
+    assert listed == {outcome: reasons - {None} for outcome, reasons in REASONS_OF.items()}

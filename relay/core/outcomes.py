@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Self
 
 
 class Outcome(StrEnum):
-    """How a delivery ended. The first eight answer 200; `rejected` and `failed` answer 500, so Stripe
-    retries.
+    """How a delivery ended. `rejected` and `failed` answer 500, so Stripe retries; `refused` answers 4xx; the seven
+    others answer 200.
     """
 
     APPLIED = "applied"
@@ -28,105 +29,75 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why. The value is part of the public contract: answers, logs, metrics and the exceptions table use it."""
+    """Why, each with the outcomes that it explains. The value is part of the public contract: answers, logs, metrics
+    and the exceptions table use it. Those of `unmatched` and `rejected` are the rows of `payments.reasons`.
+    """
 
-    # refused: judged before anything behind the relay is touched
-    METHOD_NOT_ALLOWED = "method_not_allowed"
-    UNSUPPORTED_CONTENT_ENCODING = "unsupported_content_encoding"
-    BODY_TOO_LARGE = "body_too_large"
-    REQUEST_TIMEOUT = "request_timeout"
-    MALFORMED_REQUEST = "malformed_request"
-    MISSING_SIGNATURE = "missing_signature"
-    TIMESTAMP_OUTSIDE_TOLERANCE = "timestamp_outside_tolerance"
-    INVALID_SIGNATURE = "invalid_signature"
-    MALFORMED_EVENT = "malformed_event"
-    # ignored
-    EVENT_TYPE = "event_type"
-    LIVEMODE_MISMATCH = "livemode_mismatch"
-    SESSION_MODE = "session_mode"
-    # awaiting_funds
-    NO_PAYMENT_REQUIRED = "no_payment_required"
-    # unmatched
-    MISSING_REFERENCE = "missing_reference"
-    MALFORMED_REFERENCE = "malformed_reference"
-    CONFLICTING_REFERENCES = "conflicting_references"
-    # rejected: decided by the database
-    ORDER_GROUP_NOT_FOUND = "order_group_not_found"
-    ORDER_GROUP_NOT_PAYABLE = "order_group_not_payable"
-    ORDER_GROUP_EMPTY = "order_group_empty"
-    AMOUNT_MISSING = "amount_missing"
-    CURRENCY_UNSUPPORTED = "currency_unsupported"
-    AMOUNT_NORMALIZATION_MISMATCH = "amount_normalization_mismatch"
-    CURRENCY_MISMATCH = "currency_mismatch"
-    AMOUNT_MISMATCH = "amount_mismatch"
-    TOTALS_INCONSISTENT = "totals_inconsistent"
-    DUPLICATE_PAYMENT = "duplicate_payment"
-    PAYMENT_ALREADY_USED = "payment_already_used"
-    EVENT_COLLISION = "event_collision"
-    # failed: no verdict
-    DATABASE_UNAVAILABLE = "database_unavailable"
-    TIMEOUT = "timeout"
-    LOCK_TIMEOUT = "lock_timeout"
-    DEADLOCK = "deadlock"
-    UNAUTHORIZED = "unauthorized"
-    CONTRACT_VIOLATION = "contract_violation"
-    UNEXPECTED = "unexpected"
+    outcomes: frozenset[Outcome]
+
+    def __new__(cls, value: str, *outcomes: Outcome) -> Self:
+        """One line declares a reason: its word, then its outcomes."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.outcomes = frozenset(outcomes)
+        return member
+
+    # Judged before anything behind the relay is touched.
+    METHOD_NOT_ALLOWED = "method_not_allowed", Outcome.REFUSED
+    UNSUPPORTED_CONTENT_ENCODING = "unsupported_content_encoding", Outcome.REFUSED
+    BODY_TOO_LARGE = "body_too_large", Outcome.REFUSED
+    REQUEST_TIMEOUT = "request_timeout", Outcome.REFUSED
+    MALFORMED_REQUEST = "malformed_request", Outcome.REFUSED
+    MISSING_SIGNATURE = "missing_signature", Outcome.REFUSED
+    TIMESTAMP_OUTSIDE_TOLERANCE = "timestamp_outside_tolerance", Outcome.REFUSED
+    INVALID_SIGNATURE = "invalid_signature", Outcome.REFUSED
+    MALFORMED_EVENT = "malformed_event", Outcome.REFUSED
+    # The event is read, and does not reconcile.
+    EVENT_TYPE = "event_type", Outcome.IGNORED
+    LIVEMODE_MISMATCH = "livemode_mismatch", Outcome.IGNORED
+    SESSION_MODE = "session_mode", Outcome.IGNORED
+    NO_PAYMENT_REQUIRED = "no_payment_required", Outcome.AWAITING_FUNDS
+    # Decided by the relay, recorded by the database.
+    MISSING_REFERENCE = "missing_reference", Outcome.UNMATCHED
+    MALFORMED_REFERENCE = "malformed_reference", Outcome.UNMATCHED
+    CONFLICTING_REFERENCES = "conflicting_references", Outcome.UNMATCHED
+    # Decided by the database.
+    ORDER_GROUP_NOT_FOUND = "order_group_not_found", Outcome.REJECTED
+    ORDER_GROUP_NOT_PAYABLE = "order_group_not_payable", Outcome.REJECTED
+    ORDER_GROUP_EMPTY = "order_group_empty", Outcome.REJECTED
+    AMOUNT_MISSING = "amount_missing", Outcome.REJECTED
+    CURRENCY_UNSUPPORTED = "currency_unsupported", Outcome.REJECTED
+    AMOUNT_NORMALIZATION_MISMATCH = "amount_normalization_mismatch", Outcome.REJECTED
+    CURRENCY_MISMATCH = "currency_mismatch", Outcome.REJECTED
+    AMOUNT_MISMATCH = "amount_mismatch", Outcome.REJECTED
+    TOTALS_INCONSISTENT = "totals_inconsistent", Outcome.REJECTED
+    DUPLICATE_PAYMENT = "duplicate_payment", Outcome.REJECTED
+    PAYMENT_ALREADY_USED = "payment_already_used", Outcome.REJECTED
+    EVENT_COLLISION = "event_collision", Outcome.REJECTED
+    # No verdict.
+    DATABASE_UNAVAILABLE = "database_unavailable", Outcome.FAILED
+    TIMEOUT = "timeout", Outcome.FAILED
+    LOCK_TIMEOUT = "lock_timeout", Outcome.FAILED
+    DEADLOCK = "deadlock", Outcome.FAILED
+    UNAUTHORIZED = "unauthorized", Outcome.FAILED
+    CONTRACT_VIOLATION = "contract_violation", Outcome.FAILED
+    UNEXPECTED = "unexpected", Outcome.FAILED
 
 
-UNMATCHED_REASONS = frozenset({Reason.MISSING_REFERENCE, Reason.MALFORMED_REFERENCE, Reason.CONFLICTING_REFERENCES})
-REJECTIONS = frozenset(
-    {
-        Reason.ORDER_GROUP_NOT_FOUND,
-        Reason.ORDER_GROUP_NOT_PAYABLE,
-        Reason.ORDER_GROUP_EMPTY,
-        Reason.AMOUNT_MISSING,
-        Reason.CURRENCY_UNSUPPORTED,
-        Reason.AMOUNT_NORMALIZATION_MISMATCH,
-        Reason.CURRENCY_MISMATCH,
-        Reason.AMOUNT_MISMATCH,
-        Reason.TOTALS_INCONSISTENT,
-        Reason.DUPLICATE_PAYMENT,
-        Reason.PAYMENT_ALREADY_USED,
-        Reason.EVENT_COLLISION,
-    }
+_WITHOUT_REASON = frozenset(
+    {Outcome.APPLIED, Outcome.REPLAYED, Outcome.ALREADY_PAID, Outcome.RESOLVED, Outcome.AWAITING_FUNDS}
 )
 REASONS_OF: Mapping[Outcome, frozenset[Reason | None]] = MappingProxyType(
     {
-        Outcome.APPLIED: frozenset({None}),
-        Outcome.REPLAYED: frozenset({None}),
-        Outcome.ALREADY_PAID: frozenset({None}),
-        Outcome.RESOLVED: frozenset({None}),
-        Outcome.UNMATCHED: UNMATCHED_REASONS,
-        Outcome.IGNORED: frozenset({Reason.EVENT_TYPE, Reason.LIVEMODE_MISMATCH, Reason.SESSION_MODE}),
-        Outcome.AWAITING_FUNDS: frozenset({None, Reason.NO_PAYMENT_REQUIRED}),
-        Outcome.REJECTED: REJECTIONS,
-        Outcome.FAILED: frozenset(
-            {
-                Reason.DATABASE_UNAVAILABLE,
-                Reason.TIMEOUT,
-                Reason.LOCK_TIMEOUT,
-                Reason.DEADLOCK,
-                Reason.UNAUTHORIZED,
-                Reason.CONTRACT_VIOLATION,
-                Reason.UNEXPECTED,
-            }
-        ),
-        Outcome.REFUSED: frozenset(
-            {
-                Reason.METHOD_NOT_ALLOWED,
-                Reason.UNSUPPORTED_CONTENT_ENCODING,
-                Reason.BODY_TOO_LARGE,
-                Reason.REQUEST_TIMEOUT,
-                Reason.MALFORMED_REQUEST,
-                Reason.MISSING_SIGNATURE,
-                Reason.TIMESTAMP_OUTSIDE_TOLERANCE,
-                Reason.INVALID_SIGNATURE,
-                Reason.MALFORMED_EVENT,
-            }
-        ),
+        outcome: frozenset(
+            [reason for reason in Reason if outcome in reason.outcomes] + [None] * (outcome in _WITHOUT_REASON)
+        )
+        for outcome in Outcome
     }
 )
 """Every way in which a delivery can end."""
+UNMATCHED_REASONS = frozenset(reason for reason in Reason if Outcome.UNMATCHED in reason.outcomes)
+REJECTIONS = frozenset(reason for reason in Reason if Outcome.REJECTED in reason.outcomes)
 # What the function may decide for a payment that names a group, and for one that names none.
 _FOR_PAYMENT = frozenset({Outcome.APPLIED, Outcome.REPLAYED, Outcome.ALREADY_PAID, Outcome.RESOLVED, Outcome.REJECTED})
 _FOR_UNMATCHED = frozenset({Outcome.UNMATCHED, Outcome.REPLAYED, Outcome.RESOLVED, Outcome.REJECTED})

@@ -32,11 +32,11 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_explanation_tells_the_whole_story",),
     ),
     Mutant(
-        "reason-without-words",
-        "a collision is not explained",
+        "rule-is-a-word",
+        "an exception is told by its word, without the rule",
         FILE,
-        "        when 'event_collision' then 'the event id was processed before, with another payload'\n",
-        "",
-        ("test_every_reason_has_words",),
+        "'rule', r.sentence",
+        "'rule', r.reason",
+        ("test_explanation_tells_the_whole_story",),
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import COLLISION, HEALTHY, MATRIX
+from sql_tests.mutants.killers import HEALTHY, MATRIX
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_payment_records"
@@ -69,9 +69,42 @@ MUTANTS: tuple[Mutant, ...] = (
         "exception-reason-unknown",
         "a collision cannot be kept as an exception",
         FILE,
-        "            'payment_already_used',\n            'event_collision'\n",
-        "            'payment_already_used'\n",
-        (COLLISION,),
+        ",\n('event_collision', 'rejected', 'the event id was processed before, with another payload')",
+        "",
+        ("test_reasons_are_those_of_the_relay",),
+    ),
+    Mutant(
+        "exception-reason-misspelt",
+        "an exception may have a reason that nobody knows",
+        FILE,
+        "    constraint exceptions_reason_fkey foreign key (reason)"
+        " references payments.reasons (reason) on delete restrict,\n",
+        "",
+        ("exceptions_reason_fkey",),
+    ),
+    Mutant(
+        "unmatched-is-rejected",
+        "a reference that is missing counts as a rejection",
+        FILE,
+        "('missing_reference', 'unmatched',",
+        "('missing_reference', 'rejected',",
+        ("test_reasons_are_those_of_the_relay",),
+    ),
+    Mutant(
+        "reasons-without-policies",
+        "row level security of the reasons is off",
+        FILE,
+        "alter table payments.reasons enable row level security;\n",
+        "",
+        (HEALTHY,),
+    ),
+    Mutant(
+        "reasons-readable",
+        "service_role may read the reasons",
+        FILE,
+        "revoke all on table payments.reasons from public, anon, authenticated, service_role;",
+        "grant select on table payments.reasons to service_role;",
+        (MATRIX,),
     ),
     Mutant(
         "exception-half-resolved",

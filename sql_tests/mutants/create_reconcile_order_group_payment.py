@@ -392,8 +392,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "unmatched-reason-unknown",
         "any word is a reason why there is no group",
         FILE,
-        "elsif p_unmatched_reason not in ('missing_reference', 'malformed_reference', 'conflicting_references') then",
-        "elsif p_unmatched_reason = '' then",
+        "where r.reason = p_unmatched_reason and r.outcome = 'unmatched'",
+        "where r.outcome = 'unmatched'",
         ("test_call_that_no_relay_would_make",),
     ),
     Mutant(

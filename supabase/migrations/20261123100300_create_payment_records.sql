@@ -1,7 +1,7 @@
 -- What Stripe told us, and what could not be applied.
 --
--- Touches: payments.stripe_events (append-only), payments.exceptions. Both are private: neither has a policy that lets
--- a row through, nor a grant.
+-- Touches: payments.stripe_events (append-only), payments.reasons, payments.exceptions. All are private: none has a
+-- policy that lets a row through, nor a grant.
 -- An event is in stripe_events once it was processed; the unique indexes are the last line against paying twice.
 
 create table payments.stripe_events (
@@ -44,6 +44,36 @@ comment on column payments.stripe_events.source is 'webhook: Stripe''s delivery;
 comment on column payments.stripe_events.outcome is
     'applied: this event paid the group; already_paid: a twin of the event that did.';
 
+create table payments.reasons (
+    reason text not null,
+    outcome text not null,
+    sentence text not null,
+    constraint reasons_pkey primary key (reason),
+    constraint reasons_outcome_is_known_check check (outcome in ('unmatched', 'rejected'))
+);
+comment on table payments.reasons is
+    'Why a payment can become an exception. The relay knows the same words: Reason in relay/core/outcomes.py.';
+comment on column payments.reasons.outcome is 'What the payment is answered while its exception is open.';
+comment on column payments.reasons.sentence is 'The rule that decided, for a person.';
+
+insert into payments.reasons (reason, outcome, sentence)
+values
+('missing_reference', 'unmatched', 'the session names no order group, in its metadata or as client_reference_id'),
+('malformed_reference', 'unmatched', 'the session''s order group reference is not a UUID'),
+('conflicting_references', 'unmatched', 'metadata and client_reference_id name different order groups'),
+('order_group_not_found', 'rejected', 'the order group that the session names does not exist'),
+('order_group_not_payable', 'rejected', 'a cancelled or refunded order group is never revived by a payment'),
+('order_group_empty', 'rejected', 'the group has no order, or an order has no item'),
+('amount_missing', 'rejected', 'the event carries no whole, non-negative amount'),
+('currency_unsupported', 'rejected', 'the currency is not in payments.currencies'),
+('amount_normalization_mismatch', 'rejected', 'major and minor units disagree by Stripe''s table of exponents'),
+('currency_mismatch', 'rejected', 'the payment is not in the order group''s currency'),
+('amount_mismatch', 'rejected', 'the payment is not the order group''s total'),
+('totals_inconsistent', 'rejected', 'the order group''s total is not the sum of its orders'),
+('duplicate_payment', 'rejected', 'another payment had paid the order group: this one is owed back'),
+('payment_already_used', 'rejected', 'this payment has paid another order group'),
+('event_collision', 'rejected', 'the event id was processed before, with another payload');
+
 create table payments.exceptions (
     id bigint not null generated always as identity,
     stripe_event_id text not null,
@@ -62,25 +92,7 @@ create table payments.exceptions (
     note text,
     constraint exceptions_pkey primary key (id),
     constraint exceptions_stripe_event_id_key unique (stripe_event_id),
-    constraint exceptions_reason_is_known_check check (
-        reason in (
-            'missing_reference',
-            'malformed_reference',
-            'conflicting_references',
-            'order_group_not_found',
-            'order_group_not_payable',
-            'order_group_empty',
-            'amount_missing',
-            'currency_unsupported',
-            'amount_normalization_mismatch',
-            'currency_mismatch',
-            'amount_mismatch',
-            'totals_inconsistent',
-            'duplicate_payment',
-            'payment_already_used',
-            'event_collision'
-        )
-    ),
+    constraint exceptions_reason_fkey foreign key (reason) references payments.reasons (reason) on delete restrict,
     constraint exceptions_attempts_is_positive_check check (attempts > 0),
     constraint exceptions_status_is_known_check check (status in ('open', 'resolved')),
     constraint exceptions_resolution_is_known_check check (
@@ -91,10 +103,11 @@ create table payments.exceptions (
         = (resolution is not null and resolved_by is not null and resolved_at is not null)
     )
 );
+create index exceptions_reason_idx on payments.exceptions (reason);
 create index exceptions_order_group_id_idx on payments.exceptions (order_group_id);
 create index exceptions_open_first_seen_at_idx on payments.exceptions (first_seen_at) where status = 'open';
 comment on table payments.exceptions is
-    'Money that needs a person: one row for each event that was rejected or names no order group.';
+    'Money that needs a person: one row per event that was rejected or names no order group.';
 comment on column payments.exceptions.order_group_id is
     'What the event named; no foreign key, because it may not exist. Null where the event names none.';
 comment on column payments.exceptions.attempts is 'How often Stripe, or the sweep, has brought this event.';
@@ -104,10 +117,13 @@ comment on column payments.exceptions.resolution is
     'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the event was applied after all.';
 
 alter table payments.stripe_events enable row level security;
+alter table payments.reasons enable row level security;
 alter table payments.exceptions enable row level security;
 create policy "Nobody can read Stripe events" on payments.stripe_events for select to public using (false);
+create policy "Nobody can read reasons" on payments.reasons for select to public using (false);
 create policy "Nobody can read exceptions" on payments.exceptions for select to public using (false);
 
 revoke all on table payments.stripe_events from public, anon, authenticated, service_role;
+revoke all on table payments.reasons from public, anon, authenticated, service_role;
 revoke all on table payments.exceptions from public, anon, authenticated, service_role;
 revoke all on sequence payments.exceptions_id_seq from public, anon, authenticated, service_role;

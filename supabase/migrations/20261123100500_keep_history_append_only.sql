@@ -1,7 +1,7 @@
 -- History is written once.
 --
 -- Touches: triggers on public.inventory_ledger and payments.stripe_events. They fire for everyone, the owner and
--- replication roles included (`enable always`), once a statement: a statement that matches no row is refused too.
+-- replication roles included (`enable always`), once per statement: a statement that matches no row is refused too.
 -- An older relay notices nothing.
 
 -- Refuses every update, delete and truncate of a table of history.

@@ -7,7 +7,7 @@
 -- Locks an order group on behalf of a change around it, and tells its status.
 -- Called by: the triggers below, for inserts, and the operators' functions. Returns: the status, null where there is no
 -- such group. Locks: the group. A new row holds no lock that a payment could want, so waiting is safe.
--- A pending group is written too, once a transaction: a payment under repeatable read or serializable that waited for the
+-- A pending group is written too, once per transaction: a payment under repeatable read or serializable that waited for the
 -- lock would otherwise get it without noticing that its snapshot of the orders and items is out of date.
 create or replace function payments.lock_order_group(p_order_group_id uuid)
 returns text

@@ -126,7 +126,7 @@ begin
 end;
 $$;
 comment on function payments.set_aside(payments.stripe_events, text, text, jsonb) is
-    'Keeps the evidence of an event that cannot be applied: one exception a event, later attempts count it up.';
+    'Keeps the evidence of an event that cannot be applied: one exception per event, later attempts count it up.';
 revoke execute on function payments.set_aside(payments.stripe_events, text, text, jsonb)
 from public, anon, authenticated, service_role;
 

@@ -340,7 +340,11 @@ begin
     elsif (p_order_group_id is null) <> (p_unmatched_reason is not null) then
         raise exception 'either an order group or the reason why there is none is required'
             using errcode = 'invalid_parameter_value';
-    elsif p_unmatched_reason not in ('missing_reference', 'malformed_reference', 'conflicting_references') then
+    elsif p_unmatched_reason is not null and not exists (
+        select 1
+        from payments.reasons as r
+        where r.reason = p_unmatched_reason and r.outcome = 'unmatched'
+    ) then
         raise exception 'p_unmatched_reason % is not known', p_unmatched_reason
             using errcode = 'invalid_parameter_value';
     end if;

@@ -98,9 +98,10 @@ begin
                 'resolved_by', x.resolved_by,
                 'resolved_at', x.resolved_at,
                 'note', x.note,
-                'rule', payments.explain_reason(x.reason)
+                'rule', r.sentence
             )
         from payments.exceptions as x
+        inner join payments.reasons as r on x.reason = r.reason
         where x.order_group_id = p_order_group_id
         union all
         -- An entry is dated by the beginning of its transaction, before the payment was judged: told so, stock would be
@@ -159,33 +160,3 @@ comment on function public.explain_order_group(uuid) is
     'An order group''s state and timeline, each entry with the rule that decided. Money as text.';
 revoke execute on function public.explain_order_group(uuid) from public, anon, authenticated;
 grant execute on function public.explain_order_group(uuid) to service_role;
-
--- Puts a reason into words.
--- Called by: public.explain_order_group(). Returns: a sentence. Locks: nothing.
-create or replace function payments.explain_reason(p_reason text)
-returns text
-language sql
-immutable
-security invoker
-set search_path = ''
-as $$
-    select case p_reason
-        when 'missing_reference' then 'the session names no order group, in its metadata or as client_reference_id'
-        when 'malformed_reference' then 'the session''s order group reference is not a UUID'
-        when 'conflicting_references' then 'metadata and client_reference_id name different order groups'
-        when 'order_group_not_found' then 'the order group that the session names does not exist'
-        when 'order_group_not_payable' then 'a cancelled or refunded order group is never revived by a payment'
-        when 'order_group_empty' then 'the group has no order, or an order has no item'
-        when 'amount_missing' then 'the event carries no whole, non-negative amount'
-        when 'currency_unsupported' then 'the currency is not in payments.currencies'
-        when 'amount_normalization_mismatch' then 'major and minor units disagree by Stripe''s table of exponents'
-        when 'currency_mismatch' then 'the payment is not in the order group''s currency'
-        when 'amount_mismatch' then 'the payment is not the order group''s total'
-        when 'totals_inconsistent' then 'the order group''s total is not the sum of its orders'
-        when 'duplicate_payment' then 'another payment had paid the order group: this one is owed back'
-        when 'payment_already_used' then 'this payment has paid another order group'
-        when 'event_collision' then 'the event id was processed before, with another payload'
-    end;
-$$;
-comment on function payments.explain_reason(text) is 'A rejection''s reason as a sentence.';
-revoke execute on function payments.explain_reason(text) from public, anon, authenticated, service_role;

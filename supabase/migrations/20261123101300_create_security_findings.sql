@@ -26,6 +26,7 @@ as $$
         ('public.inventory_ledger_id_seq', true),
         ('payments.currencies', true),
         ('payments.stripe_events', true),
+        ('payments.reasons', true),
         ('payments.exceptions', true),
         ('payments.exceptions_id_seq', true)
     ),
@@ -109,6 +110,7 @@ as $$
         values
         ('payments.currencies', 'Nobody can read currencies', 'false'),
         ('payments.exceptions', 'Nobody can read exceptions', 'false'),
+        ('payments.reasons', 'Nobody can read reasons', 'false'),
         ('payments.stripe_events', 'Nobody can read Stripe events', 'false'),
         (
             'public.seller_members',
@@ -190,7 +192,6 @@ as $$
         ('payments.assert_pending(uuid,text)', false, false),
         ('payments.broken_invariants()', false, false),
         ('payments.describe_event(payments.stripe_events)', false, false),
-        ('payments.explain_reason(text)', false, false),
         ('payments.has_paid_another_group(payments.stripe_events)', false, false),
         ('payments.lock_order_group(uuid)', true, false),
         ('payments.lock_order_group_of_held_child(uuid)', true, false),

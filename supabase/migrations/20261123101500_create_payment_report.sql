@@ -35,11 +35,7 @@ begin
             select
                 (x.first_seen_at at time zone 'UTC')::pg_catalog.date,
                 x.details -> 'received' ->> 'currency',
-                case
-                    when x.status = 'resolved' then 'resolved'
-                    when x.reason in ('missing_reference', 'malformed_reference', 'conflicting_references') then 'unmatched'
-                    else 'rejected'
-                end,
+                case x.status when 'resolved' then 'resolved' else r.outcome end,
                 (x.details -> 'received' ->> 'amount')::numeric
             from (
                 -- Two events of one payment are one sum of money. Those that were applied after all are among the events.
@@ -51,6 +47,7 @@ begin
                     and x.resolution is distinct from 'reconciled'
                 order by coalesce(x.checkout_session_id, x.stripe_event_id), x.status, x.first_seen_at, x.id
             ) as x
+            inner join payments.reasons as r on x.reason = r.reason
         ),
 
         total as (

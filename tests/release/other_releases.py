@@ -68,11 +68,10 @@ Edit = tuple[str, str, str]
 RELAYS: Final[dict[int, list[Edit]]] = {
     1: [
         ("data_api/client.py", '        "p_source": source,\n', ""),
-        ("core/outcomes.py", "    AMOUNT_MISSING = ", f'    NEW = "{NEW_REASON}"\n    AMOUNT_MISSING = '),
         (
             "core/outcomes.py",
-            "        Reason.AMOUNT_MISSING,\n",
-            "        Reason.NEW,\n        Reason.AMOUNT_MISSING,\n",
+            "    AMOUNT_MISSING = ",
+            f'    NEW = "{NEW_REASON}", Outcome.REJECTED\n    AMOUNT_MISSING = ',
         ),
     ],
     2: [("data_api/client.py", '        "p_livemode": ', '        "p_next": None,\n        "p_livemode": ')],
@@ -135,23 +134,7 @@ def counted(number: int) -> str:
 
 
 NEW_WORD: Final = (
-    f"""
-do $do$
-declare
-    v_old constant text := $$'order_group_empty'::text$$;
-    v_claim text := (
-        select pg_get_constraintdef(c.oid)
-        from pg_catalog.pg_constraint as c
-        where c.conname = 'exceptions_reason_is_known_check'
-    );
-begin
-    alter table payments.exceptions drop constraint exceptions_reason_is_known_check;
-    execute 'alter table payments.exceptions add constraint exceptions_reason_is_known_check '
-        || replace(v_claim, v_old, v_old || ', $${NEW_REASON}$$::text');
-end;
-$do$;
-"""
-    + change("payments.explain_reason", ("case p_reason", f"case p_reason when '{NEW_REASON}' then 'it has no items'"))
+    f"insert into payments.reasons values ('{NEW_REASON}', 'rejected', 'an order of the group has no items');"
     + change("payments.reconcile", ("then 'order_group_empty'", f"then '{NEW_REASON}'"))
 )
 """A rejection has another reason than before."""
