@@ -21,12 +21,13 @@ from local_stack.http_server import get_status
 from local_stack.stack import Stack
 from relay.server.readiness import CONTRACT_VERSION
 from relay.server.webhook import PATH
-from sql_tests.model import broken_invariants
 from sql_tests.releases import releases
-from testkit.project import Project, open_project, paid
+from testkit.invariants import broken_invariants
+from testkit.project import Project, open_project
 from testkit.relay_process import RelayProcess
+from testkit.shop import paid
 from testkit.stripe_api_server import StripeServer
-from testkit.stripe_side import STRIPE_KEY, Json, completed, delivery, twin
+from testkit.stripe_events import STRIPE_KEY, Json, completed, delivery, twin
 from tests.release.load import PATIENCE_SECONDS, Load
 from tests.release.other_releases import LAST, NEW_REASON, NEW_WORD, Neighbour, add_migration, neighbour
 

@@ -18,7 +18,7 @@ from relay.server import connections, webhook
 from relay.server.webhook import PATH
 from testkit.data_api_server import DataApi
 from testkit.relay_under_test import Relay, environ
-from testkit.stripe_side import completed, delivery
+from testkit.stripe_events import completed, delivery
 from testkit.watched_relay import RelayProcess, relay_serve
 from testkit.wire import Wire, connected
 
