@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable
 from itertools import count
 
-from testkit.stripe_events import checkout_completed, encode, sign
+from testkit.stripe_events import completed, encode, sign
 
 PATH = "/api/stripe/webhook"
 AMOUNT_MINOR = 4200
@@ -23,7 +23,7 @@ class Deliveries:
     """Makes requests, each of an event, a session and a payment of its own. `secret` is the webhook's."""
 
     def __init__(self, secret: str, *, host: str) -> None:
-        event = checkout_completed(order_group_id=_GROUP, amount_minor=AMOUNT_MINOR)
+        event = completed(_GROUP, amount_total=AMOUNT_MINOR)
         event["id"] = _MARKS["id"]
         event["data"]["object"] |= {"id": _MARKS["session"], "payment_intent": _MARKS["intent"]}
         self._template = encode(event).decode()
@@ -49,7 +49,7 @@ class Deliveries:
 
     def request(self, body: bytes, *, signature: str | None = None) -> bytes:
         """The whole HTTP request."""
-        signature = signature or sign(body, self._secret, at=int(time.time()))
+        signature = signature or sign(body, self._secret)
         head = f"{self._head}Stripe-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
 

@@ -13,7 +13,7 @@ import psutil
 from local_stack.http_server import HttpServer, get_status
 from local_stack.process import GuardedProcess
 from local_stack.supabase_cli import REPOSITORY
-from testkit.relay_process import OWN_PREFIXES
+from testkit.relay_process import inherited_environment
 
 # The process under test has the first processor for itself; callers, the Data API and the floor's peers share the rest.
 SUBJECT_CPUS = {0}
@@ -59,12 +59,11 @@ class Subject(HttpServer):
 
     def launch(self) -> GuardedProcess:
         """Start it where it is to run."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(OWN_PREFIXES)}
         with on_cpus(self._cpus):
             return GuardedProcess(
                 [part.format(port=self.port) for part in self._recipe.command],
                 log=self.log,
-                env={**clean, **self._env, "RELAY_HOST": self.host, "PORT": str(self.port)},
+                env={**inherited_environment(), **self._env, "RELAY_HOST": self.host, "PORT": str(self.port)},
                 cwd=self._recipe.folder,
             )
 

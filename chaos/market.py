@@ -12,8 +12,9 @@ from psycopg.rows import dict_row
 
 from chaos.plan import Group, Story
 from local_stack.surface import StackSurface
-from sql_tests.model import INVARIANTS
-from testkit.shop import Connection, Shop, open_shop
+from testkit.database import Connection, connected
+from testkit.invariants import broken_invariants
+from testkit.shop import Shop, open_shop
 
 SELLERS = 4
 PRODUCTS = 5
@@ -38,8 +39,7 @@ def connect(stack: StackSurface, user: str = "supabase_admin") -> Connection:
 
 def open_market(stack: StackSurface, stories: Sequence[Story]) -> None:
     """Sellers, products, and every story's groups, still pending."""
-    with connect(stack) as superuser, connect(stack, "authenticator") as service:
-        service.execute("set role service_role")
+    with connected(stack) as (superuser, service):
         shop = open_shop(superuser, service, sellers=SELLERS, products=PRODUCTS)
         groups = [group for story in stories for group in story.groups]
         with service.transaction(), service.cursor() as cursor:
@@ -98,7 +98,7 @@ def look(stack: StackSurface) -> World:
             " where entry_type = 'order_commit' group by order_item_id"
         ).fetchall()
     with connect(stack, "postgres") as owner:
-        broken = owner.execute(INVARIANTS.read_bytes()).fetchall()
+        broken = broken_invariants(owner)
     return World(
         events={row["id"]: row for row in events},
         exceptions={row["stripe_event_id"]: row for row in exceptions},

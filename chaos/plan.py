@@ -10,15 +10,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from testkit.stripe_side import completed, session_of
-
-Json = dict[str, Any]
+from testkit.stripe_events import SUCCEEDED, Json, completed, session_of
 
 # (code, minor units of one major unit)
 CURRENCIES = (("USD", 100), ("USD", 100), ("EUR", 100), ("JPY", 1), ("KWD", 1000), ("ISK", 100))
 # Of an event's copies, how many come late and alone; the others come together, with those of its story.
 LATE_COPIES = 2
-SUCCEEDED = "checkout.session.async_payment_succeeded"
 
 
 class Fate(StrEnum):

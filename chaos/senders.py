@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -108,7 +107,7 @@ class Senders:
         self.in_flight.add(attempt)
         self.busy.set()
         self.ledger.attempts += 1
-        headers = {"Stripe-Signature": sign(body, self._secret, at=int(time.time()))}
+        headers = {"Stripe-Signature": sign(body, self._secret)}
         try:
             url = f"http://127.0.0.1:{attempt.port}{PATH}"
             async with self._http.post(url, data=body, headers=headers) as response:

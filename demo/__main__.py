@@ -18,7 +18,7 @@ from local_stack.keys import write_private
 from local_stack.signals import signals_as_interrupt, wait_for_interrupt
 from local_stack.stack import Stack
 from testkit.relay_process import RelayProcess
-from testkit.stripe_events import checkout_completed, encode, unrelated_event
+from testkit.stripe_events import completed, encode, unrelated_event
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -31,7 +31,7 @@ def payment(play: Play) -> bytes:
         makes one call; the database locks the group, compares the amount, marks the group and its orders
         paid and takes the stock, all in one transaction.""",
     )
-    event = checkout_completed(order_group_id=play.group_id, amount_minor=play.amount_minor)
+    event = completed(play.group_id, amount_total=play.amount_minor)
     body = encode(event)
     answer = play.deliver(body)
     play.expect_answer(answer, status=200, outcome="applied", reason=None, group_id=play.group_id)
@@ -62,7 +62,7 @@ def wrong_amount(play: Play) -> None:
         and tries again; nothing is marked paid, and one row in payments.exceptions tells an operator.""",
     )
     before = play.state()
-    body = encode(checkout_completed(order_group_id=play.other_group_id, amount_minor=play.other_amount_minor - 1))
+    body = encode(completed(play.other_group_id, amount_total=play.other_amount_minor - 1))
     answer = play.deliver(body)
     play.expect_answer(answer, status=500, outcome="rejected", reason="amount_mismatch", group_id=play.other_group_id)
     play.expect_changes(before, ["payments.exceptions"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from testkit.stripe_events import checkout_completed, deliver, encode, sign
+from testkit.stripe_events import completed, deliver, encode
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -35,12 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     secret = settings.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0].strip()
     if not url or not secret:
         parser.error("needs RELAY_WEBHOOK_URL (or --url) and STRIPE_WEBHOOK_SECRET, from the environment or --env-file")
-    event = checkout_completed(order_group_id=options.group, amount_minor=options.amount, currency=options.currency)
+    event = completed(options.group, amount_total=options.amount, currency=options.currency)
     body = encode(event)
     status = 0
     for _ in range(options.times):
         try:
-            answer = deliver(url, body, sign(body, secret))
+            answer = deliver(url, body, secret=secret)
         except (httpx.HTTPError, ValueError) as error:
             print(f"{url}: no answer: {type(error).__name__}: {error}", file=sys.stderr)
             return 2

@@ -11,8 +11,8 @@ from demo.screen import Report
 from demo.shop import Item, Shop
 from local_stack.stack import Stack
 from testkit.relay_process import RelayProcess
-from testkit.snapshot import changed_tables, snapshot
-from testkit.stripe_events import Answer, deliver, sign
+from testkit.snapshot import Snapshot, changed_tables, snapshot
+from testkit.stripe_events import Answer, deliver
 
 KEYS_OF_AN_ANSWER = ["event_id", "order_group_id", "outcome", "reason", "received"]
 
@@ -33,7 +33,7 @@ class Play:
     def deliver(self, body: bytes, *, signed: bytes | None = None) -> Answer:
         """Send the body, with the signature of `signed` where that is another one."""
         secret = self.stack.stripe_webhook_secret
-        return deliver(self.relay.webhook_url, body, sign(body if signed is None else signed, secret))
+        return deliver(self.relay.webhook_url, body, secret=secret, signed=signed)
 
     def expect_answer(
         self, answer: Answer, *, status: int, outcome: str, reason: str | None, group_id: str | None
@@ -51,11 +51,11 @@ class Play:
             ],
         )
 
-    def state(self) -> dict[str, list[tuple[str, str]]]:
+    def state(self) -> Snapshot:
         """Every row of the project with the transaction that wrote it."""
         return snapshot(self.stack.dsn())
 
-    def expect_changes(self, before: dict[str, list[tuple[str, str]]], tables: Sequence[str]) -> None:
+    def expect_changes(self, before: Snapshot, tables: Sequence[str]) -> None:
         """Which tables a delivery changed, judged by content and by `xmin` of every row."""
         changed = ", ".join(changed_tables(before, self.state())) or "none"
         self.report.expect("The database", [("tables changed", ", ".join(tables) or "none", changed)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from dataclasses import dataclass
 
 from relay.server.webhook import PATH
@@ -25,16 +23,6 @@ class Case:
     """The answer has no body (HEAD)."""
     signed: bool = False
     """The signature is good: the answer may be any that the contract has for it."""
-
-
-def sign(body: bytes, secret: str, *, at: int) -> str:
-    """What Stripe sends for these bytes; `at` in seconds since 1970. Takes bytes that are no UTF-8, too."""
-    return f"t={at},v1={digest(body, secret, at=at)}"
-
-
-def digest(body: bytes, secret: str, *, at: int) -> str:
-    """The bare signature."""
-    return hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
 
 
 def request(

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from fuzz.case import Case, digest, request, sign
+from fuzz.case import Case, request
 from relay.server.webhook import MAX_BODY_BYTES, PATH
+from testkit.stripe_events import digest, sign
 
 SIGNATURE = b"Stripe-Signature: "
 # A header may hold these; other control characters end the connection with a 400.

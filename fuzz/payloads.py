@@ -6,12 +6,9 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from fuzz.case import Case, request, sign
-from testkit.stripe_side import completed
-
-Json = dict[str, Any]
+from fuzz.case import Case, request
+from testkit.stripe_events import Json, completed, sign
 
 # JSON texts, because Python's own values cannot spell all of them (1e400, -0, a number of 5000 digits, half a surrogate
 # pair, NaN).

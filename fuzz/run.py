@@ -16,8 +16,9 @@ from fuzz.judge import problem_of, problem_of_call
 from fuzz.payloads import Payloads, untouched
 from relay.config import VARIABLES
 from testkit.data_api_server import DataApi
+from testkit.relay_log import faults_in
+from testkit.relay_process import RelayProcess, relay_serve
 from testkit.relay_under_test import environ
-from testkit.watched_relay import RelayProcess, relay_serve
 from testkit.wire import Answer, connected
 
 CONNECTIONS = 16
@@ -199,6 +200,7 @@ async def run(*, seed: int, hostile: int, payloads: int, only: tuple[str, int] |
                 report.problems.append(f"{report.calls} calls reached the Data API though no delivery counted")
         if not relay.running:
             report.problems.append("the relay has crashed")
-    report.problems += relay.complaints
+        await asyncio.to_thread(relay.stop)
+        report.problems += faults_in(relay.log)
     report.seconds = time.monotonic() - started
     return report

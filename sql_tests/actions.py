@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 import psycopg
 
 from sql_tests.model import FROZEN, Item, Model, Order
-from testkit.shop import Connection, Payment, reconcile, scalar
+from testkit.database import Connection, scalar
+from testkit.payments import Payment, reconcile
 
 Actor = Literal["service_role", "postgres"]  # the shop's server, or the owner, who may edit carts by hand
 LOCK_TIMEOUT = "55P03"

@@ -19,7 +19,8 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from local_stack import platform, supabase_cli
 from local_stack.postgres import Postgres
-from testkit.shop import SUPERUSER, Connection, Database, Shop, open_shop
+from testkit.database import SUPERUSER, Connection, Database
+from testkit.shop import Shop, open_shop
 
 
 @pytest.fixture(scope="session")

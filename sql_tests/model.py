@@ -10,14 +10,11 @@ from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from testkit.shop import EXPONENTS, Connection, Payment, Row
-
-INVARIANTS = Path(__file__).with_name("invariants.sql")
+from testkit.database import Connection, Row
+from testkit.payments import EXPONENTS, Payment
 
 FROZEN = "23514"  # the SQLSTATE of an edit that comes too late
 CLOSED_ALREADY = "55000"
@@ -25,16 +22,6 @@ KNOWN_CURRENCIES = {"USD", "EUR", "JPY", "KWD", "ISK"}
 CENTLESS = {"ISK": 100, "UGX": 100}  # minor units must be a multiple of this
 
 World = dict[str, dict[Any, Any]]
-
-
-@cache
-def _invariants() -> bytes:
-    return INVARIANTS.read_bytes()
-
-
-def broken_invariants(connection: Connection) -> list[Row]:
-    """What `invariants.sql` finds; nothing where all is well."""
-    return connection.execute(_invariants()).fetchall()
 
 
 @dataclass(slots=True)

@@ -18,8 +18,11 @@ import psycopg
 from psycopg import IsolationLevel
 
 from sql_tests.actions import LOCK_TIMEOUT, SERIALIZATION_FAILURE, Action, Actor, Pay, attempt
-from sql_tests.model import Model, broken_invariants
-from testkit.shop import Connection, Database, Payment, Row, Shop, open_shop, scalar
+from sql_tests.model import Model
+from testkit.database import Connection, Database, Row, scalar
+from testkit.invariants import broken_invariants
+from testkit.payments import Payment
+from testkit.shop import Shop, open_shop
 
 End = Literal["commit", "rollback"]
 ENDS: tuple[End, End] = ("commit", "rollback")

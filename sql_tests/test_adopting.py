@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sql_tests.model import broken_invariants
-from testkit.shop import Connection, Shop, reconcile, scalar
+from testkit.database import Connection, scalar
+from testkit.invariants import broken_invariants
+from testkit.payments import reconcile
+from testkit.shop import Shop
 
 PAGE = Path(__file__).parent.parent / "docs" / "adopting.md"
 

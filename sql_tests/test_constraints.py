@@ -9,7 +9,9 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from testkit.shop import Connection, Database, open_shop, reconcile, scalar
+from testkit.database import Connection, Database, scalar
+from testkit.payments import reconcile
+from testkit.shop import open_shop
 
 # What another rule refuses first: a currency without minor units in a major one cannot be stored at all.
 IMPLIED = {"currencies_exponent_is_known_check"}

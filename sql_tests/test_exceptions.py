@@ -11,7 +11,9 @@ import pytest
 
 from relay.core.outcomes import REASONS_OF, Outcome
 from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
-from testkit.shop import Connection, Database, Row, Shop, reconcile, scalar
+from testkit.database import Connection, Database, Row, scalar
+from testkit.payments import reconcile
+from testkit.shop import Shop
 
 
 def wrong_amount(service: Connection, shop: Shop) -> Row:

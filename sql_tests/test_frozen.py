@@ -7,7 +7,9 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from testkit.shop import Connection, Database, OrderGroup, Shop, reconcile, scalar
+from testkit.database import Connection, Database, scalar
+from testkit.payments import reconcile
+from testkit.shop import OrderGroup, Shop
 
 SETTLED = ("paid", "cancelled", "refunded")
 

@@ -13,7 +13,9 @@ from psycopg import IsolationLevel
 from sql_tests.actions import Pay, Resolve
 from sql_tests.model import CLOSED_ALREADY
 from sql_tests.races import Arena
-from testkit.shop import Connection, Database, OrderGroup, Payment, Shop, reconcile, scalar
+from testkit.database import Connection, Database, scalar
+from testkit.payments import Payment, reconcile
+from testkit.shop import OrderGroup, Shop
 
 RECONCILE: LiteralString = (
     "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text,"

@@ -11,8 +11,10 @@ from typing import LiteralString
 import pytest
 
 from local_stack.binaries import find_bin_dir
-from sql_tests.model import INVARIANTS, broken_invariants
-from testkit.shop import Connection, Database, Shop, open_shop, reconcile, scalar
+from testkit.database import Connection, Database, past_every_guard, scalar
+from testkit.invariants import INVARIANTS, broken_invariants
+from testkit.payments import reconcile
+from testkit.shop import Shop, open_shop
 
 # What could be wrong -> how to make it so, past every guard. The stage: two paid groups (the first with a twin event),
 # a pending one, a cancelled one with a rejected payment. :paid, :other, :pending name groups, :event the paying event.
@@ -159,8 +161,7 @@ def test_healthy_database_breaks_no_invariant(stage: Stage) -> None:
 def test_fault_is_named_by_its_invariant_and_by_no_other(stage: Stage, invariant: str) -> None:
     fault = re.sub(r"(?<!:):(\w+)", lambda name: f"'{stage.names[name[1]]}'", FAULTS[invariant])
 
-    with stage.superuser.transaction(force_rollback=True):
-        past_every_guard(stage.superuser)
+    with past_every_guard(stage.superuser, force_rollback=True):
         stage.superuser.execute(fault.encode())
         broken = broken_invariants(stage.superuser)
 
@@ -178,8 +179,8 @@ def test_invariants_run_by_psql_as_the_owner_in_a_read_only_transaction(
     db: Database, superuser: Connection, shop: Shop
 ) -> None:
     group = shop.order_group()
-    past_every_guard(superuser)
-    superuser.execute("update public.orders set status = 'cancelled' where order_group_id = %s", [group.id])
+    with past_every_guard(superuser):
+        superuser.execute("update public.orders set status = 'cancelled' where order_group_id = %s", [group.id])
 
     done = subprocess.run(
         [find_bin_dir() / "psql", db.dsn("postgres"), "-XAt", "-v", "ON_ERROR_STOP=1", "-f", INVARIANTS],
@@ -190,14 +191,3 @@ def test_invariants_run_by_psql_as_the_owner_in_a_read_only_transaction(
     )
 
     assert {line.split("|")[0] for line in done.stdout.splitlines()} == {"order_follows_its_group"}
-
-
-def past_every_guard(superuser: Connection) -> None:
-    """Lets the session write what no trigger and no foreign key would have let through."""
-    superuser.execute(
-        """
-        set session_replication_role = replica;
-        alter table public.inventory_ledger disable trigger all;
-        alter table payments.stripe_events disable trigger all
-        """
-    )

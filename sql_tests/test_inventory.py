@@ -8,7 +8,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from testkit.shop import Connection, Database, Shop, reconcile, scalar
+from testkit.database import Connection, Database, scalar
+from testkit.payments import reconcile
+from testkit.shop import Shop
 
 
 def test_on_hand_is_the_sum_of_receipts_adjustments_and_commits(

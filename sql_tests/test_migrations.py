@@ -11,7 +11,7 @@ import pytest
 
 from local_stack import supabase_cli
 from local_stack.platform import REGIMES, Regime
-from testkit.shop import Connection, Database
+from testkit.database import Connection, Database
 
 MIGRATIONS = sorted((Path(__file__).parent.parent / "supabase" / "migrations").iterdir())
 each_file = pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: path.stem)

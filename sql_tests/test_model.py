@@ -38,8 +38,11 @@ from sql_tests.actions import (
     Resolve,
     attempt,
 )
-from sql_tests.model import Model, broken_invariants, fingerprint
-from testkit.shop import Connection, Database, OrderGroup, Payment, Shop, open_shop, reconcile
+from sql_tests.model import Model, fingerprint
+from testkit.database import Connection, Database
+from testkit.invariants import broken_invariants
+from testkit.payments import Payment, reconcile
+from testkit.shop import OrderGroup, Shop, open_shop
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 STEPS = int(os.environ.get("MODEL_STEPS", "30"))

@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.core import currency as relay_currency
-from testkit.shop import EXPONENTS, THREE_DECIMAL, ZERO_DECIMAL, Connection, Shop, reconcile, scalar
+from testkit.database import Connection, scalar
+from testkit.payments import EXPONENTS, THREE_DECIMAL, ZERO_DECIMAL, reconcile
+from testkit.shop import Shop
 
 WHOLE_UNITS_ONLY = ("ISK", "UGX")  # counted in hundredths, but without hundredths
 MAX_MINOR = 99_999_999_999  # twelve digits are more than Stripe charges in any currency

@@ -11,7 +11,7 @@ from sql_tests.mutants import MUTANTS, Mutant, create_reconcile_order_group_paym
 from sql_tests.mutants.mutant import MIGRATIONS
 from sql_tests.mutation import Result, table, try_mutant
 from sql_tests.suite import Watch, judge
-from testkit.shop import SUPERUSER, Database
+from testkit.database import SUPERUSER, Database
 
 BY_ID = {mutant.id: mutant for mutant in MUTANTS}
 

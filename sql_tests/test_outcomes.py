@@ -9,7 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from testkit.shop import Connection, Database, OrderGroup, Payment, Shop, reconcile, scalar
+from testkit.database import Connection, Database, scalar
+from testkit.payments import Payment, reconcile
+from testkit.shop import OrderGroup, Shop
 
 
 def untouched(connection: Connection, group: OrderGroup) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from sql_tests.model import INVARIANTS
-from sql_tests.test_invariants import past_every_guard
-from testkit.shop import Connection, Shop, reconcile, scalar
+from testkit.database import Connection, past_every_guard, scalar
+from testkit.invariants import INVARIANTS
+from testkit.payments import reconcile
+from testkit.shop import Shop
 
 MIGRATIONS = Path(__file__).parent.parent / "supabase" / "migrations"
 NOW = datetime.now(UTC)
@@ -117,8 +118,7 @@ def test_checks_hold_on_healthy_data_and_a_fault_is_named(
     reconcile(service, group.payment())
     assert all(check["ok"] for check in report(service)["checks"])
 
-    with superuser.transaction(force_rollback=True):
-        past_every_guard(superuser)
+    with past_every_guard(superuser, force_rollback=True):
         superuser.execute("update public.orders set status = 'cancelled' where order_group_id = %s", [group.id])
         broken = [check for check in report(superuser)["checks"] if not check["ok"]]
 

@@ -24,7 +24,8 @@ from sql_tests.privileges import (
     may_execute,
     may_table,
 )
-from testkit.shop import Connection, Database, Shop
+from testkit.database import Connection, Database
+from testkit.shop import Shop
 
 in_both_regimes = pytest.mark.parametrize("regime", REGIMES)
 

@@ -15,7 +15,9 @@ from psycopg import IsolationLevel
 from sql_tests.actions import DONE, LOCK_TIMEOUT, Action, AddItem, EditOrderTotal, Pay, RemoveItem
 from sql_tests.model import fingerprint
 from sql_tests.races import HOLDING_POINTS, ISOLATIONS, Arena, Rival
-from testkit.shop import Database, OrderGroup, Payment, scalar
+from testkit.database import Database, scalar
+from testkit.payments import Payment
+from testkit.shop import OrderGroup
 
 # Repeatable read alone would decide on a snapshot from before the wait. The Data API never runs the function under it:
 # the function's own default_transaction_isolation asks for read committed. Serializable is refused at the commit.

@@ -19,7 +19,9 @@ from psycopg import IsolationLevel
 from sql_tests.actions import Action, AddItem, Cancel, EditGroupTotal, EditOrderTotal, Pay, RemoveItem, Resolve
 from sql_tests.interleavings import Schedule, play, schedules
 from sql_tests.races import ENDS, ISOLATIONS, Arena, End
-from testkit.shop import Database, OrderGroup, Payment
+from testkit.database import Database
+from testkit.payments import Payment
+from testkit.shop import OrderGroup
 
 SAMPLE = 2  # of each scenario under each isolation level
 THREE_SESSIONS_STRIDE = 14  # of 1680 orders; a step that shares no factor with the 3 sessions' symmetry

@@ -27,7 +27,9 @@ from sql_tests.actions import (
 )
 from sql_tests.model import CLOSED_ALREADY, FROZEN
 from sql_tests.races import ENDS, ISOLATIONS, Arena, End
-from testkit.shop import Database, OrderGroup, Payment
+from testkit.database import Database
+from testkit.payments import Payment
+from testkit.shop import OrderGroup
 
 Test = Callable[..., None]
 

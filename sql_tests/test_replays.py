@@ -9,7 +9,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from testkit.shop import Connection, Database, Shop, reconcile, scalar
+from testkit.database import Connection, Database, scalar
+from testkit.payments import reconcile
+from testkit.shop import Shop
 
 
 def test_replay_changes_not_one_row(db: Database, service: Connection, shop: Shop) -> None:

@@ -11,7 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from testkit.shop import Connection, Database, OrderGroup, Role, Shop, new_user, reconcile, scalar
+from testkit.database import Connection, Database, Role, scalar
+from testkit.payments import reconcile
+from testkit.shop import OrderGroup, Shop, new_user
 
 EVERYTHING = ("sellers", "seller_members", "products", "order_groups", "orders", "order_items", "inventory_ledger")
 

@@ -9,7 +9,7 @@ import pytest
 from local_stack.binaries import find_bin_dir
 from local_stack.platform import REGIMES, Regime
 from sql_tests.schema import FILE, dump, normalise
-from testkit.shop import SUPERUSER, Database
+from testkit.database import SUPERUSER, Database
 
 REMEDY = "`make schema` writes it anew: review the difference and commit it with the migration"
 

@@ -7,7 +7,7 @@ from typing import LiteralString
 import pytest
 
 from local_stack.platform import REGIMES
-from testkit.shop import Connection
+from testkit.database import Connection
 
 RECONCILE: LiteralString = (
     "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, "

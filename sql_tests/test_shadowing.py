@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from testkit.shop import Connection, Database, Shop, reconcile, scalar
+from testkit.database import Connection, Database, scalar
+from testkit.payments import reconcile
+from testkit.shop import Shop
 
 MIGRATIONS = sorted((Path(__file__).parent.parent / "supabase" / "migrations").iterdir())
 

@@ -21,8 +21,11 @@ import psycopg
 import pytest
 
 from sql_tests.actions import Action, Actor, AddItem, Cancel, Move, Pay
-from sql_tests.model import INVARIANTS, Model, broken_invariants
-from testkit.shop import Connection, Database, Payment, Shop, open_shop, scalar
+from sql_tests.model import Model
+from testkit.database import Connection, Database, scalar
+from testkit.invariants import INVARIANTS, broken_invariants
+from testkit.payments import Payment
+from testkit.shop import Shop, open_shop
 
 GROUPS = 100_000 if os.environ.get("VOLUME") == "full" else 10_000
 FILL = Path(__file__).with_name("volume.sql").read_text().replace(":groups", str(GROUPS))

@@ -6,12 +6,10 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from relay.core.currency import EXPONENTS
 from relay.server.readiness import CONTRACT_VERSION
-
-Json = dict[str, Any]
+from testkit.stripe_events import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,17 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from psycopg.rows import dict_row
-
 from local_stack.supabase_cli import REPOSITORY
 from local_stack.surface import StackSurface
-from testkit import snapshot
-from testkit.shop import Connection, OrderGroup, Row, Shop, open_shop
-from testkit.stripe_side import Json, completed
+from testkit.database import Connection, Row, connected, past_every_guard
+from testkit.shop import OrderGroup, Shop, open_shop
+from testkit.snapshot import Snapshot, snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +65,13 @@ class Project:
                 process.kill()
                 await process.wait()
 
-    def snapshot(self) -> Mapping[str, list[tuple[str, str]]]:
+    def snapshot(self) -> Snapshot:
         """Every row, with the transaction that wrote it."""
-        return snapshot.snapshot(self.stack.dsn())
+        return snapshot(self.stack.dsn())
 
-    @contextmanager
-    def past_every_guard(self) -> Iterator[None]:
+    def past_every_guard(self) -> AbstractContextManager[None]:
         """The superuser may write in the block what no trigger would let through."""
-        guard = "stripe_events_is_append_only"
-        with self.superuser.transaction():
-            self.superuser.execute("set local session_replication_role = replica")
-            self.superuser.execute(f"alter table payments.stripe_events disable trigger {guard}".encode())
-            yield
-            self.superuser.execute(f"alter table payments.stripe_events enable always trigger {guard}".encode())
+        return past_every_guard(self.superuser)
 
     def a_year_passes(self) -> None:
         """What other tests have paid and left open lies well before any window."""
@@ -107,17 +98,5 @@ class Project:
 @contextmanager
 def open_project(stack: StackSurface) -> Iterator[Project]:
     """The stack's project with sellers, products and buyers of our own."""
-    with (
-        psycopg.connect(stack.dsn(), autocommit=True, row_factory=dict_row) as superuser,
-        psycopg.connect(stack.dsn(user="authenticator"), autocommit=True, row_factory=dict_row) as service,
-    ):
-        service.execute("set role service_role")
+    with connected(stack) as (superuser, service):
         yield Project(stack, superuser, open_shop(superuser, service))
-
-
-def paid(group: OrderGroup, **session: Any) -> Json:
-    """The event of a buyer who paid exactly the total."""
-    payment = group.payment()
-    return completed(
-        str(group.id), **{"amount_total": payment.amount_minor, "currency": group.currency.lower(), **session}
-    )

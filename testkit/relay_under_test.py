@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -17,9 +16,9 @@ from relay.server.app import WEBHOOK, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import Log
 from relay.server.webhook import PATH
-from testkit import stripe_side
+from testkit import stripe_events
+from testkit.stripe_events import Json
 
-Json = dict[str, Any]
 KEYS = {"received", "outcome", "reason", "event_id", "order_group_id"}
 SECRET_KEY = f"sb_secret_{secrets.token_hex(16)}"
 
@@ -27,8 +26,8 @@ SECRET_KEY = f"sb_secret_{secrets.token_hex(16)}"
 def environ(supabase_url: str, **changes: str) -> dict[str, str]:
     """A usable environment; keyword arguments change it."""
     return {
-        "STRIPE_SECRET_KEY": stripe_side.STRIPE_KEY,
-        "STRIPE_WEBHOOK_SECRET": stripe_side.WEBHOOK_SECRET,
+        "STRIPE_SECRET_KEY": stripe_events.STRIPE_KEY,
+        "STRIPE_WEBHOOK_SECRET": stripe_events.WEBHOOK_SECRET,
         "SUPABASE_URL": supabase_url,
         "SUPABASE_SERVICE_ROLE_KEY": SECRET_KEY,
         "RELAY_HOST": "127.0.0.1",
@@ -86,9 +85,9 @@ class Relay:
             assert response.content_type == "application/json"
             return answer
 
-    async def deliver(self, event: object, *, secret: str = stripe_side.WEBHOOK_SECRET) -> Answer:
+    async def deliver(self, event: object, *, secret: str = stripe_events.WEBHOOK_SECRET) -> Answer:
         """A properly signed delivery."""
-        return await self.send(*stripe_side.delivery(event, secret=secret))
+        return await self.send(*stripe_events.delivery(event, secret=secret))
 
     async def get(self, path: str) -> tuple[int, str]:
         """Another route."""

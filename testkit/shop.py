@@ -1,168 +1,24 @@
-"""The stage of the tests: databases, actors, a shop, and payments for its order groups."""
+"""A shop, whose server writes as `service_role`, and what its buyers pay."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, LiteralString
-from urllib.parse import quote
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import UUID
 
-import psycopg
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import dict_row
+from local_stack.surface import StackSurface
+from testkit.database import Connection, connected, scalar
+from testkit.payments import EXPONENTS, Payment
+from testkit.stripe_events import Json, completed
 
-Connection = psycopg.Connection[dict[str, Any]]
-Role = Literal["anon", "authenticated", "service_role"]
-Row = dict[str, Any]
-
-SUPERUSER = "supabase_admin"
-TABLES = (
-    "public.sellers",
-    "public.seller_members",
-    "public.products",
-    "public.order_groups",
-    "public.orders",
-    "public.order_items",
-    "public.inventory_ledger",
-    "payments.currencies",
-    "payments.stripe_events",
-    "payments.exceptions",
+# Two orders with five items: (quantity, unit amount) per item.
+TWO_ORDERS: Sequence[Sequence[tuple[int, str]]] = (
+    ((1, "19.99"), (2, "5.00"), (3, "1.25")),
+    ((1, "40.00"), (5, "0.10")),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """One clone of the template; every login role has the server's one password."""
-
-    name: str
-    host: str
-    port: int
-    password: str
-
-    def dsn(self, user: str) -> str:
-        return make_conninfo(
-            host=self.host, port=self.port, user=user, password=self.password, dbname=self.name, sslmode="disable"
-        )
-
-    def url(self, user: str) -> str:
-        return (
-            f"postgresql://{user}:{quote(self.password, safe='')}@{self.host}:{self.port}/{self.name}?sslmode=disable"
-        )
-
-    def connect(self, user: str = SUPERUSER, *, autocommit: bool = True) -> Connection:
-        return psycopg.connect(self.dsn(user), autocommit=autocommit, row_factory=dict_row)
-
-    def act_as(self, role: Role, *, user_id: UUID | None = None, autocommit: bool = True) -> Connection:
-        """A session as PostgREST opens it: logged in as authenticator, then switched to the role."""
-        connection = self.connect("authenticator")
-        connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
-        claims = {"role": role} | ({"sub": str(user_id)} if user_id else {})
-        connection.execute("select set_config('request.jwt.claims', %s, false)", [json.dumps(claims)])
-        connection.autocommit = autocommit
-        return connection
-
-    def snapshot(self) -> dict[str, list[Row]]:
-        """Every row of every table with the transaction that wrote it: equal snapshots mean nothing was written."""
-        with self.connect() as connection:
-            return {
-                table: connection.execute(
-                    sql.SQL("select t.xmin::text as xmin, t.* from {} as t order by t::text").format(
-                        sql.Identifier(*table.split("."))
-                    )
-                ).fetchall()
-                for table in TABLES
-            }
-
-
-def scalar(connection: Connection, query: LiteralString, *values: Any) -> Any:
-    """The single value of a query's single row."""
-    row = connection.execute(query, values).fetchone()
-    assert row is not None
-    (value,) = row.values()
-    return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payment:
-    """What the relay sends for one event; spoil one field with `but()`."""
-
-    order_group_id: UUID | None
-    amount_minor: int | None
-    amount: str | None
-    currency: str | None = "usd"
-    event_id: str | None = field(default_factory=lambda: f"evt_{uuid4().hex}")
-    event_type: str | None = "checkout.session.completed"
-    event_created: datetime | None = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
-    livemode: bool | None = False
-    checkout_session_id: str | None = field(default_factory=lambda: f"cs_test_{uuid4().hex}")
-    payment_intent_id: str | None = field(default_factory=lambda: f"pi_{uuid4().hex}")
-    session_metadata: dict[str, Any] | None = field(default_factory=lambda: {"source": "web"})
-    source: str | None = "webhook"
-    unmatched_reason: str | None = None
-
-    def but(self, **changes: Any) -> Payment:
-        return replace(self, **changes)
-
-    def twin(self) -> Payment:
-        """Another event of the same payment, as Stripe sends one for delayed methods."""
-        return self.but(event_id=f"evt_{uuid4().hex}", event_type="checkout.session.async_payment_succeeded")
-
-    def rival(self) -> Payment:
-        """Another payment for the same order group: the buyer paid in a second tab."""
-        return self.but(
-            event_id=f"evt_{uuid4().hex}",
-            checkout_session_id=f"cs_test_{uuid4().hex}",
-            payment_intent_id=f"pi_{uuid4().hex}",
-        )
-
-    def parameters(self) -> dict[str, Any]:
-        return {
-            "p_order_group_id": self.order_group_id,
-            "p_stripe_event_id": self.event_id,
-            "p_stripe_event_type": self.event_type,
-            "p_stripe_event_created": self.event_created,
-            "p_livemode": self.livemode,
-            "p_checkout_session_id": self.checkout_session_id,
-            "p_payment_intent_id": self.payment_intent_id,
-            "p_amount_minor": self.amount_minor,
-            "p_amount": self.amount,
-            "p_currency": self.currency,
-            "p_session_metadata": None if self.session_metadata is None else json.dumps(self.session_metadata),
-            "p_source": self.source,
-            "p_unmatched_reason": self.unmatched_reason,
-        }
-
-
-RECONCILE: LiteralString = """
-select public.reconcile_order_group_payment(
-    p_order_group_id => %(p_order_group_id)s,
-    p_stripe_event_id => %(p_stripe_event_id)s,
-    p_stripe_event_type => %(p_stripe_event_type)s,
-    p_stripe_event_created => %(p_stripe_event_created)s,
-    p_livemode => %(p_livemode)s,
-    p_checkout_session_id => %(p_checkout_session_id)s,
-    p_payment_intent_id => %(p_payment_intent_id)s,
-    p_amount_minor => %(p_amount_minor)s,
-    p_amount => %(p_amount)s,
-    p_currency => %(p_currency)s,
-    p_session_metadata => %(p_session_metadata)s,
-    p_source => %(p_source)s,
-    p_unmatched_reason => %(p_unmatched_reason)s
-) as verdict
-"""
-
-
-def reconcile(connection: Connection, payment: Payment) -> Row:
-    """Calls the function with a payment and returns its verdict."""
-    row = connection.execute(RECONCILE, payment.parameters()).fetchone()
-    assert row is not None
-    verdict: Row = row["verdict"]
-    return verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,18 +47,6 @@ class OrderGroup:
             amount=format(self.total_amount, "f"),
             currency=self.currency.lower(),
         )
-
-
-# Stripe's currencies that do not count in hundredths: https://docs.stripe.com/currencies#zero-decimal
-ZERO_DECIMAL = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split()
-THREE_DECIMAL = "BHD JOD KWD OMR TND".split()
-EXPONENTS = dict.fromkeys(ZERO_DECIMAL, 0) | dict.fromkeys(THREE_DECIMAL, 3)
-
-# Two orders with five items: (quantity, unit amount) per item.
-TWO_ORDERS: Sequence[Sequence[tuple[int, str]]] = (
-    ((1, "19.99"), (2, "5.00"), (3, "1.25")),
-    ((1, "40.00"), (5, "0.10")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,3 +145,16 @@ def open_shop(superuser: Connection, service: Connection, *, sellers: int = 2, p
         )
         made.append(Seller(id=seller_id, member_id=member_id, product_ids=product_ids))
     return Shop(service, tuple(made), new_user(superuser), new_user(superuser))
+
+
+@contextmanager
+def shop_on(stack: StackSurface) -> Iterator[Shop]:
+    """A shop on a running stack."""
+    with connected(stack) as (superuser, service):
+        yield open_shop(superuser, service)
+
+
+def paid(group: OrderGroup, **session: Any) -> Json:
+    """The event of a buyer who paid exactly the total; each call is another payment."""
+    payment = group.payment()
+    return completed(str(group.id), **{"amount_total": payment.amount_minor, "currency": payment.currency, **session})

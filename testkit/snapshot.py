@@ -7,9 +7,12 @@ from psycopg import sql
 
 SCHEMAS = ["public", "payments"]
 
+Snapshot = dict[str, list[tuple[str, str]]]
+"""For each table of the project, each row's `xmin` and content, sorted."""
 
-def snapshot(dsn: str) -> dict[str, list[tuple[str, str]]]:
-    """For each table of the project, each row's `xmin` and content, sorted; needs a role that sees all rows."""
+
+def snapshot(dsn: str) -> Snapshot:
+    """Look; needs a role that sees all rows."""
     with psycopg.connect(dsn) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
         tables = connection.execute(
@@ -25,6 +28,6 @@ def snapshot(dsn: str) -> dict[str, list[tuple[str, str]]]:
         }
 
 
-def changed_tables(before: dict[str, list[tuple[str, str]]], after: dict[str, list[tuple[str, str]]]) -> list[str]:
+def changed_tables(before: Snapshot, after: Snapshot) -> list[str]:
     """The names of the tables that differ in any row."""
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))

@@ -15,12 +15,10 @@ from typing import Any
 
 from aiohttp import web
 
-from testkit.shop import OrderGroup
-from testkit.stripe_side import STRIPE_KEY, Json
+from testkit.shop import OrderGroup, paid
+from testkit.stripe_events import COMPLETED, STRIPE_KEY, Json, completed, session_of
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
-COMPLETED = "checkout.session.completed"
-SUCCEEDED = "checkout.session.async_payment_succeeded"
 LIST_PARAMETERS = {"limit", "starting_after", "ending_before", "expand[]"}
 CREATED_PARAMETERS = {f"created[{operator}]" for operator in ("gt", "gte", "lt", "lte")} | {"created"}
 PARAMETERS = {
@@ -89,7 +87,7 @@ class Gate:
 
 
 class StripeServer:
-    """An account in test mode. `faults` are played one a request, in order; then everything is well."""
+    """An account in test mode. `faults` are played in order, one per request; then everything is well."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -103,38 +101,22 @@ class StripeServer:
     # What happens at Stripe ---------------------------------------------------------------------------------------
 
     def session(self, group: OrderGroup | None, *, age: int = 3600, **changes: Any) -> Json:
-        """A complete, paid session over the group's total, created `age` seconds ago; keyword arguments change it."""
-        payment = group.payment() if group else None
-        session = {
-            "id": f"cs_test_{uuid.uuid4().hex}",
-            "object": "checkout.session",
-            "amount_subtotal": payment.amount_minor if payment else 1000,
-            "amount_total": payment.amount_minor if payment else 1000,
-            "client_reference_id": None,
-            "created": int(time.time()) - age,
-            "currency": (payment.currency or "usd").lower() if payment else "usd",
-            "customer_details": {"email": "jenny.rosen@example.test", "name": "Jenny Rosen", "address": None},
-            "livemode": False,
-            "metadata": {"order_group_id": str(group.id)} if group else {},
-            "mode": "payment",
-            "payment_intent": f"pi_{uuid.uuid4().hex}",
-            "payment_status": "paid",
-            "status": "complete",
-            **changes,
-        }
+        """A complete, paid session over the group's total, created `age` seconds ago; keyword arguments change it.
+
+        Without a group it names none.
+        """
+        changes = {"created": int(time.time()) - age, **changes}
+        session = session_of(paid(group, **changes) if group else completed(**{"metadata": {}, **changes}))
         self.sessions.append(session)
         return session
 
     def event(self, session: Json, kind: str = COMPLETED, *, after: int = 60, **changes: Any) -> Json:
         """An event, made `after` seconds after its session; keyword arguments change the snapshot that it holds."""
         event = {
-            "id": f"evt_{uuid.uuid4().hex}",
-            "object": "event",
-            "api_version": "2026-10-28.endive",
+            **completed(),
             "created": session["created"] + after,
             "data": {"object": {**session, **changes}},
             "livemode": session["livemode"],
-            "pending_webhooks": 1,
             "type": kind,
         }
         self.events.append(event)

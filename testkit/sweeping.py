@@ -10,10 +10,11 @@ from local_stack.surface import StackSurface
 from relay.core import checkout
 from relay.core.event import Event
 from relay.data_api import client
+from testkit.database import Row
 from testkit.project import Ended, Project, open_project
-from testkit.shop import OrderGroup, Row
+from testkit.shop import OrderGroup
 from testkit.stripe_api_server import StripeServer
-from testkit.stripe_side import STRIPE_KEY, Json
+from testkit.stripe_events import STRIPE_KEY, Json
 
 LISTS = ("rejected", "unmatched", "failed", "paid_here_only")
 

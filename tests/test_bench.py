@@ -20,7 +20,7 @@ from relay.core.event import read_event
 from relay.core.outcomes import Outcome, Verdict, read_verdict
 from relay.data_api import client
 from relay.server.signature import verify
-from testkit.stripe_side import WEBHOOK_SECRET
+from testkit.stripe_events import WEBHOOK_SECRET
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ import yaml
 
 from relay.core.outcomes import REASONS_OF, Outcome, Reason
 from testkit.relay_under_test import Relay
-from testkit.stripe_side import completed
+from testkit.stripe_events import completed
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES: list[dict[str, Any]] = [

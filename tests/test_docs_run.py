@@ -8,9 +8,9 @@ import pytest
 
 from relay.server.webhook import PATH
 from testkit import sweeping
+from testkit.payments import reconcile
 from testkit.project import Project
 from testkit.relay_under_test import serving
-from testkit.shop import reconcile
 from testkit.stripe_api_server import StripeServer
 from testkit.sweeping import settings
 from tests.test_docs import GROUP, SWEEP, documented, filled

@@ -13,31 +13,35 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import sql
-from psycopg.rows import dict_row
 
 from local_stack.stack import Stack
 from local_stack.surface import StackSurface
+from testkit.database import Connection, Row, scalar
+from testkit.project import Project, open_project
 from testkit.relay_under_test import Relay, serving
-from testkit.shop import TABLES, Connection, OrderGroup, Row, Shop, open_shop, scalar
-from testkit.stripe_side import Json, completed, session_of, twin
+from testkit.shop import Shop, paid
+from testkit.snapshot import Snapshot
+from testkit.stripe_events import Json, completed, session_of, twin
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
-def superuser(stack: StackSurface) -> Iterator[Connection]:
-    """Looks, and plays Supabase Auth; never reconciles."""
-    with psycopg.connect(stack.dsn(), autocommit=True, row_factory=dict_row) as connection:
-        yield connection
+def project(stack: StackSurface) -> Iterator[Project]:
+    with open_project(stack) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
-def shop(stack: StackSurface, superuser: Connection) -> Iterator[Shop]:
+def superuser(project: Project) -> Connection:
+    """Looks, and plays Supabase Auth; never reconciles."""
+    return project.superuser
+
+
+@pytest.fixture(scope="module")
+def shop(project: Project) -> Shop:
     """The shop's server, as `service_role`."""
-    with psycopg.connect(stack.dsn(user="authenticator"), autocommit=True, row_factory=dict_row) as service:
-        service.execute("set role service_role")
-        yield open_shop(superuser, service)
+    return project.shop
 
 
 def environment(stack: StackSurface, **changes: str) -> dict[str, str]:
@@ -57,31 +61,13 @@ def deliver(relay: Relay, stack: StackSurface) -> Callable[[Json], Any]:
     return lambda event: relay.deliver(event, secret=stack.stripe_webhook_secret)
 
 
-def paid(group: OrderGroup, **session: Any) -> Json:
-    """The event of a buyer who paid exactly the total."""
-    payment = group.payment()
-    return completed(str(group.id), amount_total=payment.amount_minor, currency=group.currency.lower(), **session)
-
-
-def snapshot(superuser: Connection) -> dict[str, list[Row]]:
-    """Every row, with the transaction that wrote it."""
-    return {
-        table: superuser.execute(
-            sql.SQL("select t.xmin::text as xmin, t.* from {} as t order by t::text").format(
-                sql.Identifier(*table.split("."))
-            )
-        ).fetchall()
-        for table in TABLES
-    }
-
-
 def exception_of(superuser: Connection, event: Json) -> Row:
     rows = superuser.execute("select * from payments.exceptions where stripe_event_id = %s", [event["id"]]).fetchall()
     assert len(rows) == 1
     return rows[0]
 
 
-def settled(snapshot: dict[str, list[Row]]) -> dict[str, list[Row]]:
+def settled(snapshot: Snapshot) -> Snapshot:
     """What a rejection must not touch: everything but the evidence."""
     return {table: rows for table, rows in snapshot.items() if table != "payments.exceptions"}
 
@@ -112,29 +98,29 @@ async def test_a_payment_pays_the_group_its_orders_and_commits_its_stock(
 
 
 async def test_the_same_event_again_changes_not_one_row(
-    deliver: Callable[[Json], Any], shop: Shop, superuser: Connection
+    deliver: Callable[[Json], Any], shop: Shop, project: Project
 ) -> None:
     event = paid(shop.order_group())
     await deliver(event)
-    before = snapshot(superuser)
+    before = project.snapshot()
 
     for _ in range(3):
         assert (await deliver(event)).verdict == (200, "replayed", None)
 
-    assert snapshot(superuser) == before
+    assert project.snapshot() == before
 
 
 async def test_the_other_event_of_the_payment_finds_the_group_paid(
-    deliver: Callable[[Json], Any], shop: Shop, superuser: Connection
+    deliver: Callable[[Json], Any], shop: Shop, project: Project
 ) -> None:
     event = paid(shop.order_group())
     await deliver(event)
-    before = snapshot(superuser)
+    before = project.snapshot()
 
     answer = await deliver(twin(event))
 
     assert answer.verdict == (200, "already_paid", None)
-    after = snapshot(superuser)
+    after = project.snapshot()
     assert len(after.pop("payments.stripe_events")) == len(before.pop("payments.stripe_events")) + 1
     assert after == before
 
@@ -214,10 +200,10 @@ REJECTIONS: dict[str, Callable[[Shop], Json]] = {
 
 @pytest.mark.parametrize("reason", REJECTIONS)
 async def test_a_rejection_keeps_its_evidence_and_touches_nothing_else(
-    deliver: Callable[[Json], Any], shop: Shop, superuser: Connection, reason: str
+    deliver: Callable[[Json], Any], shop: Shop, superuser: Connection, project: Project, reason: str
 ) -> None:
     event = REJECTIONS[reason](shop)
-    before = snapshot(superuser)
+    before = project.snapshot()
 
     for attempt in (1, 2):
         answer = await deliver(event)
@@ -227,20 +213,20 @@ async def test_a_rejection_keeps_its_evidence_and_touches_nothing_else(
             reason,
             attempt,
         )
-    assert settled(snapshot(superuser)) == settled(before)
+    assert settled(project.snapshot()) == settled(before)
 
 
 async def test_a_second_payment_for_a_paid_group_is_a_duplicate(
-    deliver: Callable[[Json], Any], shop: Shop, superuser: Connection
+    deliver: Callable[[Json], Any], shop: Shop, project: Project
 ) -> None:
     group = shop.order_group()
     await deliver(paid(group))
-    before = snapshot(superuser)
+    before = project.snapshot()
 
     answer = await deliver(paid(group))
 
     assert answer.verdict == (500, "rejected", "duplicate_payment")
-    assert settled(snapshot(superuser)) == settled(before)
+    assert settled(project.snapshot()) == settled(before)
 
 
 async def test_a_payment_pays_one_group_only(deliver: Callable[[Json], Any], shop: Shop) -> None:
@@ -284,10 +270,10 @@ async def test_a_rejected_event_is_applied_once_its_cause_is_gone(
     ],
 )
 async def test_an_unmatched_payment_is_recorded_and_a_redelivery_only_counts_up(
-    deliver: Callable[[Json], Any], superuser: Connection, session: dict[str, Any], reason: str
+    deliver: Callable[[Json], Any], superuser: Connection, project: Project, session: dict[str, Any], reason: str
 ) -> None:
     event = completed(**session)
-    before = snapshot(superuser)
+    before = project.snapshot()
 
     for attempt in (1, 2, 3):
         assert (await deliver(event)).verdict == (200, "unmatched", reason)
@@ -296,12 +282,12 @@ async def test_an_unmatched_payment_is_recorded_and_a_redelivery_only_counts_up(
             attempt,
         )
 
-    assert settled(snapshot(superuser)) == settled(before)
+    assert settled(project.snapshot()) == settled(before)
 
 
 @pytest.mark.parametrize("unmatched", [True, False])
 async def test_a_resolved_exception_that_comes_again_changes_not_one_row(
-    deliver: Callable[[Json], Any], shop: Shop, superuser: Connection, unmatched: bool
+    deliver: Callable[[Json], Any], shop: Shop, superuser: Connection, project: Project, unmatched: bool
 ) -> None:
     event = completed(metadata={}) if unmatched else completed()
     await deliver(event)
@@ -309,11 +295,11 @@ async def test_a_resolved_exception_that_comes_again_changes_not_one_row(
         "select public.resolve_payment_exception(%s, 'refunded', 'jo', 'sent back')",
         [exception_of(superuser, event)["id"]],
     )
-    before = snapshot(superuser)
+    before = project.snapshot()
 
     assert (await deliver(event)).verdict == (200, "resolved", None)
 
-    assert snapshot(superuser) == before
+    assert project.snapshot() == before
 
 
 UNTOUCHED: dict[str, tuple[Callable[[Json], Json], tuple[int, str, str | None]]] = {
@@ -334,26 +320,26 @@ UNTOUCHED: dict[str, tuple[Callable[[Json], Json], tuple[int, str, str | None]]]
 async def test_what_does_not_reconcile_leaves_the_database_untouched(
     deliver: Callable[[Json], Any],
     shop: Shop,
-    superuser: Connection,
+    project: Project,
     change: Callable[[Json], Json],
     verdict: tuple[int, str, str | None],
 ) -> None:
     event = change(paid(shop.order_group()))
-    before = snapshot(superuser)
+    before = project.snapshot()
 
     assert (await deliver(event)).verdict == verdict
 
-    assert snapshot(superuser) == before
+    assert project.snapshot() == before
 
 
-async def test_a_forged_event_leaves_the_database_untouched(relay: Relay, shop: Shop, superuser: Connection) -> None:
+async def test_a_forged_event_leaves_the_database_untouched(relay: Relay, shop: Shop, project: Project) -> None:
     event = paid(shop.order_group())
-    before = snapshot(superuser)
+    before = project.snapshot()
 
     answer = await relay.deliver(event, secret=f"whsec_{secrets.token_hex(16)}")
 
     assert answer.verdict == (400, "refused", "invalid_signature")
-    assert snapshot(superuser) == before
+    assert project.snapshot() == before
 
 
 async def test_metadata_that_postgres_cannot_store_does_not_cost_the_payment(
@@ -403,17 +389,17 @@ async def test_no_signed_oddity_is_ever_without_a_verdict(deliver: Callable[[Jso
 
 
 async def test_a_group_that_is_locked_for_too_long_is_a_lock_timeout_and_then_applied(
-    deliver: Callable[[Json], Any], shop: Shop, superuser: Connection, stack: StackSurface
+    deliver: Callable[[Json], Any], shop: Shop, project: Project, stack: StackSurface
 ) -> None:
     group = shop.order_group()
     event = paid(group)
-    before = snapshot(superuser)
+    before = project.snapshot()
     with psycopg.connect(stack.dsn()) as holder:
         holder.execute("select id from public.order_groups where id = %s for update", [group.id])
 
         assert (await deliver(event)).verdict == (500, "failed", "lock_timeout")
 
-    assert snapshot(superuser) == before
+    assert project.snapshot() == before
     assert (await deliver(event)).verdict == (200, "applied", None)
 
 

@@ -13,8 +13,7 @@ from fuzz.hostile import Hostile
 from fuzz.judge import problem_of, problem_of_call
 from fuzz.payloads import Payloads
 from fuzz.run import run
-from testkit.relay_under_test import Json
-from testkit.stripe_side import completed
+from testkit.stripe_events import Json, completed
 from testkit.wire import Answer
 
 # What allocators and caches may still take after the first quarter of a run: a leak of a kilobyte a request is more.

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from local_stack.surface import StackSurface
+from testkit.payments import reconcile
 from testkit.project import Project, open_project
-from testkit.shop import reconcile
 from tests.commands.test_report import EVIL
 
 pytestmark = pytest.mark.anyio

@@ -15,9 +15,9 @@ from relay.config import Settings
 from relay.core import checkout, currency
 from relay.core.outcomes import REJECTIONS
 from relay.data_api import records
+from testkit.payments import reconcile as call
 from testkit.project import Project, open_project
 from testkit.shop import OrderGroup
-from testkit.shop import reconcile as call
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,9 @@ from local_stack.surface import StackSurface
 from relay.commands import exceptions, terminal
 from relay.commands.exceptions import without_metadata
 from relay.config import Settings
+from testkit.database import Row
+from testkit.payments import Payment, reconcile
 from testkit.project import Project, open_project
-from testkit.shop import Payment, Row, reconcile
 
 pytestmark = pytest.mark.anyio
 

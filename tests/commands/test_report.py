@@ -16,8 +16,8 @@ from local_stack.surface import StackSurface
 from relay.commands.report.command import EXTRA
 from relay.commands.report.figures import Facts
 from relay.core.money import format_amount
+from testkit.payments import reconcile
 from testkit.project import Project, open_project
-from testkit.shop import reconcile
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,8 @@ import pytest
 
 from testkit import sweeping
 from testkit.project import Project
-from testkit.stripe_api_server import SUCCEEDED, StripeServer
+from testkit.stripe_api_server import StripeServer
+from testkit.stripe_events import SUCCEEDED
 from testkit.sweeping import LISTS, delivered, exceptions_of, found, paying_event, settings, sweep
 
 pytestmark = pytest.mark.anyio

@@ -21,7 +21,7 @@ from testkit.data_api_server import DataApi, Reply, Reset
 from testkit.project import Project
 from testkit.relay_under_test import environ, serving
 from testkit.stripe_api_server import Fault, Gate, StripeServer, answers, break_off, gateway_page, reset
-from testkit.stripe_side import STRIPE_KEY, Json, delivery
+from testkit.stripe_events import STRIPE_KEY, Json, delivery
 from testkit.sweeping import delivered, settings, sweep
 
 pytestmark = pytest.mark.anyio

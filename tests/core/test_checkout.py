@@ -14,7 +14,7 @@ from relay.core.checkout import AwaitingFunds, Decision, Ignored, Payment, Unmat
 from relay.core.errors import MalformedEvent
 from relay.core.event import read_event
 from relay.core.outcomes import Reason
-from testkit.stripe_side import Json, completed, session_of, twin
+from testkit.stripe_events import Json, completed, session_of, twin
 
 GROUP = "3f0c1f0e-6f1f-4a7d-9d1e-0123456789ab"
 OTHER_GROUP = "3f0c1f0e-6f1f-4a7d-9d1e-0123456789ac"

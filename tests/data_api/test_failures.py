@@ -12,7 +12,7 @@ import pytest
 from relay.data_api import client
 from testkit.data_api_server import Behaviour, DataApi, Hang, Raw, Reply, Reset
 from testkit.relay_under_test import Relay, environ, serving
-from testkit.stripe_side import completed
+from testkit.stripe_events import completed
 
 pytestmark = pytest.mark.anyio
 

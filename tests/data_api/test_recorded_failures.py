@@ -16,7 +16,7 @@ from relay.core.outcomes import Reason
 from testkit.certificates import self_signed
 from testkit.data_api_server import Behaviour, DataApi, Hang, Raw, Reply, Reset
 from testkit.relay_under_test import SECRET_KEY, Relay, environ, serving
-from testkit.stripe_side import completed
+from testkit.stripe_events import completed
 
 pytestmark = pytest.mark.anyio
 

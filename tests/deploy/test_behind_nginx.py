@@ -17,10 +17,9 @@ from psycopg.rows import dict_row
 
 from local_stack.postgres import free_port
 from local_stack.stack import Stack
-from sql_tests.model import broken_invariants
-from testkit.market import market, paid
+from testkit.invariants import broken_invariants
 from testkit.relay_process import RelayProcess
-from testkit.shop import Shop
+from testkit.shop import Shop, paid, shop_on
 from testkit.stripe_events import encode, sign, unrelated_event
 from tests.deploy.nginx import CONFIGURATION, Nginx
 
@@ -68,7 +67,7 @@ def front(relays: list[RelayProcess]) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def shop(local_stack_only: Stack) -> Iterator[Shop]:
-    with market(local_stack_only) as shop:
+    with shop_on(local_stack_only) as shop:
         yield shop
 
 
@@ -91,7 +90,8 @@ def signed(body: bytes, stack: Stack) -> dict[str, str]:
 def test_body_and_signature_arrive_as_they_were_sent(front: httpx.Client, shop: Shop, local_stack_only: Stack) -> None:
     # Blanks, line ends and letters that a proxy which parses and writes again would not keep.
     body = (
-        paid(shop.order_group()).replace(b'"livemode"', '\r\n\t  "größe": "\\u00e9 é",\n"livemode"'.encode()) + b"\n\n"
+        encode(paid(shop.order_group())).replace(b'"livemode"', '\r\n\t  "größe": "\\u00e9 é",\n"livemode"'.encode())
+        + b"\n\n"
     )
 
     status, answer = post(front, body, signed(body, local_stack_only))
@@ -100,7 +100,7 @@ def test_body_and_signature_arrive_as_they_were_sent(front: httpx.Client, shop: 
 
 
 def test_chunked_body_arrives_whole(front: httpx.Client, shop: Shop, local_stack_only: Stack) -> None:
-    body = paid(shop.order_group())
+    body = encode(paid(shop.order_group()))
     pieces = (body[start : start + 700] for start in range(0, len(body), 700))
 
     response = front.post(WEBHOOK, content=pieces, headers=signed(body, local_stack_only))
@@ -211,7 +211,7 @@ def test_relays_that_are_killed_one_after_the_other_lose_nothing(
     front: httpx.Client, relays: list[RelayProcess], shop: Shop, local_stack_only: Stack
 ) -> None:
     groups = [shop.order_group() for _ in range(GROUPS)]
-    deliveries = Deliveries(front, local_stack_only, [paid(group) for group in groups])
+    deliveries = Deliveries(front, local_stack_only, [encode(paid(group)) for group in groups])
     first, second = relays
 
     with deliveries.under_way():
@@ -239,7 +239,7 @@ def test_rolling_restart_in_order_loses_nothing(
     front: httpx.Client, relays: list[RelayProcess], shop: Shop, local_stack_only: Stack
 ) -> None:
     groups = [shop.order_group() for _ in range(GROUPS)]
-    deliveries = Deliveries(front, local_stack_only, [paid(group) for group in groups])
+    deliveries = Deliveries(front, local_stack_only, [encode(paid(group)) for group in groups])
 
     with deliveries.under_way():
         for relay in relays:

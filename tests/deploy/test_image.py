@@ -18,9 +18,8 @@ import pytest
 from local_stack.http_server import get_status
 from local_stack.stack import Stack
 from relay import __version__
-from testkit.market import market, paid, send
-from testkit.shop import Shop
-from testkit.stripe_events import checkout_completed, deliver, encode, sign, unrelated_event
+from testkit.shop import Shop, paid, shop_on
+from testkit.stripe_events import deliver, encode, unrelated_event
 from tests.deploy.image import ROOT, Container, Storage, download_wheels
 
 MEBIBYTE = 1024 * 1024
@@ -64,7 +63,7 @@ def container(
 
 @pytest.fixture(scope="module")
 def shop(local_stack_only: Stack) -> Iterator[Shop]:
-    with market(local_stack_only) as shop:
+    with shop_on(local_stack_only) as shop:
         yield shop
 
 
@@ -106,16 +105,17 @@ def test_process_is_the_images_user_holds_no_capability_and_can_write_nowhere(co
 def test_running_image_passes_the_demos_deliveries(container: Container, shop: Shop, local_stack_only: Stack) -> None:
     url = f"{container.url}/api/stripe/webhook"
     first, second = shop.order_group(), shop.order_group()
-    body = paid(first)
-    wrong = encode(checkout_completed(order_group_id=str(second.id), amount_minor=1))
-    tampered = paid(second)
+    secret = local_stack_only.stripe_webhook_secret
+    body = encode(paid(first))
+    wrong = encode(paid(second, amount_total=1))
+    tampered = encode(paid(second))
 
     answers = [
-        send(url, body, local_stack_only),
-        send(url, body, local_stack_only),
-        send(url, wrong, local_stack_only),
-        deliver(url, tampered.replace(b"usd", b"eur"), sign(tampered, local_stack_only.stripe_webhook_secret)),
-        send(url, encode(unrelated_event()), local_stack_only),
+        deliver(url, body, secret=secret),
+        deliver(url, body, secret=secret),
+        deliver(url, wrong, secret=secret),
+        deliver(url, tampered.replace(b"usd", b"eur"), secret=secret, signed=tampered),
+        deliver(url, encode(unrelated_event()), secret=secret),
     ]
 
     assert [(answer.status, answer.body["outcome"], answer.body["reason"]) for answer in answers] == [
@@ -145,7 +145,7 @@ def test_sigterm_finishes_the_delivery_in_hand(container: Container, shop: Shop,
         ThreadPoolExecutor() as sender,
     ):
         holder.execute("select from public.order_groups where id = %s for update", [group.id])
-        in_hand = sender.submit(send, url, paid(group), local_stack_only)
+        in_hand = sender.submit(deliver, url, encode(paid(group)), secret=local_stack_only.stripe_webhook_secret)
         waiting = "select count(*) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
         while observer.execute(waiting, [holder.info.backend_pid]).fetchone() != (1,):
             assert not in_hand.done()

@@ -11,10 +11,11 @@ from uuid import UUID
 import aiohttp
 
 from relay.server.webhook import PATH
-from sql_tests.model import broken_invariants
-from testkit.project import Project, paid
+from testkit.invariants import broken_invariants
+from testkit.project import Project
 from testkit.relay_process import RelayProcess
-from testkit.stripe_side import Json, delivery
+from testkit.shop import paid
+from testkit.stripe_events import Json, delivery
 
 SENDERS = 4
 # Far above what any of it takes: what would never end is ended.

@@ -19,11 +19,11 @@ from psycopg.rows import dict_row
 from local_stack import supabase_cli
 from local_stack.binaries import find_bin_dir
 from local_stack.stack import Stack
-from sql_tests.model import broken_invariants
-from testkit import snapshot
+from testkit.database import Connection, Database, Row, scalar
+from testkit.invariants import broken_invariants
 from testkit.relay_process import RelayProcess
-from testkit.shop import Connection, Database, Row, scalar
-from testkit.stripe_events import Answer, checkout_completed, deliver, encode, sign
+from testkit.snapshot import changed_tables, snapshot
+from testkit.stripe_events import Answer, completed, deliver, encode
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "examples" / "market_hall"
@@ -56,14 +56,14 @@ class Hall:
                 session.execute(PUT, [basket, quantity, number])
             return basket
 
-    def pay(self, checkout: Row, **changes: Any) -> tuple[Answer, bytes]:
-        """The buyer pays what Stripe was told to charge, or what `changes` say."""
-        told = {name: checkout[name] for name in ("order_group_id", "amount_minor", "currency")}
-        body = encode(checkout_completed(**{**told, **changes}))
+    def pay(self, checkout: Row, **session: Any) -> tuple[Answer, bytes]:
+        """The buyer pays what Stripe was told to charge; `session` changes what Stripe says of it."""
+        told = {"amount_total": checkout["amount_minor"], "currency": checkout["currency"].lower()}
+        body = encode(completed(checkout["order_group_id"], **{**told, **session}))
         return self.send(body), body
 
     def send(self, body: bytes) -> Answer:
-        return deliver(self.relay.webhook_url, body, sign(body, self.stack.stripe_webhook_secret))
+        return deliver(self.relay.webhook_url, body, secret=self.stack.stripe_webhook_secret)
 
     def is_paid(self, basket: int) -> bool:
         paid: bool = scalar(self.service, "select b.paid_at is not null from public.baskets as b where id = %s", basket)
@@ -71,9 +71,9 @@ class Hall:
 
     def changed_by(self, act: Callable[[], Any]) -> list[str]:
         """The tables in which it wrote any row."""
-        before = snapshot.snapshot(self.stack.dsn())
+        before = snapshot(self.stack.dsn())
         act()
-        return snapshot.changed_tables(before, snapshot.snapshot(self.stack.dsn()))
+        return changed_tables(before, snapshot(self.stack.dsn()))
 
     def broken(self) -> list[Row]:
         """The invariants that do not hold, of the order groups and of the binding."""

@@ -14,11 +14,11 @@ from local_stack.http_server import HttpServer
 from local_stack.postgrest import PostgREST
 from local_stack.stack import GatewayProcess, Stack
 from local_stack.surface import StackSurface
-from sql_tests.model import broken_invariants
+from testkit.invariants import broken_invariants
 from testkit.project import Project, open_project
 from testkit.relay_under_test import Relay, serving
 from testkit.stripe_api_server import StripeServer
-from testkit.stripe_side import STRIPE_KEY, Json
+from testkit.stripe_events import STRIPE_KEY, Json
 
 pytestmark = pytest.mark.anyio
 

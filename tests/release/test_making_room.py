@@ -20,10 +20,11 @@ from local_stack.postgres import Postgres
 from local_stack.stack import Stack
 from relay.cli import main
 from relay.commands.init.command import migrations
-from sql_tests.model import broken_invariants
-from testkit.market import market, paid, send
+from testkit.database import Connection, Database, Row
+from testkit.invariants import broken_invariants
 from testkit.relay_process import RelayProcess
-from testkit.shop import Connection, Database, Row
+from testkit.shop import paid, shop_on
+from testkit.stripe_events import deliver, encode
 from tests.commands.test_init import Project
 
 pytestmark = pytest.mark.release
@@ -129,13 +130,15 @@ def test_shop_with_orders_of_its_own_makes_room_and_is_paid_through_ours(project
         return supabase_cli.db_push(dsn, project_dir=project.home)
 
     index_too = "alter index public.orders_seller_id_idx rename to shop_orders_seller_id_idx;"
-    with Stack(migrate=adopt) as stack, market(stack) as shop:
+    with Stack(migrate=adopt) as stack, shop_on(stack) as shop:
         relay = RelayProcess(env=stack.env(), log=stack.postgres.home / "relay.log")
         relay.start()
         try:
-            answer = send(relay.webhook_url, body := paid(group := shop.order_group()), stack)
+            group = shop.order_group()
+            body = encode(paid(group))
+            answer = deliver(relay.webhook_url, body, secret=stack.stripe_webhook_secret)
             assert (answer.status, answer.body["outcome"]) == (200, "applied")
-            assert send(relay.webhook_url, body, stack).body["outcome"] == "replayed"
+            assert deliver(relay.webhook_url, body, secret=stack.stripe_webhook_secret).body["outcome"] == "replayed"
         finally:
             relay.stop()
         readers_see_what_they_saw(Database("postgres", *connection_of(stack.dsn())))

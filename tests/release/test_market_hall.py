@@ -24,10 +24,8 @@ from supabase.lib.client_options import SyncClientOptions
 
 from local_stack import platform, supabase_cli
 from relay.commands.init.command import migrations
-from sql_tests.test_invariants import past_every_guard
-from testkit.shop import Row, scalar
-from testkit.stripe_events import Answer, checkout_completed, encode
-from testkit.stripe_side import STRIPE_KEY
+from testkit.database import Row, past_every_guard, scalar
+from testkit.stripe_events import STRIPE_KEY, Answer, completed, encode
 from tests.release.market_hall import ANA, BINDING, EXAMPLE, ROOT, Hall, blocks, open_hall
 from tests.test_docs import commands
 
@@ -174,7 +172,7 @@ def test_payment_of_a_wrong_amount_leaves_the_basket_unpaid(hall: Hall) -> None:
     checkout = hall.call("check_out_basket", basket)
     answers: list[Answer] = []
 
-    changed = hall.changed_by(lambda: answers.append(hall.pay(checkout, amount_minor=1264)[0]))
+    changed = hall.changed_by(lambda: answers.append(hall.pay(checkout, amount_total=1264)[0]))
 
     assert (answers[0].status, answers[0].body["reason"]) == (500, "amount_mismatch")
     assert changed == ["payments.exceptions"]
@@ -300,7 +298,7 @@ def test_the_shops_server_leads_the_buyer_to_one_session_for_exactly_the_basket(
     price = "line_items[0][price_data]"
     assert (pages, key) == ({"https://pay.test/0"}, f"checkout-{group}")
     assert (session[f"{price}[unit_amount]"], session[f"{price}[currency]"]) == ("1785", "eur")
-    assert hall.send(encode(checkout_completed(order_group_id=group, amount_minor=1785, currency="eur"))).status == 200
+    assert hall.send(encode(completed(group, amount_total=1785, currency="eur"))).status == 200
     with pytest.raises(server["CannotCheckOut"], match="basket_is_paid"):
         server["start_checkout"](shop, stripe, basket)
 
@@ -506,11 +504,9 @@ def names(hall: Hall) -> dict[str, str]:
 def test_fault_is_named_by_its_invariant_and_by_no_other(hall: Hall, names: dict[str, str], invariant: str) -> None:
     fault = re.sub(r"(?<!:):(\w+)", lambda name: f"'{names[name[1]]}'", FAULTS[invariant])
 
-    with hall.superuser.transaction(force_rollback=True):
-        past_every_guard(hall.superuser)
+    with past_every_guard(hall.superuser, force_rollback=True):
         hall.superuser.execute(fault.encode())
         broken = hall.broken_binding()
-    hall.superuser.execute("reset session_replication_role")
 
     assert {row["invariant"] for row in broken} == {invariant}
     assert all(row["subject"] and row["detail"] for row in broken)

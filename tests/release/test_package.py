@@ -24,8 +24,9 @@ import pytest
 import relay
 from local_stack.process import GuardedProcess
 from local_stack.surface import StackSurface
-from testkit.market import market, paid, send
 from testkit.relay_process import RelayProcess
+from testkit.shop import paid, shop_on
+from testkit.stripe_events import deliver, encode
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -207,12 +208,12 @@ class InstalledRelay(RelayProcess):
 
 def test_installed_program_takes_a_payment(program: Path, stack: StackSurface, tmp_path: Path) -> None:
     installed = InstalledRelay(program, env=stack.env(), home=tmp_path)
-    with market(stack) as shop:
+    with shop_on(stack) as shop:
         group = shop.order_group()
 
     installed.start()
     try:
-        answer = send(installed.webhook_url, paid(group), stack)
+        answer = deliver(installed.webhook_url, encode(paid(group)), secret=stack.stripe_webhook_secret)
     finally:
         installed.stop()
 

@@ -20,12 +20,13 @@ from local_stack.http_server import get_status
 from local_stack.stack import Stack
 from relay.server.readiness import CONTRACT_VERSION
 from relay.server.webhook import PATH
-from sql_tests.model import broken_invariants
 from sql_tests.releases import releases
-from testkit.project import Project, open_project, paid
+from testkit.invariants import broken_invariants
+from testkit.project import Project, open_project
 from testkit.relay_process import RelayProcess
+from testkit.shop import paid
 from testkit.stripe_api_server import StripeServer
-from testkit.stripe_side import STRIPE_KEY, Json, completed, delivery, twin
+from testkit.stripe_events import STRIPE_KEY, Json, completed, delivery, twin
 from tests.release.load import PATIENCE_SECONDS, Load
 from tests.release.other_releases import LAST, NEW_REASON, NEW_WORD, Neighbour, add_migration, neighbour
 
@@ -56,19 +57,12 @@ def push(project: Project, release: Neighbour) -> str:
     return supabase_cli.db_push(project.stack.dsn(user="postgres"), project_dir=release.project)
 
 
-class LiveRelay(RelayProcess):
-    """Started once it lives, whether or not it could reconcile."""
-
-    def is_ready(self) -> bool:
-        return get_status(f"{self.url}/healthz") == 200
-
-
 @contextmanager
 def relay_of(
-    project: Project, release: Neighbour, home: Path, kind: type[RelayProcess] = RelayProcess
+    project: Project, release: Neighbour, home: Path, *, ready_path: str = "/readyz"
 ) -> Iterator[RelayProcess]:
     """A relay of that release, in front of the project."""
-    relay = kind(env=project.stack.env(), log=home / "relay.log", code=release.relay)
+    relay = RelayProcess(env=project.stack.env(), log=home / "relay.log", code=release.relay, ready_path=ready_path)
     try:
         relay.start()
         yield relay
@@ -191,7 +185,7 @@ async def test_database_two_releases_ahead_turns_the_relay_not_ready_and_a_newer
 async def test_relay_two_releases_ahead_is_not_ready_and_a_newer_database_loses_nothing(
     made: Made, tmp_path: Path
 ) -> None:
-    with project_of(made(0)) as project, relay_of(project, made(2), tmp_path, LiveRelay) as relay:
+    with project_of(made(0)) as project, relay_of(project, made(2), tmp_path, ready_path="/healthz") as relay:
         needed, spoken = CONTRACT_VERSION + 1, CONTRACT_VERSION + 2
         told = f"relay {spoken}, database {CONTRACT_VERSION}: upgrade the database, this relay needs {needed} or later"
         assert await check(project, made(2)) == (1, {"name": "contract_version", "ok": False, "detail": told})

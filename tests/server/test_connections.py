@@ -17,9 +17,10 @@ from aiohttp.http_writer import StreamWriter
 from relay.server import connections, webhook
 from relay.server.webhook import PATH
 from testkit.data_api_server import DataApi
+from testkit.relay_log import faults_in
+from testkit.relay_process import RelayProcess, relay_serve
 from testkit.relay_under_test import Relay, environ
-from testkit.stripe_side import completed, delivery
-from testkit.watched_relay import RelayProcess, relay_serve
+from testkit.stripe_events import completed, delivery
 from testkit.wire import Wire, connected
 
 pytestmark = pytest.mark.anyio
@@ -147,7 +148,7 @@ async def test_thousands_of_connections_are_cheap_and_others_are_still_served(
         grown = relay.resident_bytes - before
 
         assert grown < descriptors * BYTES_PER_CONNECTION, f"{grown / descriptors:.0f} bytes each"
-        assert relay.complaints == []
+        assert faults_in(relay.log) == []
 
 
 async def test_held_back_megabytes_wait_for_a_place_and_small_deliveries_do_not(

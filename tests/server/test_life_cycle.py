@@ -15,7 +15,7 @@ import pytest
 from relay.server.webhook import PATH
 from testkit.data_api_server import DataApi, Wait
 from testkit.relay_under_test import environ
-from testkit.stripe_side import completed, delivery
+from testkit.stripe_events import completed, delivery
 
 pytestmark = pytest.mark.anyio
 

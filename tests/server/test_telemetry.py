@@ -9,7 +9,7 @@ import pytest
 from relay.core.outcomes import Outcome, Reason
 from relay.metrics import Metrics
 from relay.server.telemetry import SAMPLE_LINES, SAMPLE_WINDOW_SECONDS, Delivery, LibraryLog, Log, Telemetry
-from testkit.relay_under_test import Json
+from testkit.stripe_events import Json
 
 
 class Clock:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from relay.server.webhook import MAX_BODY_BYTES
-from testkit import stripe_side
+from testkit import stripe_events
 from testkit.data_api_server import DataApi
 from testkit.relay_under_test import Relay, environ, serving
-from testkit.stripe_side import completed, delivery, session_of, signed
+from testkit.stripe_events import completed, delivery, encode, session_of, sign
 
 pytestmark = pytest.mark.anyio
 
@@ -114,10 +114,10 @@ async def test_a_body_that_is_not_utf8_is_an_invalid_signature(relay: Relay) -> 
 async def test_a_good_signature_of_another_time_is_outside_the_tolerance(
     relay: Relay, data_api: DataApi, seconds: int
 ) -> None:
-    body = json.dumps(completed())
-    header = signed(body, at=time.time() + seconds)
+    body = encode(completed())
+    header = sign(body, at=time.time() + seconds)
 
-    answer = await relay.send(body.encode(), {"Stripe-Signature": header})
+    answer = await relay.send(body, {"Stripe-Signature": header})
 
     assert answer.verdict == (400, "refused", "timestamp_outside_tolerance")
     assert data_api.calls == []
@@ -263,9 +263,9 @@ async def test_text_that_postgres_cannot_store_never_reaches_it(relay: Relay, da
 
 
 async def test_any_of_several_secrets_counts_and_only_its_position_is_logged(data_api: DataApi) -> None:
-    both = f"{stripe_side.OTHER_WEBHOOK_SECRET}, {stripe_side.WEBHOOK_SECRET}"
+    both = f"{stripe_events.OTHER_WEBHOOK_SECRET}, {stripe_events.WEBHOOK_SECRET}"
     async with serving(environ(data_api.url, STRIPE_WEBHOOK_SECRET=both)) as relay:
-        first = await relay.deliver(completed(), secret=stripe_side.OTHER_WEBHOOK_SECRET)
+        first = await relay.deliver(completed(), secret=stripe_events.OTHER_WEBHOOK_SECRET)
         second = await relay.deliver(completed())
 
         assert first.verdict == second.verdict == (200, "applied", None)

@@ -23,7 +23,7 @@ from relay.server.webhook import PATH
 from relay.server.workers import replace_process
 from testkit.data_api_server import DataApi, Wait
 from testkit.relay_under_test import KEYS, environ
-from testkit.stripe_side import Json, completed, delivery
+from testkit.stripe_events import Json, completed, delivery
 from testkit.wire import connected
 
 pytestmark = pytest.mark.anyio
