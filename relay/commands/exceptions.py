@@ -9,7 +9,7 @@ from typing import Any, Final
 from relay.commands import console, terminal
 from relay.commands.console import OK, REFUSED
 from relay.config import Settings
-from relay.core.money import format_amount
+from relay.core.currency import format_amount
 from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
 from relay.data_api.client import Condition, DataApi, Row
 

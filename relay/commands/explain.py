@@ -8,7 +8,7 @@ from relay.commands import console, terminal
 from relay.commands.console import OK, REFUSED
 from relay.commands.exceptions import without_metadata
 from relay.config import Settings
-from relay.core.money import format_amount
+from relay.core.currency import format_amount
 from relay.data_api.client import DataApi, Row
 
 NAME: Final = "explain"

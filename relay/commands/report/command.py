@@ -13,8 +13,8 @@ from relay.commands import console, terminal, window
 from relay.commands.console import COULD_NOT_RUN, OK
 from relay.commands.report.figures import Facts
 from relay.config import Settings
+from relay.core.currency import format_amount
 from relay.core.errors import NoVerdict
-from relay.core.money import format_amount
 from relay.core.outcomes import Reason
 from relay.data_api.client import DataApi
 
