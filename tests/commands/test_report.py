@@ -182,7 +182,10 @@ async def test_an_empty_window_is_a_report_too(project: Project, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--since", "1d", "--html", "/nonexistent/report.html"], "cannot write /nonexistent/report.html"),
+        (
+            ["--since", "1d", "--html", "/nonexistent/report.html"],
+            "relay: /nonexistent/report.html: No such file or directory",
+        ),
         (["--since", "1d", "--sweep", "/nonexistent/sweep.json"], "cannot read /nonexistent/sweep.json"),
         (["--since", "1d", "--sweep", "pyproject.toml"], "is not the JSON of `relay sweep --json`"),
         (["--since", "1d", "--until", "2d"], "--since must lie before --until"),
