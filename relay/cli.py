@@ -2,21 +2,27 @@
 
 Only the module of the command that was asked for is imported: a server that runs for months need not carry what reads
 Stripe's API or draws a report.
+
+A command returns its exit status or raises; `main` is the only place where what it raises becomes a line and a status.
 """
 
 import argparse
+import difflib
 import errno
 import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Final
 
 from relay import __version__
-from relay.commands.window import WindowError
+from relay.commands import env_file
+from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
 from relay.config import SettingsError
+from relay.core.errors import Declined, NoVerdict, RelayError
+from relay.core.outcomes import Reason
 
 COMMANDS: Final = {
     "serve": "relay.commands.serve",
@@ -29,9 +35,18 @@ COMMANDS: Final = {
     "report": "relay.commands.report.command",
 }
 _LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_REMEDIES: Final[Mapping[Reason, str]] = {
+    Reason.DATABASE_UNAVAILABLE: "is the project up, and SUPABASE_URL right?",
+    Reason.UNAUTHORIZED: "is SUPABASE_SERVICE_ROLE_KEY this project's, and still valid?",
+    Reason.CONTRACT_VIOLATION: "are this release's migrations in the database, and SUPABASE_URL right?",
+    Reason.TIMEOUT: "the database is slow, or was asked for too much at once;",
+    Reason.LOCK_TIMEOUT: "somebody holds the order group: run it again;",
+    Reason.DEADLOCK: "run it again;",
+}
 EPILOG = """\
 examples:
-  relay serve                 # settings come from the environment, see .env.example
+  relay serve                        # settings come from the environment
+  relay serve --env-file .env        # and from a file, as .env.example shows
   relay check --json
   relay COMMAND --help
 """
@@ -41,28 +56,60 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 for wrong usage or settings, else what the command says."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show must not end a command
-    words = sys.argv[1:] if argv is None else argv
-    arguments = _parser(*(name for name in COMMANDS if words and words[0] == name)).parse_args(words)
     try:
-        status: int = arguments.run(arguments)
+        status = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except (SettingsError, WindowError) as error:
-        sys.stderr.write(f"relay: {error}\n")
-        return 2
     except BrokenPipeError:  # `| head` has seen enough
         _let_go_of_stdout()
-        return 0
-    except OSError as error:
-        if error.errno not in _LOST_OUTPUT or error.filename is not None:
+        return OK
+    except (CommandError, SettingsError, RelayError, OSError, KeyboardInterrupt) as error:
+        failure = _told(error)
+        if failure is None:
             raise
-        _let_go_of_stdout()
-        sys.stderr.write(f"relay: cannot write the output: {error.strerror}\n")
-        return 2
+        if isinstance(error, OSError) and error.filename is None:
+            _let_go_of_stdout()
+        sys.stderr.write(f"relay: {failure}\n")
+        return failure.status
     return status
 
 
+def _run(words: list[str]) -> int:
+    if not words:
+        _parser().print_help()
+        return OK
+    if not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"did you mean `relay {near[0]}`?" if near else "`relay --help` lists them"
+        raise CommandError(f"there is no command {words[0]!r}; {hint}")
+    arguments = _parser(*(name for name in COMMANDS if words[0] == name)).parse_args(words)
+    env_file.load(arguments)
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _told(error: BaseException) -> CommandError | None:
+    """What to tell the operator, and the exit status; None for what only a traceback can tell."""
+    match error:
+        case CommandError():
+            return error
+        case SettingsError():
+            return CommandError(str(error))
+        case Declined():
+            return CommandError(str(error), NO)
+        case NoVerdict(reason=reason, detail=detail):
+            remedy = _REMEDIES.get(reason, "see the project's log;")
+            return CommandError(f"the Data API gave no answer: {reason} ({detail}); {remedy} `relay check` tells more")
+        case KeyboardInterrupt():
+            return CommandError("interrupted", INTERRUPTED)
+        case OSError(filename=str() | os.PathLike() as path, strerror=str() as fault):
+            return CommandError(f"{path}: {fault}")
+        case OSError(errno=number, strerror=fault) if number in _LOST_OUTPUT:
+            return CommandError(f"cannot write the output: {fault}")
+    return None
+
+
 def _let_go_of_stdout() -> None:
-    """Python would complain once more when it closes the stream."""
+    """Forget what could not be written: Python would complain once more when it closes the stream."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -72,7 +119,7 @@ def command_of(name: str) -> ModuleType:
 
 
 def _parser(*names: str) -> argparse.ArgumentParser:
-    """Of these commands, or of all."""
+    """The parser of the named commands; of all, where none is named."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="relay",
@@ -91,5 +138,6 @@ def _parser(*names: str) -> argparse.ArgumentParser:
             formatter_class=layout,
         )
         command.add_arguments(child)
+        env_file.add_argument(child)
         child.set_defaults(run=command.run)
     return parser

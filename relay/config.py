@@ -1,9 +1,14 @@
-"""Settings from the environment: checked once, at start, all faults in one message. Pure, no I/O."""
+"""Settings from the environment: checked once, at start, all faults in one message.
+
+Only `Settings.of_process` looks at the process, its environment and its clock; all else is pure.
+"""
 
 import base64
 import binascii
 import json
 import math
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -27,6 +32,8 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # Stripe's answer must come within ten seconds, and the function's lock_timeout (3 s) and the authenticator's
 # statement_timeout (8 s) must fire before the relay gives up, or their verdicts are lost.
 _RPC_TIMEOUT_LIMIT: Final = 10.0
+# What Kubernetes sets for a Service called `relay`: https://kubernetes.io/docs/concepts/services-networking/service/
+_SERVICE_LINK: Final = "tcp://"
 _KEY_MODES: Final = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
 
 
@@ -74,11 +81,15 @@ class Settings:
         return next(live for prefix, live in _KEY_MODES.items() if key.startswith(prefix))
 
     @classmethod
+    def of_process(cls) -> "Settings":
+        """Read the settings of this process, as it is now. Raises SettingsError."""
+        return cls.from_env(os.environ, now=time.time())
+
+    @classmethod
     def from_env(cls, environ: Mapping[str, str], *, now: float) -> "Settings":
         """Read the settings. `now` (seconds since 1970) tells an expired key. Raises SettingsError."""
-        values = {name: environ.get(name, "").strip() or default for name, default in VARIABLES.items()}
-        if not environ.get("RELAY_PORT", "").strip() and environ.get("PORT", "").strip():
-            values["RELAY_PORT"] = environ["PORT"].strip()
+        values = {name: value_of(environ, name) or default for name, default in VARIABLES.items()}
+        values["RELAY_PORT"] = value_of(environ, "RELAY_PORT") or value_of(environ, "PORT") or values["RELAY_PORT"]
         faults = {name: fault for name, value in values.items() if (fault := _fault(name, value, now))}
         if faults:
             lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
@@ -95,6 +106,12 @@ class Settings:
             stripe_api_base=values["STRIPE_API_BASE"].rstrip("/"),
             log_level=values["RELAY_LOG_LEVEL"].lower(),
         )
+
+
+def value_of(environ: Mapping[str, str], name: str) -> str:
+    """What a variable is set to; empty where it is not set, which blank text counts as."""
+    value = environ.get(name, "").strip()
+    return "" if name == "RELAY_PORT" and value.startswith(_SERVICE_LINK) else value
 
 
 def _secrets(value: str) -> list[str]:

@@ -63,6 +63,8 @@ def test_port_counts_where_relay_port_is_not_set() -> None:
 
     assert Settings.from_env(env | {"RELAY_PORT": "6000"}, now=NOW).port == 6000
     assert Settings.from_env(env | {"RELAY_PORT": " "}, now=NOW).port == 5000
+    # What Kubernetes sets in each container for a Service called `relay` is no setting.
+    assert Settings.from_env(env | {"RELAY_PORT": "tcp://10.3.0.9:8080"}, now=NOW).port == 5000
     del env["RELAY_PORT"]
     assert Settings.from_env(env, now=NOW).port == 5000
     with pytest.raises(SettingsError, match="RELAY_PORT"):

@@ -8,7 +8,7 @@ import pytest
 
 from relay.cli import COMMANDS, _parser, command_of
 from relay.core.outcomes import REASONS_OF, REJECTIONS, UNMATCHED_REASONS, Outcome
-from tests.server.test_life_cycle import run
+from testkit.command_line import run
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

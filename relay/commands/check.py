@@ -2,12 +2,11 @@
 
 import argparse
 import asyncio
-import os
 import sys
-import time
 from typing import Final
 
 from relay.commands import console
+from relay.commands.endings import NO, OK
 from relay.config import Settings
 from relay.data_api import client
 from relay.metrics import Metrics
@@ -31,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each check. Raises SettingsError."""
-    settings = Settings.from_env(os.environ, now=time.time())
-    checks = asyncio.run(_checks(settings))
+    checks = asyncio.run(_checks(Settings.of_process()))
     ready = all(check.ok for check in checks)
     if arguments.json:
         console.write_json({"ready": ready, "checks": [check.as_dict() for check in checks]})
@@ -40,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         width = max(len(check.name) for check in checks)
         for check in checks:
             sys.stdout.write(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<{width}}  {check.detail}\n")
-    return 0 if ready else 1
+    return OK if ready else NO
 
 
 async def _checks(settings: Settings) -> list[Check]:

@@ -1,60 +1,28 @@
-"""What the operators' commands share: settings, the Data API, and one exit status for each way to fail."""
+"""What the operators' commands share: the connected Data API, what they print, and arguments that several take."""
 
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import sys
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
 
 from relay.commands import terminal
 from relay.config import Settings
-from relay.core.errors import Declined, NoVerdict
-from relay.core.outcomes import Reason
 from relay.data_api import records
 from relay.data_api.records import Clients
-
-OK: Final = 0
-REFUSED: Final = 1
-"""Not found, or declined by the database."""
-COULD_NOT_RUN: Final = 2
-INTERRUPTED: Final = 130
-"""What a shell reports for Ctrl-C."""
-STATUSES: Final = "exit status: 0 done, 1 not found or declined by the database, 2 could not run"
-_REMEDIES: Final[Mapping[Reason, str]] = {
-    Reason.DATABASE_UNAVAILABLE: "is the project up, and SUPABASE_URL right?",
-    Reason.UNAUTHORIZED: "is SUPABASE_SERVICE_ROLE_KEY this project's, and still valid?",
-    Reason.CONTRACT_VIOLATION: "are this release's migrations in the database, and SUPABASE_URL right?",
-    Reason.TIMEOUT: "the database is slow, or was asked for too much at once;",
-    Reason.LOCK_TIMEOUT: "somebody holds the order group: run it again;",
-    Reason.DEADLOCK: "run it again;",
-}
 
 Work = Callable[[Settings, Clients], Awaitable[int]]
 
 
-def run(work: Work, *, seconds: float | None = None, if_interrupted: str = "interrupted") -> int:
-    """Do the work with a connected Data API and return its exit status; a failure is told in words, on stderr.
+def run(work: Work, *, seconds: float | None = None) -> int:
+    """Do the work with a connected Data API and return its exit status.
 
-    `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT. Raises SettingsError.
+    `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT. Raises SettingsError, and what the work
+    raises.
     """
-    settings = Settings.from_env(os.environ, now=time.time())
-    try:
-        return asyncio.run(_connected(work, settings, seconds))
-    except KeyboardInterrupt:
-        complain(if_interrupted)
-        return INTERRUPTED
-    except Declined as error:
-        complain(str(error))
-        return REFUSED
-    except NoVerdict as error:
-        remedy = _REMEDIES.get(error.reason, "see the project's log;")
-        complain(f"the Data API gave no answer: {error.reason} ({error.detail}); {remedy} `relay check` tells more")
-        return COULD_NOT_RUN
+    return asyncio.run(_connected(work, Settings.of_process(), seconds))
 
 
 async def _connected(work: Work, settings: Settings, seconds: float | None) -> int:

@@ -6,10 +6,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from relay.commands import console, terminal
-from relay.commands.console import OK, REFUSED
+from relay.commands import console, env_file, terminal
+from relay.commands.endings import NO, OK, STATUSES, CommandError
 from relay.config import Settings
-from relay.core.money import format_amount
+from relay.core.currency import format_amount
 from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
 from relay.data_api.records import Clients, Condition, Records, Row
 
@@ -25,7 +25,7 @@ examples:
 A resolution is final: Stripe's further attempts for that event are answered 200. Where the cause can be removed
 (order_group_empty, totals_inconsistent), remove it instead: the next attempt is applied and closes the exception.
 Needs the same settings as `relay serve`, so that one environment serves all commands; Stripe is not called.
-{console.STATUSES}
+{STATUSES}
 """
 RESOLUTIONS: Final = ("refunded", "fixed_by_hand", "dismissed")
 FUNCTION: Final = "list_payment_exceptions"
@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resolve.add_argument("--note", type=console.words, required=True, help="why, for whoever asks later")
     for parsed in (listing, show, resolve):
         parsed.add_argument("--json", action="store_true", help="print JSON")
+        env_file.add_argument(parsed)
 
 
 def _number(argument: str) -> int:
@@ -90,8 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         return await _resolve(arguments, clients.records)
 
     if arguments.action == "resolve" and not (arguments.by or "").strip():
-        console.complain("say who resolves: --by NAME")
-        return console.COULD_NOT_RUN
+        raise CommandError("say who resolves: --by NAME")
     return console.run(work)
 
 
@@ -136,8 +136,7 @@ async def _list(arguments: argparse.Namespace, records: Records) -> int:
 async def _show(arguments: argparse.Namespace, records: Records) -> int:
     rows = await fetch(records, ("id", "eq", str(arguments.id)))
     if not rows:
-        console.complain(f"there is no payment exception {arguments.id}")
-        return REFUSED
+        raise CommandError(f"there is no payment exception {arguments.id}", NO)
     row = rows[0] if arguments.metadata else without_metadata(rows[0])
     if arguments.json:
         console.write_json(row)

@@ -5,10 +5,10 @@ import sys
 from typing import Any, Final
 
 from relay.commands import console, terminal
-from relay.commands.console import OK, REFUSED
+from relay.commands.endings import NO, OK, STATUSES
 from relay.commands.exceptions import without_metadata
 from relay.config import Settings
-from relay.core.money import format_amount
+from relay.core.currency import format_amount
 from relay.data_api.records import Clients, Row
 
 NAME: Final = "explain"
@@ -20,7 +20,7 @@ examples:
 
 A group that does not exist is told too (payments may have come for it), with exit status 1.
 Needs the same settings as `relay serve`; Stripe is not called.
-{console.STATUSES}
+{STATUSES}
 """
 
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             console.write_json(story)
         else:
             sys.stdout.write(_tell(story))
-        return OK if story["order_group"] else REFUSED
+        return OK if story["order_group"] else NO
 
     return console.run(work)
 

@@ -1,8 +1,6 @@
 """`relay serve`: listen, and stop without losing a delivery."""
 
 import argparse
-import os
-import time
 from typing import Final
 
 from relay.config import Settings
@@ -24,7 +22,7 @@ MOST_WORKERS: Final = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options; settings come from the environment."""
+    """The command's options, beside its settings."""
     parser.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="processes that share the port (default: %(default)s)"
     )
@@ -38,7 +36,7 @@ def _count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes. Raises SettingsError."""
-    settings = Settings.from_env(os.environ, now=time.time())
+    settings = Settings.of_process()
     if arguments.workers > 1:
         workers.replace_process(settings, arguments.workers)
     return serving.serve(settings)

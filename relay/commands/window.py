@@ -1,4 +1,4 @@
-"""A window of time, as `--since` and `--until` name it. Pure, no I/O."""
+"""A window of time, as `--since` and `--until` name it: the arguments, and what they mean now."""
 
 import argparse
 import re
@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from relay.commands.endings import CommandError
 from relay.commands.terminal import when
 
 HELP: Final = "a duration before now (90m, 72h, 30d) or an ISO 8601 time (UTC where it names no zone)"
@@ -16,10 +17,6 @@ _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-class WindowError(ValueError):
-    """A window that ends before it begins. The message is for the operator."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`--since` and `--until`."""
     parser.add_argument("--since", required=True, type=instant, metavar="WHEN", help=HELP)
@@ -27,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def bounds(arguments: argparse.Namespace) -> tuple[datetime, datetime]:
-    """Where the window begins and ends. Raises WindowError."""
+    """Where the window begins and ends. Raises CommandError."""
     since, until = arguments.since, arguments.until or datetime.now(UTC)
     if since >= until:
         begin, end = when(since.isoformat()), when(until.isoformat())
-        raise WindowError(f"--since must lie before --until, and {begin} does not lie before {end}")
+        raise CommandError(f"--since must lie before --until, and {begin} does not lie before {end}")
     return since, until
 
 

@@ -1,4 +1,4 @@
-"""Stripe's exponents, and minor to major units, exactly. Pure, no I/O.
+"""Stripe's exponents, minor to major units, and amounts for people: exact, nothing is ever rounded away. Pure, no I/O.
 
 The table is Stripe's and nobody else's. ISO 4217, CLDR and locale libraries disagree with it (ISK, UGX, HUF,
 TWD), and change with their versions: an amount would change by a factor of 100 with an upgrade.
@@ -8,14 +8,14 @@ Source: https://docs.stripe.com/currencies#zero-decimal and #special-cases.
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Final
 
 _ZERO_DECIMAL: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF"
 _THREE_DECIMAL: Final = "BHD JOD KWD OMR TND"
 # ISK and UGX are two-decimal by representation only: Stripe charges whole units, so their minor amounts are
-# multiples of 100. A remainder is passed on as it is, and the database rejects it.
+# multiples of 100 (WHOLE_UNITS). A remainder is passed on as it is, and the database rejects it.
 _TWO_DECIMAL: Final = """
     AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BYR BZD CAD CDF
     CHF CNY COP CRC CVE CZK DKK DOP DZD EEK EGP ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HRK HTG
@@ -28,12 +28,16 @@ _TWO_DECIMAL: Final = """
 # `currency_unsupported`; one that does computes the amount itself, so a wrong guess never turns into money.
 _UNKNOWN_EXPONENT: Final = 2
 _LONGEST_CODE: Final = 16
+# No amount has more digits, on either side of its point; `numeric` and a stranger's text may.
+_MOST_DIGITS: Final = 40
 
 EXPONENTS: Final[Mapping[str, int]] = MappingProxyType(
     dict.fromkeys(_TWO_DECIMAL.split(), 2)
     | dict.fromkeys(_ZERO_DECIMAL.split(), 0)
     | dict.fromkeys(_THREE_DECIMAL.split(), 3)
 )
+WHOLE_UNITS: Final = frozenset({"ISK", "UGX"})
+"""Currencies without decimals that Stripe counts in hundredths."""
 
 
 def code_of(value: object) -> str | None:
@@ -50,11 +54,39 @@ def code_of(value: object) -> str | None:
     return code.upper()
 
 
+def exponent_of(currency: str | None) -> int:
+    """How many decimals Stripe's minor units stand for."""
+    return EXPONENTS.get(currency or "", _UNKNOWN_EXPONENT)
+
+
+def decimals_of(currency: str | None) -> int:
+    """How many decimals people write."""
+    return 0 if currency in WHOLE_UNITS else exponent_of(currency)
+
+
 def to_major(minor: int, currency: str | None) -> str:
     """Minor units to major units in plain decimal notation: (12345, "USD") -> "123.45", (1000, "JPY") ->
     "1000".
 
     Text, because a JSON number may be read as a float on the way to `numeric`.
     """
-    exponent = EXPONENTS.get(currency, _UNKNOWN_EXPONENT) if currency else _UNKNOWN_EXPONENT
-    return format(Decimal(minor).scaleb(-exponent), "f")
+    return format(Decimal(minor).scaleb(-exponent_of(currency)), "f")
+
+
+def format_amount(amount: object, currency: object) -> str:
+    """An amount in major units for people: ("1234.5", "USD") -> "1,234.50 USD", ("100", "ISK") -> "100 ISK".
+
+    An amount that has more decimals than its currency keeps them. What is no amount is shown as it came, because an
+    operator must see it.
+    """
+    if amount is None:
+        return "-"
+    code = None if currency is None else str(currency)
+    try:
+        value = Decimal(str(amount))
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or not -_MOST_DIGITS <= value.adjusted() <= _MOST_DIGITS:
+        return f"{amount} {code or '?'}"
+    fraction = f"{value:f}".partition(".")[2].rstrip("0")
+    return f"{value:,.{max(decimals_of(code), len(fraction))}f} {code or '?'}"

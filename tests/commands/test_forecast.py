@@ -1,16 +1,13 @@
-"""The sweep's forecast is the function's verdict, and a window is what the command line says."""
+"""The sweep's forecast is the function's verdict."""
 
 import uuid
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from local_stack.surface import StackSurface
 from relay.commands.sweep import order_groups
 from relay.commands.sweep.forecast import forecast
-from relay.commands.window import instant
 from relay.config import Settings
 from relay.core import checkout, currency
 from relay.core.outcomes import REJECTIONS
@@ -88,19 +85,3 @@ async def test_the_forecast_is_the_functions_verdict(project: Project) -> None:
 
     reasons = {name for name in cases if name}
     assert reasons == {str(reason) for reason in REJECTIONS} - {"event_collision"}
-
-
-def test_a_window_is_read_as_a_duration_or_a_time() -> None:
-    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-    assert instant("72h", now=now) == now - timedelta(hours=72)
-    assert instant("90m", now=now) == now - timedelta(minutes=90)
-    assert instant("2026-11-01") == datetime(2026, 11, 1, tzinfo=UTC)
-    assert instant("2026-11-01T02:00:00+02:00") == datetime(2026, 11, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "yesterday", "1.5h", "-1h", "72", "2026-13-01", "0001-01-01", "9999w", "999999w", "2100-01-02", "²d"]
-)
-def test_a_time_that_not_every_part_could_tell_is_refused(text: str) -> None:
-    with pytest.raises(ArgumentTypeError):
-        instant(text)

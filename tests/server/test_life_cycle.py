@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +11,7 @@ import aiohttp
 import pytest
 
 from relay.server.webhook import PATH
+from testkit.command_line import run, start
 from testkit.data_api_server import DataApi, Wait
 from testkit.relay_under_test import environ
 from testkit.stripe_events import completed, delivery
@@ -38,18 +37,6 @@ class Process:
 
     async def exit_status(self) -> int:
         return await self.process.wait()
-
-
-async def start(*arguments: str, env: dict[str, str]) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "relay",
-        *arguments,
-        env={"PATH": os.environ["PATH"], **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
 
 
 @asynccontextmanager
@@ -120,12 +107,6 @@ async def test_a_second_signal_ends_at_once(data_api: DataApi) -> None:
         assert await process.exit_status() == -signal.SIGTERM
         with pytest.raises(aiohttp.ClientError):
             await in_hand
-
-
-async def run(*arguments: str, env: dict[str, str]) -> tuple[int | None, str, str]:
-    process = await start(*arguments, env=env)
-    output, errors = await process.communicate()
-    return process.returncode, output.decode(), errors.decode()
 
 
 @pytest.mark.parametrize("command", ["serve", "check"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import relay
+from relay.commands.endings import NO, OK, CommandError
 from relay.commands.init import database, obstacles
 from relay.commands.init.obstacles import Problem
 
@@ -37,10 +38,6 @@ _PACKAGE: Final = Path(relay.__file__).parent
 _PLACES: Final = (_PACKAGE / "migrations", _PACKAGE.parent / "supabase" / "migrations")
 
 
-class CannotLookError(Exception):
-    """The project or this installation cannot be read; the message says what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What was found and what is to be done about it."""
@@ -61,42 +58,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, then write all that is missing, or nothing."""
+    """Look, then write all that is missing, or nothing. Raises CommandError, or OSError with the file's name."""
     project: Path = arguments.directory
-    try:
-        ours = migrations()
-        plan = _plan(ours, project, arguments.db_url)
-        if not (plan.problems or arguments.dry_run):
-            _write(project / "supabase" / "migrations", {file: ours[file] for file in plan.missing})
-    except (CannotLookError, database.NotReadableError) as error:
-        sys.stderr.write(f"relay: {error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(f"relay: {error.filename}: {error.strerror}\n")
-        return 2
+    ours = migrations()
+    plan = _plan(ours, project, arguments.db_url)
+    if not (plan.problems or arguments.dry_run):
+        _write(project / "supabase" / "migrations", {file: ours[file] for file in plan.missing})
     if arguments.json:
         sys.stdout.write(json.dumps({**asdict(plan), "dry_run": arguments.dry_run}, indent=2) + "\n")
     else:
         sys.stdout.writelines(_refusal(plan) if plan.problems else _next_steps(plan, project, dry=arguments.dry_run))
-    return 1 if plan.problems else 0
+    return NO if plan.problems else OK
 
 
 def migrations() -> dict[str, str]:
-    """The migrations of this release, file name to text, in order. Raises CannotLookError."""
+    """The migrations of this release, file name to text, in order. Raises CommandError."""
     for place in _PLACES:
         if files := sorted(place.glob("*.sql")):
             return {path.name: path.read_text(encoding="utf-8") for path in files}
-    raise CannotLookError("this installation holds no migrations; install the released wheel")
+    raise CommandError("this installation holds no migrations; install the released wheel")
 
 
 def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
     config = project / "supabase" / "config.toml"
     if not config.is_file():
-        raise CannotLookError(f"{project} holds no supabase/config.toml; run `supabase init` there first")
+        raise CommandError(f"{project} holds no supabase/config.toml; run `supabase init` there first")
     try:
         exposed = tomllib.loads(_read(config)).get("api", {}).get("schemas")
     except tomllib.TOMLDecodeError as error:
-        raise CannotLookError(f"{config} cannot be read: {error}") from None
+        raise CommandError(f"{config} cannot be read: {error}") from None
     theirs = {path.name: _read(path) for path in sorted((project / "supabase" / "migrations").glob("*.sql"))}
     problems = [*obstacles.judge_files(ours, theirs), *obstacles.judge_api(exposed)]
     found_there = database.read(db_url) if db_url else None
@@ -114,11 +104,11 @@ def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
 
 
 def _read(path: Path) -> str:
-    """Line ends count as one, because git may have changed them. Raises CannotLookError."""
+    """Line ends count as one, because git may have changed them. Raises CommandError."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise CannotLookError(f"{path} is not UTF-8") from None
+        raise CommandError(f"{path} is not UTF-8") from None
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

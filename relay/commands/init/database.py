@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
+from relay.commands.endings import CommandError
 from relay.commands.init.obstacles import ProjectDatabase
 from relay.commands.init.sql_names import Kind, Name
 
@@ -48,25 +49,24 @@ where pronamespace::regnamespace::text in ('public', 'payments')
 _KINDS: Final[dict[str, Kind]] = {"schema": "schema", "relation": "relation", "routine": "routine"}
 
 
-class NotReadableError(Exception):
-    """The database could not be asked. The message says why, without the URL, which may hold a password."""
-
-
 def read(url: str) -> ProjectDatabase:
-    """Ask once, in a transaction that can write nothing. Raises NotReadableError."""
+    """Ask once, in a transaction that can write nothing.
+
+    Raises CommandError, whose message never shows the URL: it may hold a password.
+    """
     try:
         import psycopg
     except ImportError:
-        raise NotReadableError("--db-url needs psycopg: pip install 'psycopg[binary]'") from None
+        raise CommandError("--db-url needs psycopg: pip install 'psycopg[binary]'") from None
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection:
             connection.read_only = True
             return _read(connection)
     except psycopg.ProgrammingError as error:
         # libpq quotes a malformed URL whole; about SQL, the SQLSTATE is enough.
-        raise NotReadableError(f"the database cannot be read: {error.sqlstate or '--db-url is no URL'}") from None
+        raise CommandError(f"the database cannot be read: {error.sqlstate or '--db-url is no URL'}") from None
     except psycopg.Error as error:
-        raise NotReadableError(f"the database cannot be read: {error}".rstrip()) from None
+        raise CommandError(f"the database cannot be read: {error}".rstrip()) from None
 
 
 def _read(connection: "psycopg.Connection[Any]") -> ProjectDatabase:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from relay.commands import console, terminal, window
-from relay.commands.console import COULD_NOT_RUN, OK
+from relay.commands.endings import NO, OK, CommandError
 from relay.commands.report.figures import Facts
 from relay.config import Settings
+from relay.core.currency import format_amount
 from relay.core.errors import NoVerdict
-from relay.core.money import format_amount
 from relay.core.outcomes import Reason
 from relay.data_api.records import Clients
 
@@ -32,7 +32,6 @@ exit status: 0 all checks hold, 1 a check does not hold, 2 could not run
 EXTRA: Final = ("jinja2", "pygal")
 # The function's own statement_timeout is 60 s.
 REPORT_SECONDS: Final = 65.0
-_DOES_NOT_HOLD: Final = 1
 _STDOUT: Final = Path("-")
 _COLUMNS: Final = ("day", "currency", "outcome", "payments", "amount")
 _SWEEP_LISTS: Final = ("rejected", "unmatched", "failed", "paid_here_only")
@@ -50,17 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, write and print. Raises SettingsError or WindowError."""
+    """Ask, write and print. Raises SettingsError, CommandError, OSError where a file cannot be written."""
     missing = [name for name in EXTRA if arguments.html and importlib.util.find_spec(name) is None]
     if missing:
-        console.complain(
+        raise CommandError(
             f"--html needs {' and '.join(missing)}: pip install --require-hashes -r requirements/report.txt, "
             "or the package with its extra `report`"
         )
-        return COULD_NOT_RUN
     if [arguments.html, arguments.csv, _STDOUT if arguments.json else None].count(_STDOUT) > 1:
-        console.complain("only one of --html, --csv and --json can go to stdout: name a file for the others")
-        return COULD_NOT_RUN
+        raise CommandError("only one of --html, --csv and --json can go to stdout: name a file for the others")
     since, until = window.bounds(arguments)
 
     async def work(_: Settings, clients: Clients) -> int:
@@ -69,18 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
         if not isinstance(report, dict) or not isinstance(report.get("checks"), list):
             raise NoVerdict(Reason.CONTRACT_VIOLATION, "a report of unexpected shape")
         facts = Facts(report, arguments.sweep)
-        try:
-            _write(facts, arguments)
-        except OSError as error:
-            if error.filename is None:  # stdout, which is every command's
-                raise
-            console.complain(f"cannot write {error.filename}: {error.strerror}")
-            return COULD_NOT_RUN
+        _write(facts, arguments)
         if facts.broken:
             claims = "; ".join(check["claim"] for check in facts.broken)
             verb = "does" if len(facts.broken) == 1 else "do"
             console.complain(f"{len(facts.broken)} of {len(report['checks'])} checks {verb} not hold: {claims}")
-        return _DOES_NOT_HOLD if facts.broken else OK
+        return NO if facts.broken else OK
 
     return console.run(work, seconds=REPORT_SECONDS)
 

@@ -15,8 +15,7 @@ from markupsafe import Markup
 from relay.commands import terminal
 from relay.commands.report import charts
 from relay.commands.report.figures import Facts
-from relay.core.currency import EXPONENTS
-from relay.core.money import WHOLE_UNITS, format_amount
+from relay.core.currency import decimals_of, format_amount
 
 # A page with a chart for each of a hundred currencies helps nobody; the table has them all.
 _MOST_CHARTS: Final = 6
@@ -58,7 +57,6 @@ def _money_charts(facts: Facts) -> Sequence[Mapping[str, Any]]:
     drawn = []
     periods = facts.periods
     for currency, _ in facts.paid[:_MOST_CHARTS]:
-        decimals = 0 if currency in WHOLE_UNITS else EXPONENTS.get(currency, 2)
-        svg = Markup(charts.money(periods, facts.paid_in(periods, currency), decimals))  # noqa: S704  made here
+        svg = Markup(charts.money(periods, facts.paid_in(periods, currency), decimals_of(currency)))  # noqa: S704  made here
         drawn.append({"currency": currency, "svg": svg})
     return drawn

@@ -10,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 
 from relay.commands import console, exceptions, terminal
-from relay.commands.console import COULD_NOT_RUN, OK
+from relay.commands.endings import NO, OK, CommandError
 from relay.commands.simulate.scenarios import SCENARIOS, Answer, Group, Needs, Scenario, Stage, Step
 from relay.commands.simulate.shop import SimulatedShop, read_group
 from relay.config import Settings
@@ -94,21 +94,18 @@ def run(arguments: argparse.Namespace) -> int:
 
     async def work(settings: Settings, clients: Clients) -> int:
         if settings.livemode:
-            console.complain("STRIPE_SECRET_KEY is a live key: a simulation would mark orders paid without money")
-            return COULD_NOT_RUN
+            raise CommandError("STRIPE_SECRET_KEY is a live key: a simulation would mark orders paid without money")
         try:
             if arguments.group:  # before anything is sent
                 await read_group(clients.records, arguments.group)
             played = await _play_all(arguments, settings, clients.records)
         except Declined as error:
-            console.complain(str(error))
-            return COULD_NOT_RUN
+            raise CommandError(str(error)) from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            console.complain(
+            raise CommandError(
                 f"no answer from {arguments.url} ({type(error).__name__}): does the relay run there? "
                 "--url names its webhook's address"
-            )
-            return COULD_NOT_RUN
+            ) from None
         if arguments.tidy:
             await _tidy(played, clients.records)
         return _report(played, arguments)
@@ -199,9 +196,8 @@ def _report(played: list[Played], arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(_tell(played))
     if not done or (arguments.scenario and len(done) < len(played)):
-        console.complain("nothing was simulated" if not done else "a scenario that was asked for could not be played")
-        return COULD_NOT_RUN
-    return OK if passed else 1
+        raise CommandError("nothing was simulated" if not done else "a scenario that was asked for could not be played")
+    return OK if passed else NO
 
 
 def _tell(played: list[Played]) -> str:

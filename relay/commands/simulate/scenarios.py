@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from relay.commands.simulate import events as events
 from relay.commands.simulate.events import SUCCEEDED, Event
-from relay.core.money import WHOLE_UNITS
+from relay.core.currency import WHOLE_UNITS
 from relay.core.outcomes import Outcome, Reason
 
 # Beyond the tolerance by more than clocks differ.

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, TextIO
 
 from relay.commands import console, terminal, window
-from relay.commands.console import COULD_NOT_RUN, OK
+from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
 from relay.commands.sweep.findings import Findings
 from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
 from relay.commands.sweep.sweep import Sweep
@@ -28,7 +28,6 @@ tells. Paid ones are reconciled by the webhook's own rules; what is known is lef
 nothing, and an interrupted one is continued by running it again. It may run beside live deliveries.
 exit status: 0 no drift left, 1 drift or rejections, 2 could not run, 130 interrupted
 """
-_DRIFT: Final = 1
 _BAR_WIDTH: Final = 30
 _TITLES: Final[Mapping[str, str]] = {
     "rejected": "rejected",
@@ -46,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sweep and print. Raises SettingsError or WindowError."""
+    """Sweep and print. Raises SettingsError or CommandError."""
     since, until = window.bounds(arguments)
     bar = Bar(sys.stderr)
 
@@ -71,10 +70,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _status(findings, dry_run=arguments.dry_run)
 
     try:
-        return console.run(work, if_interrupted="interrupted; what was applied stays, run it again for the rest")
+        return console.run(work)
     except StripeUnavailable as error:
-        console.complain(str(error))
-        return COULD_NOT_RUN
+        raise CommandError(str(error)) from None
+    except KeyboardInterrupt:
+        raise CommandError("interrupted; what was applied stays, run it again for the rest", INTERRUPTED) from None
 
 
 def as_dict(findings: Findings) -> dict[str, object]:
@@ -85,7 +85,7 @@ def as_dict(findings: Findings) -> dict[str, object]:
 
 def _status(findings: Findings, *, dry_run: bool) -> int:
     is_left = any(findings.lists.values()) or (dry_run and findings.applied)
-    return _DRIFT if is_left else OK
+    return NO if is_left else OK
 
 
 def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool) -> str:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from relay.core.checkout import Payment
-from relay.core.currency import EXPONENTS
-from relay.core.money import WHOLE_UNITS
+from relay.core.currency import EXPONENTS, WHOLE_UNITS, exponent_of
 from relay.core.outcomes import Outcome, Reason, Verdict
 
 
@@ -45,7 +44,7 @@ class Group:
         """Why the payment is not what the group costs; None where it is."""
         if self.currency != payment.currency:
             return Reason.CURRENCY_MISMATCH
-        minor = self.total_amount.scaleb(EXPONENTS.get(self.currency, 2))
+        minor = self.total_amount.scaleb(exponent_of(self.currency))
         return None if minor == payment.amount_minor else Reason.AMOUNT_MISMATCH
 
     def is_settled_by(self, payment: Payment) -> bool:
