@@ -43,7 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _checks(settings: Settings) -> list[Check]:
     metrics = Metrics()
-    readiness = Readiness(settings, metrics)
     async with client.connect(settings, metrics) as data_api:
-        readiness.use(data_api)
+        readiness = Readiness(settings, metrics, data_api)
         return [check for check in await readiness.checks() if check.name != "serving"]

@@ -6,49 +6,48 @@ knows whether the payment was reconciled; the next delivery finds out, because a
 
 from typing import ClassVar
 
-from relay.core.outcomes import Outcome, Reason
+from relay.core.outcomes import Outcome, Reason, Verdict
 
 
 class RelayError(Exception):
-    """The root. `status` and `outcome` are what the sender sees; nothing else of the exception ever leaves."""
+    """The root. Its `verdict` is what the sender sees; nothing else of the exception ever leaves."""
 
-    status: ClassVar[int] = 500
     outcome: ClassVar[Outcome] = Outcome.FAILED
     reason: Reason = Reason.UNEXPECTED
+
+    @property
+    def verdict(self) -> Verdict:
+        """What a delivery that ends with it is answered."""
+        return Verdict(self.outcome, self.reason)
 
 
 class Refused(RelayError):
     """The request does not prove that Stripe sent it, or cannot be read. Nothing was written."""
 
-    status = 400
     outcome = Outcome.REFUSED
 
 
 class MethodNotAllowed(Refused):
     """Somebody opened the webhook's address in a browser, or a health check points at it. Stripe only POSTs."""
 
-    status = 405
     reason = Reason.METHOD_NOT_ALLOWED
 
 
 class UnsupportedContentEncoding(Refused):
     """The body is compressed. Stripe signs and sends plain bytes; check proxies in front of the relay."""
 
-    status = 415
     reason = Reason.UNSUPPORTED_CONTENT_ENCODING
 
 
 class BodyTooLarge(Refused):
     """The body is over 1 MiB. Checkout events are a few KiB."""
 
-    status = 413
     reason = Reason.BODY_TOO_LARGE
 
 
 class RequestTimeout(Refused):
     """The body did not arrive in time: a slow or half-open sender. Its connection is cut."""
 
-    status = 408
     reason = Reason.REQUEST_TIMEOUT
 
 
@@ -96,5 +95,14 @@ class NoVerdict(RelayError):
         self.retryable = retryable
 
 
-class Declined(RelayError):
-    """The database understood an operator's request and said no; the message is its function's own sentence."""
+class Declined(NoVerdict):
+    """The database understood the request and said no. The message is its function's own sentence: for the operator who
+    asked, never for the log.
+    """
+
+    def __init__(self, sentence: str, *, reason: Reason = Reason.UNEXPECTED, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence

@@ -102,6 +102,16 @@ REJECTIONS = frozenset(reason for reason in Reason if Outcome.REJECTED in reason
 _FOR_PAYMENT = frozenset({Outcome.APPLIED, Outcome.REPLAYED, Outcome.ALREADY_PAID, Outcome.RESOLVED, Outcome.REJECTED})
 _FOR_UNMATCHED = frozenset({Outcome.UNMATCHED, Outcome.REPLAYED, Outcome.RESOLVED, Outcome.REJECTED})
 
+_REFUSED_WITH: Mapping[Reason | None, int] = MappingProxyType(
+    {
+        Reason.METHOD_NOT_ALLOWED: 405,
+        Reason.REQUEST_TIMEOUT: 408,
+        Reason.BODY_TOO_LARGE: 413,
+        Reason.UNSUPPORTED_CONTENT_ENCODING: 415,
+    }
+)
+"""The HTTP status of a refusal; of all others 400."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -113,7 +123,13 @@ class Verdict:
     @property
     def status(self) -> int:
         """The HTTP status. 500 makes Stripe deliver again and shows the event as failed in its dashboard."""
-        return 500 if self.outcome in (Outcome.REJECTED, Outcome.FAILED) else 200
+        match self.outcome:
+            case Outcome.REJECTED | Outcome.FAILED:
+                return 500
+            case Outcome.REFUSED:
+                return _REFUSED_WITH.get(self.reason, 400)
+            case _:
+                return 200
 
 
 def read_verdict(

@@ -13,7 +13,7 @@ from relay.config import Settings
 from relay.core.checkout import Payment
 from relay.core.errors import NoVerdict
 from relay.core.outcomes import Reason, Verdict, read_verdict
-from relay.data_api.connection import execute, open_client
+from relay.data_api.connection import open_client
 from relay.metrics import Metrics
 
 FUNCTION: Final = "reconcile_order_group_payment"
@@ -94,7 +94,7 @@ class DataApi:
             self._metrics.rpcs_waiting.dec()
 
     async def _call(self, function: str, parameters: dict[str, object]) -> object:
-        """Call once, and once more where `errors` says that this is safe. The caller limits the time."""
+        """Call once, and once more where relay.data_api.failures says that this is safe. The caller limits the time."""
         try:
             return await self._attempt(function, parameters)
         except NoVerdict as failure:
@@ -105,7 +105,7 @@ class DataApi:
         return await self._attempt(function, parameters)
 
     async def _attempt(self, function: str, parameters: dict[str, object]) -> object:
-        return await execute(self._client.rpc(function, parameters))
+        return (await self._client.rpc(function, parameters).execute()).data
 
 
 def _parameters(payment: Payment, unmatched_reason: Reason | None, source: Source) -> dict[str, object]:

@@ -3,12 +3,15 @@
 import re
 from typing import Final
 
-from relay.core.errors import NoVerdict
-from relay.core.outcomes import Reason
-from relay.data_api import http1
+import aiohttp
+import httpx
+from postgrest.exceptions import APIErrorFromJSON, generate_default_error_message
 
-# What an operator's request may be declined with: a wrong argument, no such row, a state that does not allow it, a
-# constraint. https://www.postgresql.org/docs/17/errcodes-appendix.html
+from relay.core.errors import Declined, NoVerdict
+from relay.core.outcomes import Reason
+
+# What a request may be declined with, in words for an operator who made it: a wrong argument, no such row, a state that
+# does not allow it, a constraint. https://www.postgresql.org/docs/17/errcodes-appendix.html
 DECLINING: Final = frozenset({"22023", "22P02", "P0002", "55000", "23503", "23505", "23514"})
 
 # SQLSTATE or its class, longest prefix first: https://www.postgresql.org/docs/17/errcodes-appendix.html
@@ -30,19 +33,32 @@ _POSTGREST_CODES: Final = (
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _SAFE_CODE = re.compile(r"[0-9A-Z]{1,12}")
 
-# First match wins.
+
+class BadAnswer(Exception):
+    """What came is far too long, or compressed though that was not asked for."""
+
+
+# First match wins. The first block comes before the exceptions that they inherit from.
 _EXCEPTIONS: Final[tuple[tuple[type[BaseException], Reason], ...]] = (
-    (OSError, Reason.DATABASE_UNAVAILABLE),  # refused, reset, DNS, TLS, cut in the middle of the answer
-    (http1.BadAnswer, Reason.CONTRACT_VIOLATION),
-    # The answer is no UTF-8, holds an integer of thousands of digits, or the host's name is none.
+    (aiohttp.ConnectionTimeoutError, Reason.DATABASE_UNAVAILABLE),  # nothing was sent
+    (aiohttp.InvalidURL, Reason.CONTRACT_VIOLATION),
+    (aiohttp.ClientConnectionError, Reason.DATABASE_UNAVAILABLE),  # refused, reset, DNS, TLS
+    (aiohttp.ClientPayloadError, Reason.DATABASE_UNAVAILABLE),  # cut in the middle of the answer
+    (aiohttp.ClientResponseError, Reason.CONTRACT_VIOLATION),  # not HTTP
+    (OSError, Reason.DATABASE_UNAVAILABLE),
+    (BadAnswer, Reason.CONTRACT_VIOLATION),
+    # The answer is no JSON, no UTF-8, holds an integer of thousands of digits, or the host's name is none.
     (ValueError, Reason.CONTRACT_VIOLATION),
     (RecursionError, Reason.CONTRACT_VIOLATION),  # the answer is nested absurdly deep
 )
+# The connection died without an answer. Sending once more is safe: either nothing happened, or the transaction was
+# committed and the second call answers `replayed`. A time-out is not among them: the budget is gone.
+_LOST_CONNECTION: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, OSError)
 
 
-def from_answer(code: str | None, status: int) -> NoVerdict:
-    """Classify an error that the Data API answered. The code in the body decides; the HTTP status (which for
-    PostgREST is only a translation of the code) counts where there is none, as in a proxy's HTML.
+def from_answer(answer: httpx.Response) -> NoVerdict:
+    """Classify an answer that is no success. The code in the body decides; the HTTP status (which for PostgREST is only
+    a translation of the code) counts where there is none, as in a proxy's HTML.
 
     A deadlock is retryable: Postgres has rolled the whole transaction back. A lock time-out would only wait
     for the same lock again, Stripe's own retry comes later and with better odds.
@@ -50,10 +66,26 @@ def from_answer(code: str | None, status: int) -> NoVerdict:
     A blank code is PostgREST's word (HTTP 400, all fields blank) for a session that died before it could say why, as
     in an immediate shutdown of Postgres.
     """
+    code, message = _words_of(answer)
+    status = answer.status_code
     if code == "":
         return NoVerdict(Reason.DATABASE_UNAVAILABLE, f"blank code, HTTP {status}")
+    reason = _reason_of(code or "", status)
     detail = f"{code}, HTTP {status}" if code and _SAFE_CODE.fullmatch(code) else f"HTTP {status}"
-    return NoVerdict(_reason_of(code or "", status), detail, retryable=code == "40P01")
+    if code in DECLINING:
+        return Declined(message or code, reason=reason, detail=detail)
+    return NoVerdict(reason, detail, retryable=code == "40P01")
+
+
+def _words_of(answer: httpx.Response) -> tuple[str | None, str | None]:
+    """Code and message, as supabase-py reads them: of PostgREST's JSON, else the code of the header `Proxy-Status` or
+    the HTTP status."""
+    try:
+        error = APIErrorFromJSON.model_validate_json(answer.content)
+    except ValueError:  # no JSON, or of another shape
+        default = generate_default_error_message(answer)
+        return default["code"], default["message"]
+    return error.code, error.message
 
 
 def _reason_of(code: str, status: int) -> Reason:
@@ -74,12 +106,8 @@ def _reason_of(code: str, status: int) -> Reason:
 
 
 def from_exception(error: Exception) -> NoVerdict:
-    """Classify what was raised instead of an answer: mostly relay.data_api.http1's exceptions, and the system's.
-
-    Where the connection died without an answer, sending once more is safe: either nothing happened, or the transaction
-    was committed and the second call answers `replayed`. A time-out is not among them: the budget is gone.
-    """
-    retryable = isinstance(error, OSError) and not isinstance(error, http1.ConnectTimeout)
+    """Classify what was raised instead of an answer: mostly aiohttp's exceptions."""
+    retryable = isinstance(error, _LOST_CONNECTION) and not isinstance(error, TimeoutError)
     for kind, reason in _EXCEPTIONS:
         if isinstance(error, kind):
             return NoVerdict(reason, type(error).__name__, retryable=retryable)

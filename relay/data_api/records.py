@@ -13,7 +13,7 @@ from relay.config import Settings
 from relay.core.errors import NoVerdict
 from relay.core.outcomes import Reason
 from relay.data_api.client import DataApi
-from relay.data_api.connection import execute, open_client
+from relay.data_api.connection import open_client
 from relay.metrics import Metrics
 
 Row = dict[str, Any]
@@ -67,7 +67,7 @@ class Records:
         """Send an operator's request once, within the time of a call."""
         try:
             async with asyncio.timeout(self._timeout):
-                return await execute(request, may_decline=True)
+                return (await request.execute()).data
         except TimeoutError:
             raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
 

@@ -1,26 +1,43 @@
-"""supabase-py's HTTP, over connections of the relay's own (relay.data_api.http1).
+"""supabase-py's HTTP, over aiohttp's client. What is no good answer is raised here, classified, and nowhere else.
 
 supabase-py asks an httpx client for everything, and of that client for `request` alone. httpx would build, merge and
-wrap for several times what the call itself takes (docs/performance.md), so `request` goes straight to the connection.
-What it raises is relay.data_api.http1's.
+wrap for several times what aiohttp takes for the call itself (docs/performance.md), so `request` goes straight to
+aiohttp, which connects, keeps connections and reads HTTP.
 """
 
 import json
-from contextvars import ContextVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Any, Final, Never, cast
+from typing import Any, Final, Never
 
+import aiohttp
 import httpx
+from multidict import CIMultiDict
 from yarl import URL
 
-from relay.data_api.http1 import Answer, BadAnswer, Server
+from relay.data_api import failures
+from relay.data_api.failures import BadAnswer
 
-status: Final[ContextVar[int]] = ContextVar("status")
-"""The HTTP status of the last answer: supabase-py's APIError drops it whenever the body is JSON without a code, as
-Kong's and Cloudflare's errors are."""
+# A verdict has a quarter of a KiB, a page of rows some hundred: more is a broken or hostile server.
+MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+# Enough for a TLS handshake across a continent; a dead host is known well before the call's budget ends.
+CONNECT_SECONDS: Final = 3.0
+# Shorter than the idle limits of the usual proxies, so that a pooled connection is rarely a dead one.
+IDLE_SECONDS: Final = 15.0
+_IDENTITY: Final = "identity"
 
 
-_OK: Final = 200
+class Connector(aiohttp.TCPConnector):
+    """Keeps connections, as aiohttp's does, but for those on which something came that nobody had asked for: aiohttp
+    would take it for the answer of the next call."""
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        while connection := await super()._get(key, traces):
+            if connection.protocol and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
 
 
 class _NoTransport(httpx.AsyncBaseTransport):
@@ -31,13 +48,13 @@ class _NoTransport(httpx.AsyncBaseTransport):
 
 
 class Client(httpx.AsyncClient):
-    """An httpx client whose requests go to one server, the caller's to close, and to no other: the `apikey` header is
-    in all of them. For the same reason redirects are answers like any other.
+    """An httpx client whose requests a session of aiohttp makes, to one server and to no other: the `apikey` header is
+    in all of them. For the same reason redirects are not followed.
     """
 
-    def __init__(self, server: Server, base_url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
         super().__init__(transport=_NoTransport(), trust_env=False)
-        self._server = server
+        self._session = session
         self._origin = URL(base_url).origin()
 
     async def request(
@@ -50,72 +67,77 @@ class Client(httpx.AsyncClient):
         headers: Any = None,
         **_: Any,
     ) -> httpx.Response:
-        """One request and its whole answer. Raises what Server.call does."""
-        head = _head(self._origin, method, str(url), tuple(params.multi_items()) if params else (), tuple(headers.raw))
-        length = b"" if content is None else b"Content-Length: %d\r\n" % len(content)
-        answer = await self._server.call(b"%b%b\r\n%b" % (head, length, content or b""))
-        status.set(answer.status)
-        if answer.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise BadAnswer  # some KiB may become some GiB
-        if answer.status == _OK:
-            return cast(httpx.Response, _PlainAnswer(answer))
-        return _response(answer)
+        """One request and its whole answer, which is a success and JSON or empty. Raises NoVerdict or Declined."""
+        try:
+            target = _url(str(url))
+            if target.origin() != self._origin:
+                raise RuntimeError("an address of another server")
+            if params:
+                target = target.update_query(params.multi_items())
+            sent = _headers(tuple(headers.raw))
+            async with self._session.request(
+                method, target, data=content, headers=sent, allow_redirects=False
+            ) as answer:
+                body = await _body_of(answer)
+            response = httpx.Response(answer.status, headers=_kept(answer), content=body, request=_ASKED)
+            if response.is_success and body:
+                json.loads(body)  # supabase-py reads it again, and would take what is no JSON for text
+        except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
+            failure = failures.from_exception(error)
+        else:
+            if response.is_success:
+                return response
+            failure = failures.from_answer(response)
+        # Not chained: the causes quote payloads and addresses.
+        raise failure
 
 
-class _PlainAnswer:
-    """Of an httpx.Response what supabase-py asks for when all is well; the rest is asked of a real one."""
-
-    __slots__ = ("_answer", "content")
-    is_success: Final = True
-    status_code: Final = _OK
-
-    def __init__(self, answer: Answer) -> None:
-        self.content = answer.content
-        self._answer = answer
-
-    @property
-    def request(self) -> httpx.Request:
-        return _ASKED
-
-    def json(self) -> Any:
-        return json.loads(self.content)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(_response(self._answer), name)
+async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it. Raises BadAnswer, aiohttp.ClientError."""
+    if answer.headers.get("Content-Encoding", _IDENTITY).lower() != _IDENTITY:
+        raise BadAnswer  # some KiB may become some GiB
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise BadAnswer
+    return bytes(body)
 
 
-def _response(answer: Answer) -> httpx.Response:
-    """With the one header that supabase-py asks for: text is UTF-8, whatever a proxy's Content-Type may say."""
+def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    """The one header that matters: where PostgREST's own words got lost on the way, its error code may be in there.
+    Without a Content-Type text is UTF-8, whatever a proxy's may say."""
     reason = answer.headers.get(_PROXY_STATUS)
-    headers = [] if reason is None else [(_PROXY_STATUS, reason)]
-    return httpx.Response(answer.status, headers=headers, content=answer.content, request=_ASKED)
+    return {} if reason is None else {_PROXY_STATUS: reason}
 
 
 # A relay calls a handful of addresses, each with the same headers again and again.
 @lru_cache(maxsize=32)
-def _head(
-    origin: URL, method: str, url: str, params: tuple[tuple[str, str], ...], headers: tuple[tuple[bytes, bytes], ...]
-) -> bytes:
-    """The request's head but for the body's length. Raises RuntimeError for what would be another request or another
-    server's."""
-    target = URL(url)
-    if target.origin() != origin:
-        raise RuntimeError("an address of another server")
-    if params:
-        target = target.update_query(list(params))
-    lines = [
-        f"{method} {target.raw_path_qs} HTTP/1.1".encode("ascii"),
-        b"Host: " + (target.host_port_subcomponent or "").encode("ascii"),
-        b"Accept: */*",
-        b"Accept-Encoding: identity",
-        *(name + b": " + value for name, value in headers),
-    ]
-    if any(b"\r" in line or b"\n" in line for line in lines):
-        raise RuntimeError("a line break in a request's head")
-    return b"\r\n".join([*lines, b""])
+def _url(text: str) -> URL:
+    return URL(text)
 
 
-# Where PostgREST's own words got lost on the way, its error code may be in here.
-_PROXY_STATUS: Final = b"proxy-status"
+@lru_cache(maxsize=32)
+def _headers(raw: tuple[tuple[bytes, bytes], ...]) -> CIMultiDict[str]:
+    return CIMultiDict((name.decode("ascii"), value.decode("ascii")) for name, value in raw)
+
+
+_PROXY_STATUS: Final = "Proxy-Status"
 # supabase-py looks at the request of an answer only for a `Prefer: count`, which is never sent.
 _ASKED: Final = httpx.Request("POST", "https://data-api.invalid/")
+
+
+@asynccontextmanager
+async def open_http(base_url: str, *, timeout: float) -> AsyncIterator[Client]:  # noqa: ASYNC109  of each call
+    """Connections to the server of `base_url`. `timeout` is how many seconds a call may take as a whole, which the
+    caller sees to, as to how many go at once: connecting takes no longer."""
+    session = aiohttp.ClientSession(
+        connector=Connector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=httpx.create_ssl_context()),
+        headers={"Accept-Encoding": _IDENTITY},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None, connect=min(CONNECT_SECONDS, timeout)),
+        trust_env=False,
+    )
+    async with session, Client(session, base_url) as client:
+        yield client

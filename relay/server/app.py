@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -18,6 +19,7 @@ from relay.server.readiness import Readiness
 from relay.server.telemetry import Log, Telemetry
 from relay.server.webhook import Webhook
 
+# The first two are there from the start of serving on, when the Data API's client is connected.
 WEBHOOK: Final = web.AppKey("webhook", Webhook)
 READINESS: Final = web.AppKey("readiness", Readiness)
 TELEMETRY: Final = web.AppKey("telemetry", Telemetry)
@@ -29,27 +31,32 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
     `clock` returns seconds since 1970: what signatures' timestamps are compared with.
     """
     telemetry = Telemetry(log or Log(settings.log_level), Metrics())
-    handler = Webhook(settings, telemetry, clock=clock)
-    readiness = Readiness(settings, telemetry.metrics, clock)
 
-    async def data_api(_: web.Application) -> AsyncIterator[None]:
-        async with client.connect(settings, telemetry.metrics) as connected:
-            handler.use(connected)
-            readiness.use(connected)
+    async def connected(app: web.Application) -> AsyncIterator[None]:
+        async with client.connect(settings, telemetry.metrics) as data_api:
+            app[WEBHOOK] = Webhook(settings, telemetry, data_api, clock=clock)
+            app[READINESS] = Readiness(settings, telemetry.metrics, data_api, clock=clock)
             yield
-            handler.use(None)
-            readiness.use(None)
 
     app = web.Application(handler_args=HANDLER_ARGS)
-    app[WEBHOOK], app[READINESS], app[TELEMETRY] = handler, readiness, telemetry
-    app.cleanup_ctx.append(data_api)
+    app[TELEMETRY] = telemetry
+    app.cleanup_ctx.append(connected)
     app.on_response_prepare.append(_name)
     # Every method, so that a wrong one gets the route's own answer and not aiohttp's.
-    app.router.add_route(hdrs.METH_ANY, webhook.PATH, handler.handle, expect_handler=_expect)
+    app.router.add_route(hdrs.METH_ANY, webhook.PATH, _deliver, expect_handler=_expect)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
     return app
+
+
+def answer_unparsable(app: web.Application) -> Callable[[], web.Response]:
+    """What makes the answer to bytes that are no HTTP request."""
+    return partial(webhook.answer_unparsable, app[TELEMETRY])
+
+
+async def _deliver(request: web.Request) -> web.Response:
+    return await request.app[WEBHOOK].handle(request)
 
 
 async def _expect(request: web.Request) -> None:
@@ -63,7 +70,7 @@ async def _expect(request: web.Request) -> None:
 
 
 async def _name(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(webhook.NAME)
+    response.headers.update(webhook.SERVER_HEADER)
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -122,19 +122,17 @@ def _clock_check(server_time: object, now: float, tolerance: int) -> Check:
 class Readiness:
     """Asks, at most once per CACHE_SECONDS, and remembers."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, data_api: DataApi, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._data_api = data_api
         self._clock = clock
-        self._data_api: DataApi | None = None
         self._lock = asyncio.Lock()
         self._known: list[Check] = []
         self._known_until = 0.0
         self.draining = False
-
-    def use(self, data_api: DataApi | None) -> None:
-        """Take the Data API into use, once it is connected."""
-        self._data_api = data_api
 
     async def checks(self) -> list[Check]:
         """All checks; ready means that each is ok."""
@@ -150,8 +148,6 @@ class Readiness:
         return checks
 
     async def _ask(self) -> list[Check]:
-        if self._data_api is None:
-            return [Check("database", False, "the Data API client is not connected")]
         asked = self._clock()
         try:
             facts = await self._data_api.readiness(min(TIMEOUT_SECONDS, self._settings.rpc_timeout))

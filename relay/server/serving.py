@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from relay.config import Settings
-from relay.server.app import READINESS, TELEMETRY, WEBHOOK, make_app
+from relay.server.app import READINESS, TELEMETRY, WEBHOOK, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
@@ -58,7 +58,7 @@ async def _serve(settings: Settings, log: Log) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _first_signal, loop, stop)
     app = make_app(settings, log=log)
-    runner = Runner(app, refuse=app[WEBHOOK].refuse_unparsable, shutdown_timeout=FINISH_SECONDS)
+    runner = Runner(app, refuse=answer_unparsable(app), shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
     settle_memory()
     try:

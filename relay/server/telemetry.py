@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from prometheus_client import Counter
 
 from relay.config import LOG_LEVELS
-from relay.core.outcomes import Outcome, Reason
+from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.metrics import Metrics
 
 # Refusals cost their sender nothing, so a flood of them must not fill the log. The first of each reason in a
@@ -127,10 +127,9 @@ class Telemetry:
         self._series: dict[tuple[Outcome, Reason | None], Counter] = {}
         self._windows: dict[Reason | None, tuple[float, int]] = {}
 
-    def delivered(
-        self, delivery: Delivery, outcome: Outcome, reason: Reason | None, status: int, seconds: float
-    ) -> None:
-        """Count and log one finished delivery."""
+    def delivered(self, delivery: Delivery, verdict: Verdict, seconds: float) -> None:
+        """Count and log one finished delivery, which took that many seconds."""
+        outcome, reason = verdict.outcome, verdict.reason
         series = self._series.get((outcome, reason))
         if series is None:  # `labels` takes a lock and builds a key each time
             series = self.metrics.deliveries.labels(outcome, reason or "")
@@ -153,7 +152,7 @@ class Telemetry:
             delivery=delivery,
             outcome=outcome,
             reason=reason,
-            status=status,
+            status=verdict.status,
             duration_ms=round(seconds * 1000, 1),
         )
         if self.log.lines_lost:

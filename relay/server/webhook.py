@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 
 from relay.config import Settings
 from relay.core import checkout, errors, event
-from relay.core.checkout import AwaitingFunds, Ignored, Unmatched
+from relay.core.checkout import AwaitingFunds, Ignored, Payment, Unmatched
 from relay.core.errors import NoVerdict, RelayError
 from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.data_api.client import DataApi
@@ -25,10 +25,10 @@ from relay.server.telemetry import Delivery, Telemetry
 
 PATH: Final = "/api/stripe/webhook"
 # Instead of aiohttp's, which tells everybody the versions of Python and aiohttp.
-NAME: Final = {"Server": "relay"}
+SERVER_HEADER: Final = {"Server": "relay"}
 MAX_BODY_BYTES: Final = 1024 * 1024
 # Checkout events are a few KiB. Whoever sends more than this needs one of so many places, or waits for one:
-# thousands of senders who hold back the end of a megabyte each must not fill the memory. BODY_SECONDS go on.
+# thousands of senders who hold back the end of a megabyte each must not fill the memory. Waiting takes of BODY_SECONDS.
 SMALL_BODY_BYTES: Final = 64 * 1024
 LARGE_BODIES: Final = 32
 # Stripe sends a body in one go. Together with the lingering close (relay.server.connections) a slow sender is cut
@@ -39,24 +39,22 @@ BODY_SECONDS: Final = 10.0
 class Webhook:
     """The route's handler, and how many deliveries it has in hand."""
 
-    def __init__(self, settings: Settings, telemetry: Telemetry, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, telemetry: Telemetry, data_api: DataApi, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._secrets = tuple(secret.reveal() for secret in settings.stripe_webhook_secrets)
         self._tolerance = settings.webhook_tolerance
         self._livemode = settings.livemode
         self._telemetry = telemetry
+        self._data_api = data_api
         self._clock = clock
-        self._data_api: DataApi | None = None
         self._in_flight = 0
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self.idle = asyncio.Event()
         self.idle.set()
 
-    def use(self, data_api: DataApi | None) -> None:
-        """Take the Data API into use, once it is connected."""
-        self._data_api = data_api
-
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer one delivery. The only place where an exception becomes an answer."""
+        """Answer one delivery, whatever happens to it: an exception becomes its verdict here."""
         started = time.perf_counter()
         delivery = Delivery()
         self._in_flight += 1
@@ -64,30 +62,23 @@ class Webhook:
         self.idle.clear()
         try:
             verdict = await self._deliver(request, delivery)
-            outcome, reason, status = verdict.outcome, verdict.reason, verdict.status
         except RelayError as error:
-            outcome, reason, status = error.outcome, error.reason, error.status
+            verdict = error.verdict
             if isinstance(error, NoVerdict):
                 delivery.note = error.detail
         except Exception as error:  # a fault of the relay's own: no verdict, Stripe retries
-            outcome, reason, status = Outcome.FAILED, Reason.UNEXPECTED, 500
+            verdict = Verdict(Outcome.FAILED, Reason.UNEXPECTED)
             delivery.note = _place_of(error)
         finally:
             self._in_flight -= 1
             self._telemetry.metrics.in_flight.dec()
             if not self._in_flight:
                 self.idle.set()
-        self._telemetry.delivered(delivery, outcome, reason, status, time.perf_counter() - started)
-        return _answer(delivery, outcome, reason, status)
-
-    def refuse_unparsable(self) -> web.Response:
-        """Answer bytes that are no HTTP request, so that they get the route's answer and are logged in samples."""
-        refusal = errors.MalformedRequest
-        delivery = Delivery()
-        self._telemetry.delivered(delivery, refusal.outcome, refusal.reason, refusal.status, 0.0)
-        return _answer(delivery, refusal.outcome, refusal.reason, refusal.status)
+        self._telemetry.delivered(delivery, verdict, time.perf_counter() - started)
+        return _answer(delivery, verdict)
 
     async def _deliver(self, request: web.Request, delivery: Delivery) -> Verdict:
+        """The verdict about one delivery. Raises RelayError."""
         body = await _read(request, self._large_bodies)
         verified = signature.verify(
             body,
@@ -100,26 +91,31 @@ class Webhook:
             delivery.note = f"signed with webhook secret {verified.secret_position} of {len(self._secrets)}"
         received = event.read_event(verified.text)
         delivery.event_id, delivery.event_type = received.id, received.type
-        decision = checkout.judge(received, livemode=self._livemode)
-        if isinstance(decision, Ignored):
-            delivery.checkout_session_id = decision.session_id
-            return Verdict(Outcome.IGNORED, decision.reason)
-        if isinstance(decision, AwaitingFunds):
-            delivery.checkout_session_id = decision.session_id
-            delivery.order_group_id = decision.order_group_id
-            return Verdict(Outcome.AWAITING_FUNDS, decision.reason)
-        problem = None
-        if isinstance(decision, Unmatched):
-            problem, decision = decision.reason, decision.payment
-        delivery.checkout_session_id = decision.session_id
-        delivery.order_group_id = decision.order_group_id
-        if self._data_api is None:
-            raise NoVerdict(Reason.DATABASE_UNAVAILABLE, "the relay is starting or stopping")
-        return await self._data_api.reconcile(decision, unmatched_reason=problem)
+        problem: Reason | None = None
+        match checkout.judge(received, livemode=self._livemode):
+            case Ignored(reason=reason, session_id=session_id):
+                delivery.checkout_session_id = session_id
+                return Verdict(Outcome.IGNORED, reason)
+            case AwaitingFunds(reason=awaited, session_id=session_id, order_group_id=order_group_id):
+                delivery.checkout_session_id, delivery.order_group_id = session_id, order_group_id
+                return Verdict(Outcome.AWAITING_FUNDS, awaited)
+            case Unmatched(reason=problem, payment=payment):
+                pass
+            case Payment() as payment:
+                pass
+        delivery.checkout_session_id, delivery.order_group_id = payment.session_id, payment.order_group_id
+        return await self._data_api.reconcile(payment, unmatched_reason=problem)
+
+
+def answer_unparsable(telemetry: Telemetry) -> web.Response:
+    """Answer bytes that are no HTTP request, so that they get the route's answer and are logged in samples."""
+    verdict, delivery = errors.MalformedRequest().verdict, Delivery()
+    telemetry.delivered(delivery, verdict, 0.0)
+    return _answer(delivery, verdict)
 
 
 async def _read(request: web.Request, large_bodies: asyncio.Semaphore) -> bytes:
-    """The raw body. Raises Refused, in the order of the contract's rows."""
+    """The raw body. Raises Refused, in the order of the README's table."""
     if request.method != "POST":
         raise errors.MethodNotAllowed
     for coding in request.headers.getall("Content-Encoding", ()):
@@ -155,23 +151,23 @@ async def _rest(content: StreamReader, large_bodies: asyncio.Semaphore) -> bytes
     return bytes(body)
 
 
-def _answer(delivery: Delivery, outcome: Outcome, reason: Reason | None, status: int) -> web.Response:
+def _answer(delivery: Delivery, verdict: Verdict) -> web.Response:
     word = _body if delivery.event_id else _body_without_event
-    body = word(outcome, reason, delivery.event_id, delivery.order_group_id)
-    response = web.Response(body=body, status=status, headers=_HEADERS)
-    if status == errors.MethodNotAllowed.status:
+    body = word(verdict, delivery.event_id, delivery.order_group_id)
+    response = web.Response(body=body, status=verdict.status, headers=_HEADERS)
+    if verdict.reason is Reason.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = "POST"
-    elif status in (errors.BodyTooLarge.status, errors.RequestTimeout.status):
+    elif verdict.reason in (Reason.BODY_TOO_LARGE, Reason.REQUEST_TIMEOUT):
         response.force_close()  # what is left of the body is not worth reading
     return response
 
 
-def _body(outcome: Outcome, reason: Reason | None, event_id: str | None, order_group_id: str | None) -> bytes:
+def _body(verdict: Verdict, event_id: str | None, order_group_id: str | None) -> bytes:
     return json.dumps(
         {
-            "received": outcome is not Outcome.REFUSED,
-            "outcome": outcome,
-            "reason": reason,
+            "received": verdict.outcome is not Outcome.REFUSED,
+            "outcome": verdict.outcome,
+            "reason": verdict.reason,
             "event_id": event_id,
             "order_group_id": order_group_id,
         }
@@ -180,7 +176,7 @@ def _body(outcome: Outcome, reason: Reason | None, event_id: str | None, order_g
 
 # Always the same few words, which a flood of forgeries asks for again and again.
 _body_without_event: Final = lru_cache(maxsize=None)(_body)
-_HEADERS: Final = CIMultiDict({"Content-Type": "application/json"} | NAME)
+_HEADERS: Final = CIMultiDict({"Content-Type": "application/json"} | SERVER_HEADER)
 
 
 def _place_of(error: Exception) -> str:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from relay.core.outcomes import Outcome, Reason
+from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.metrics import Metrics
 from relay.server.telemetry import SAMPLE_LINES, SAMPLE_WINDOW_SECONDS, Delivery, LibraryLog, Log, Telemetry
 from testkit.stripe_events import Json
@@ -31,10 +31,10 @@ def test_a_flood_of_refusals_is_sampled_but_counted_and_the_first_is_never_lost(
     telemetry = Telemetry(Log("info", output), Metrics(), clock=clock)
 
     for _ in range(SAMPLE_LINES + 50):
-        telemetry.delivered(Delivery(), Outcome.REFUSED, Reason.INVALID_SIGNATURE, 400, 0.0)
-    telemetry.delivered(Delivery(), Outcome.REFUSED, Reason.MISSING_SIGNATURE, 400, 0.0)
+        telemetry.delivered(Delivery(), Verdict(Outcome.REFUSED, Reason.INVALID_SIGNATURE), 0.0)
+    telemetry.delivered(Delivery(), Verdict(Outcome.REFUSED, Reason.MISSING_SIGNATURE), 0.0)
     clock.now += SAMPLE_WINDOW_SECONDS
-    telemetry.delivered(Delivery(), Outcome.REFUSED, Reason.INVALID_SIGNATURE, 400, 0.0)
+    telemetry.delivered(Delivery(), Verdict(Outcome.REFUSED, Reason.INVALID_SIGNATURE), 0.0)
 
     written = lines(output)
     assert len(written) == SAMPLE_LINES + 2
@@ -58,7 +58,7 @@ def test_what_an_operator_must_see_is_never_sampled(outcome: Outcome, reason: Re
     telemetry = Telemetry(Log("error", output), Metrics(), clock=Clock())
 
     for _ in range(SAMPLE_LINES * 2):
-        telemetry.delivered(Delivery(), outcome, reason, 500, 0.0)
+        telemetry.delivered(Delivery(), Verdict(outcome, reason), 0.0)
 
     assert {line["level"] for line in lines(output)} == {"error"}
     assert len(lines(output)) == SAMPLE_LINES * 2
@@ -68,7 +68,7 @@ def test_a_line_is_ascii_on_one_line_whatever_an_event_type_holds() -> None:
     output = io.StringIO()
     delivery = Delivery(event_id="evt_1", event_type='x"\n\ud800é' + "y" * 10_000)
 
-    Telemetry(Log("info", output), Metrics()).delivered(delivery, Outcome.IGNORED, Reason.EVENT_TYPE, 200, 0.0)
+    Telemetry(Log("info", output), Metrics()).delivered(delivery, Verdict(Outcome.IGNORED, Reason.EVENT_TYPE), 0.0)
 
     assert output.getvalue().isascii()
     (line,) = lines(output)
