@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench browser help setup demo test release-test check deploy-test image image-test stack fuzz soak chaos mutants schema versions lock clean
+.PHONY: bench browser help setup demo test release-test check deploy-test image image-test stack fuzz soak chaos mutants schema versions lock canary floors clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -28,6 +28,7 @@ help:
 	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
 	@echo "make browser the report in a real Chromium, which must be installed"
+	@echo "make canary  the relay's suites with the newest versions of its libraries, pre-releases included; make floors: the oldest"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"
 
@@ -102,9 +103,13 @@ versions: setup
 browser: setup
 	@$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
+# CANARY_ARGS names what pytest runs instead of the relay's suites.
+canary floors: setup
+	@$(PY) scripts/canary.py $(subst canary,newest,$@) $(CANARY_ARGS)
+
 lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:
-	rm -rf .venv .bench node_modules bench/peers/node_modules bench/peers/.next dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench .canary node_modules bench/peers/node_modules bench/peers/.next dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

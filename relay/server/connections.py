@@ -1,4 +1,5 @@
-"""Cuts connections that dawdle over a request's head. aiohttp has no time-out for that.
+"""The server's connections: their limits, and what aiohttp lacks, a time-out for a request's head and an answer of the
+relay's own to bytes that are no HTTP. tests/test_private_parts.py names the parts of aiohttp that this stands on.
 
 aiohttp's keep-alive timer closes a connection that is idle, but it cannot tell an idle proxy connection,
 which should live for more than a minute, from a sender who drips a head byte by byte. This server can: from
@@ -91,7 +92,8 @@ class Connection(RequestHandler):
             self._expected_after = self._request_count
             if self._deadline is not None:
                 self._deadline.cancel()
-            self._deadline = self._loop.call_later(HEAD_SECONDS, self._cut_unless_beyond, self._request_count)
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(HEAD_SECONDS, self._cut_unless_beyond, self._request_count)
 
     def _cut_unless_beyond(self, request_count: int) -> None:
         """Close if the head that was expected then has still not arrived."""
@@ -108,7 +110,7 @@ class Server(web.Server):
 
     def __call__(self) -> RequestHandler:
         """A protocol for a new connection."""
-        return Connection(self, self._refuse, loop=self._loop, **HANDLER_ARGS)
+        return Connection(self, self._refuse, loop=asyncio.get_running_loop(), **HANDLER_ARGS)
 
 
 class Runner(web.AppRunner):
