@@ -10,8 +10,9 @@ from local_stack.surface import StackSurface
 from relay.core import checkout
 from relay.core.event import Event
 from relay.data_api import client
+from testkit.command_line import Ended
 from testkit.database import Row
-from testkit.project import Ended, Project, open_project
+from testkit.project import Project, open_project
 from testkit.shop import OrderGroup
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import STRIPE_KEY, Json

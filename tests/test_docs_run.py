@@ -13,7 +13,7 @@ from testkit.project import Project
 from testkit.relay_under_test import serving
 from testkit.stripe_api_server import StripeServer
 from testkit.sweeping import settings
-from tests.test_docs import GROUP, SWEEP, documented, filled
+from tests.documented import GROUP, SWEEP, documented, filled
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ import pytest
 from local_stack.surface import StackSurface
 from testkit.payments import reconcile
 from testkit.project import Project, open_project
-from tests.commands.test_report import EVIL
+from testkit.shop import HOSTILE_NAME
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +67,7 @@ async def test_the_page_fits_its_window_and_asks_for_nothing(project: Project, t
     project.a_year_passes()
     shop = project.shop
     project.query(
-        "update public.products set name = %s where id = %s returning id", EVIL, shop.sellers[0].product_ids[0]
+        "update public.products set name = %s where id = %s returning id", HOSTILE_NAME, shop.sellers[0].product_ids[0]
     )
     project.query("update public.sellers set name = %s where id = %s returning id", "S" * 200, shop.sellers[0].id)
     for _ in range(2):

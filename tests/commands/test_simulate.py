@@ -13,7 +13,8 @@ from local_stack.surface import StackSurface
 from relay.commands.simulate.scenarios import SCENARIOS
 from relay.commands.simulate.shop import NAME
 from relay.server.webhook import PATH
-from testkit.project import Ended, Project, open_project
+from testkit.command_line import Ended
+from testkit.project import Project, open_project
 from testkit.relay_under_test import Relay, serving
 
 pytestmark = pytest.mark.anyio

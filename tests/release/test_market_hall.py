@@ -26,8 +26,8 @@ from local_stack import platform, supabase_cli
 from relay.commands.init.command import migrations
 from testkit.database import Row, past_every_guard, scalar
 from testkit.stripe_events import STRIPE_KEY, Answer, completed, encode
+from tests.documented import commands
 from tests.release.market_hall import ANA, BINDING, EXAMPLE, ROOT, Hall, blocks, open_hall
-from tests.test_docs import commands
 
 BEN, CARLA = (UUID(f"00000000-0000-4000-8000-00000000000{letter}") for letter in "bc")
 OLD_BASKET, ANAS_BASKET, BENS_BASKET = 1, 2, 3
