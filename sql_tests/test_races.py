@@ -310,3 +310,33 @@ def test_two_operators_close_a_case_once(
     answers = arena.race(first, second, isolation, end, given=given)
 
     assert answers == ("resolved", {"commit": CLOSED_ALREADY, "rollback": "resolved"}[end])
+
+
+def test_two_operators_close_a_case_without_a_group_once(arena: Arena) -> None:
+    group = arena.shop.order_group()
+    unmatched = group.payment().but(order_group_id=None, unmatched_reason="missing_reference")
+    first, second = (Resolve(str(unmatched.event_id), resolution) for resolution in ("refunded", "dismissed"))
+
+    answers = arena.race(first, second, IsolationLevel.READ_COMMITTED, "commit", given=[Pay(unmatched)])
+
+    assert answers == ("resolved", CLOSED_ALREADY)
+
+
+def test_operators_word_on_a_case_that_names_another_group_comes_before_the_payment(arena: Arena) -> None:
+    """The group's lock does not part these two: what does is the lock of the case."""
+    payment, cheaper = arena.shop.order_group().payment(), arena.shop.order_group([[(1, "1.00")]])
+    elsewhere = Pay(payment.but(order_group_id=cheaper.id))
+    refund = Resolve(str(payment.event_id), "refunded")
+
+    answers = arena.race(refund, Pay(payment), IsolationLevel.READ_COMMITTED, "commit", given=[elsewhere])
+
+    assert answers == ("resolved", "resolved")
+
+
+def test_event_that_waited_for_itself_with_another_amount_is_a_collision(arena: Arena) -> None:
+    payment = arena.shop.order_group().payment()
+    other = payment.but(amount_minor=1, amount="0.01")
+
+    answers = arena.race(Pay(payment), Pay(other), IsolationLevel.READ_COMMITTED, "commit")
+
+    assert answers == ("applied", "rejected event_collision")
