@@ -1,4 +1,4 @@
-"""One server a worker, one migrated template a regime, one clone a test.
+"""One server per worker, one migrated template per regime, one clone per test.
 
 `SQL_TESTS_DATABASE_URL` names the superuser's URL of another server instead (for instance that of `supabase start`);
 databases are then made there, and its login roles must share the URL's password. `SQL_TESTS_PROJECT_DIR` names the
@@ -105,7 +105,7 @@ def connections() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def superuser(db: Database, connections: ExitStack) -> Connection:
-    """The platform's superuser: sets the stage and reads everything; never acts."""
+    """The platform's superuser: prepares and reads everything; never acts."""
     return connections.enter_context(db.connect())
 
 

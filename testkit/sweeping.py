@@ -1,4 +1,4 @@
-"""The stage of the sweep's tests: a project, an account at Stripe, and what had been delivered before."""
+"""What the sweep's tests share: a project, an account at Stripe, and what had been delivered before."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
