@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
@@ -15,7 +15,7 @@ from psycopg import IsolationLevel
 from sql_tests.actions import DONE, LOCK_TIMEOUT, Action, AddItem, EditOrderTotal, Pay, RemoveItem
 from sql_tests.model import fingerprint
 from sql_tests.races import HOLDING_POINTS, ISOLATIONS, RaceDatabase, Rival
-from testkit.database import Database, scalar
+from testkit.database import scalar
 from testkit.payments import Payment
 from testkit.shop import OrderGroup
 
@@ -25,28 +25,6 @@ where_the_snapshot_is_fresh = pytest.mark.parametrize(
     "isolation", [IsolationLevel.READ_COMMITTED, IsolationLevel.SERIALIZABLE], ids=lambda level: level.name.lower()
 )
 under_every_isolation = pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda level: level.name.lower())
-
-
-@pytest.fixture(scope="module")
-def database(module_db: Database) -> Iterator[RaceDatabase]:
-    with RaceDatabase.open(module_db) as database:
-        yield database
-
-
-@pytest.fixture(autouse=True)
-def _rivals_leave(database: RaceDatabase) -> Iterator[None]:
-    yield
-    database.clear()
-
-
-@pytest.fixture
-def group(database: RaceDatabase) -> OrderGroup:
-    return database.shop.order_group()
-
-
-@pytest.fixture
-def payment(group: OrderGroup) -> Payment:
-    return group.payment()
 
 
 # --- a backend dies ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ isolation level.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -19,7 +19,6 @@ from psycopg import IsolationLevel
 from sql_tests.actions import Action, AddItem, Cancel, EditGroupTotal, EditOrderTotal, Pay, RemoveItem, Resolve
 from sql_tests.interleavings import Schedule, run_interleaving, schedules
 from sql_tests.races import ENDS, ISOLATIONS, End, RaceDatabase
-from testkit.database import Database
 from testkit.payments import Payment
 from testkit.shop import OrderGroup
 
@@ -156,18 +155,6 @@ def chosen() -> list[Permutation]:
         everything.sort(key=lambda one: sha256(str(one).encode()).digest())
         found += everything if os.environ.get("PERMUTATIONS") == "all" else everything[:SAMPLE]
     return found
-
-
-@pytest.fixture(scope="module")
-def database(module_db: Database) -> Iterator[RaceDatabase]:
-    with RaceDatabase.open(module_db) as database:
-        yield database
-
-
-@pytest.fixture(autouse=True)
-def _rivals_leave(database: RaceDatabase) -> Iterator[None]:
-    yield
-    database.clear()
 
 
 @pytest.mark.parametrize("permutation", chosen(), ids=str)

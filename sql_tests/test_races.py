@@ -6,7 +6,7 @@ stricter two the second may lose without a verdict (55P03); what it is told when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -27,7 +27,6 @@ from sql_tests.actions import (
 )
 from sql_tests.model import CLOSED_ALREADY, FROZEN
 from sql_tests.races import ENDS, ISOLATIONS, End, RaceDatabase
-from testkit.database import Database
 from testkit.payments import Payment
 from testkit.shop import OrderGroup
 
@@ -38,22 +37,6 @@ def raced(test: Test) -> Test:
     """Under every isolation level, the first rival committing or rolling back."""
     test = pytest.mark.parametrize("end", ENDS)(test)
     return pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda level: level.name.lower())(test)
-
-
-@pytest.fixture(scope="module")
-def database(module_db: Database) -> Iterator[RaceDatabase]:
-    with RaceDatabase.open(module_db) as database:
-        yield database
-
-
-@pytest.fixture
-def group(database: RaceDatabase) -> OrderGroup:
-    return database.shop.order_group()
-
-
-@pytest.fixture
-def payment(group: OrderGroup) -> Payment:
-    return group.payment()
 
 
 # --- events of one group ----------------------------------------------------------------------------------------------

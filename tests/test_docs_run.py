@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from relay.server.webhook import PATH
-from testkit import sweeping
 from testkit.payments import reconcile
 from testkit.project import Project
 from testkit.relay_under_test import serving
@@ -16,9 +15,6 @@ from testkit.sweeping import settings
 from tests.documented import GROUP, SWEEP, documented, filled
 
 pytestmark = pytest.mark.anyio
-
-project = sweeping.project
-stripe = sweeping.stripe
 
 # Other tests serve and bring migrations; a name alone, in a sentence, is no command.
 NOT_HERE = re.compile(r"(serve|init)\b|(?!check$)[a-z]+( show)?$")

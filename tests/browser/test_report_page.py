@@ -6,14 +6,12 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from local_stack.surface import StackSurface
 from testkit.payments import reconcile
-from testkit.project import Project, open_project
+from testkit.project import Project
 from testkit.shop import HOSTILE_NAME
 
 pytestmark = pytest.mark.anyio
@@ -45,12 +43,6 @@ FRAME = """<!doctype html><body style="margin:0">
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def project(stack: StackSurface) -> Iterator[Project]:
-    with open_project(stack) as opened:
-        yield opened
 
 
 def chromium(*arguments: str) -> str:
