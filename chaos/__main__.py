@@ -53,21 +53,21 @@ def _say(text: str) -> None:
 
 
 def _readable(report: Report) -> str:
-    ledger = report.ledger
+    tally = report.tally
     lines = [
         f"{report.deliveries:,} deliveries of {report.size.events:,} events to {report.size.relays} relays"
         f" in {report.seconds:.0f} s, seed {report.seed}",
-        f"  {ledger.attempts:,} attempts, {ledger.retries:,} of them retries;"
+        f"  {tally.attempts:,} attempts, {tally.retries:,} of them retries;"
         f" the relays (since their last start) sent {report.relay_retries:,} calls a second time",
         f"  quiet {report.seconds_to_quiet:.1f} s after the last fault",
         "  fault                      times  in flight  without verdict",
     ]
     lines += [
-        f"  {kind:<25} {count:>6} {ledger.struck[kind]:>10} {ledger.failed[kind]:>16}"
+        f"  {kind:<25} {count:>6} {tally.struck[kind]:>10} {tally.failed[kind]:>16}"
         for kind, count in sorted(report.faults.items())
     ]
-    lines += [f"  answered {count:>7,}  {answer}" for answer, count in ledger.answers.most_common()]
-    lines += [f"  no answer {count:>6,}  {error}" for error, count in ledger.no_answer.most_common()]
+    lines += [f"  answered {count:>7,}  {answer}" for answer, count in tally.answers.most_common()]
+    lines += [f"  no answer {count:>6,}  {error}" for error, count in tally.no_answer.most_common()]
     lines += [f"FINDING {finding}" for finding in report.findings]
     lines += ["all is well" if not report.findings else f"{len(report.findings)} findings"]
     return "\n".join([*lines, ""])

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
 
-from chaos.market import connect
+from chaos.database import connect
 from chaos.proxy import Proxy
 from chaos.senders import Senders
 from local_stack.stack import Stack

@@ -14,11 +14,11 @@ from testkit.stripe_events import SUCCEEDED, Json, completed, session_of
 
 # (code, minor units of one major unit)
 CURRENCIES = (("USD", 100), ("USD", 100), ("EUR", 100), ("JPY", 1), ("KWD", 1000), ("ISK", 100))
-# Of an event's copies, how many come late and alone; the others come together, with those of its story.
+# Of an event's copies, how many come late and alone; the others come together, with those of its scenario.
 LATE_COPIES = 2
 
 
-class Fate(StrEnum):
+class Expected(StrEnum):
     """What an event must have come to in the end."""
 
     PAYS = "pays"
@@ -68,7 +68,7 @@ class Sent:
     """One event, and what must become of it."""
 
     event: Json
-    fate: Fate
+    expected: Expected
     group: uuid.UUID | None = None
     reason: str | None = None
 
@@ -84,7 +84,7 @@ class Sent:
 
 
 @dataclass(slots=True)
-class Story:
+class Scenario:
     """Events that belong together, and the groups that they are about."""
 
     kind: str
@@ -94,84 +94,84 @@ class Story:
     """How many of the groups are paid in the end."""
 
 
-class Author:
-    """Makes stories from a seed."""
+class Generator:
+    """Makes scenarios from a seed."""
 
     def __init__(self, seed: int, *, sellers: int, products: int) -> None:
         self.rng = random.Random(f"chaos/{seed}")
         self._sellers = sellers
         self._products = products
 
-    def stories(self, events: int) -> Iterator[Story]:
+    def scenarios(self, events: int) -> Iterator[Scenario]:
         """Stories with that many events in all."""
         made = 0
         while made < events:
             (write,) = self.rng.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])
-            story = write(self)
-            if made + len(story.sent) > events:
-                story = self.payment()
-            made += len(story.sent)
-            yield story
+            scenario = write(self)
+            if made + len(scenario.sent) > events:
+                scenario = self.payment()
+            made += len(scenario.sent)
+            yield scenario
 
-    def payment(self) -> Story:
+    def payment(self) -> Scenario:
         """A buyer pays; Stripe says so once."""
         group = self._group()
-        return Story("payment", [Sent(self._event(group), Fate.PAYS, group.id)], [group])
+        return Scenario("payment", [Sent(self._event(group), Expected.PAYS, group.id)], [group])
 
-    def twins(self) -> Story:
+    def twins(self) -> Scenario:
         """A delayed method: two events about one session, at once."""
         group = self._group()
         first = self._event(group)
         second = {**first, "id": self._id("evt"), "type": SUCCEEDED}
-        return Story("twins", [Sent(each, Fate.PAYS_OR_FOLLOWS, group.id) for each in (first, second)], [group])
+        return Scenario("twins", [Sent(each, Expected.PAYS_OR_FOLLOWS, group.id) for each in (first, second)], [group])
 
-    def rivals(self) -> Story:
+    def rivals(self) -> Scenario:
         """A buyer pays in two tabs."""
         group = self._group()
-        sent = [Sent(self._event(group), Fate.PAYS_OR_REJECTED, group.id, "duplicate_payment") for _ in range(2)]
-        return Story("rivals", sent, [group])
+        sent = [Sent(self._event(group), Expected.PAYS_OR_REJECTED, group.id, "duplicate_payment") for _ in range(2)]
+        return Scenario("rivals", sent, [group])
 
-    def one_payment_for_two_groups(self) -> Story:
+    def one_payment_for_two_groups(self) -> Scenario:
         """A shop's fault: two sessions that name one payment intent and different groups."""
         groups = [self._group(), self._group()]
         intent = self._id("pi")
         sent = [
-            Sent(self._event(group, payment_intent=intent), Fate.PAYS_OR_REJECTED, group.id, "payment_already_used")
+            Sent(self._event(group, payment_intent=intent), Expected.PAYS_OR_REJECTED, group.id, "payment_already_used")
             for group in groups
         ]
-        return Story("one payment for two groups", sent, groups)
+        return Scenario("one payment for two groups", sent, groups)
 
-    def voucher(self) -> Story:
+    def voucher(self) -> Scenario:
         """Completed but unpaid, and paid later."""
         group = self._group()
         paid = {**self._event(group), "type": SUCCEEDED}
         unpaid = {**paid, "id": self._id("evt"), "type": "checkout.session.completed"}
         unpaid["data"] = {"object": {**session_of(paid), "payment_status": "unpaid"}}
-        return Story("voucher", [Sent(unpaid, Fate.UNTOUCHED), Sent(paid, Fate.PAYS, group.id)], [group])
+        return Scenario("voucher", [Sent(unpaid, Expected.UNTOUCHED), Sent(paid, Expected.PAYS, group.id)], [group])
 
-    def wrong_amount(self) -> Story:
+    def wrong_amount(self) -> Scenario:
         """The session's total is not the group's."""
         group = self._group()
         step = self.rng.choice((-1, 1)) * dict(CURRENCIES)[group.currency]
         off = abs(session_of(self._event(group))["amount_total"] + step)  # a basket that costs nothing has no less
         event = self._event(group, amount_total=off)
-        return Story("wrong amount", [Sent(event, Fate.REJECTED, group.id, "amount_mismatch")], [group], 0)
+        return Scenario("wrong amount", [Sent(event, Expected.REJECTED, group.id, "amount_mismatch")], [group], 0)
 
-    def unknown_group(self) -> Story:
+    def unknown_group(self) -> Scenario:
         """A session of another shop's, or of a deleted basket."""
         event = self._event(self._group())
-        return Story("unknown group", [Sent(event, Fate.REJECTED, None, "order_group_not_found")], [], 0)
+        return Scenario("unknown group", [Sent(event, Expected.REJECTED, None, "order_group_not_found")], [], 0)
 
-    def no_reference(self) -> Story:
+    def no_reference(self) -> Scenario:
         """A session that names no group."""
         group = self._group()
         event = self._event(group, metadata={})
-        return Story("no reference", [Sent(event, Fate.UNMATCHED, None, "missing_reference")], [group], 0)
+        return Scenario("no reference", [Sent(event, Expected.UNMATCHED, None, "missing_reference")], [group], 0)
 
-    def unrelated(self) -> Story:
+    def unrelated(self) -> Scenario:
         """Something else of Stripe's."""
         event = {**self._event(self._group()), "type": "customer.created"}
-        return Story("unrelated", [Sent(event, Fate.UNTOUCHED)], [], 0)
+        return Scenario("unrelated", [Sent(event, Expected.UNTOUCHED)], [], 0)
 
     def _group(self) -> Group:
         currency, minor_per_major = self.rng.choice(CURRENCIES)
@@ -211,29 +211,29 @@ class Author:
         return uuid.UUID(int=self.rng.getrandbits(128), version=4)
 
 
-KINDS: tuple[tuple[Callable[[Author], Story], int], ...] = (
-    (Author.payment, 60),
-    (Author.twins, 10),
-    (Author.rivals, 8),
-    (Author.one_payment_for_two_groups, 2),
-    (Author.voucher, 4),
-    (Author.wrong_amount, 4),
-    (Author.unknown_group, 3),
-    (Author.no_reference, 3),
-    (Author.unrelated, 3),
+KINDS: tuple[tuple[Callable[[Generator], Scenario], int], ...] = (
+    (Generator.payment, 60),
+    (Generator.twins, 10),
+    (Generator.rivals, 8),
+    (Generator.one_payment_for_two_groups, 2),
+    (Generator.voucher, 4),
+    (Generator.wrong_amount, 4),
+    (Generator.unknown_group, 3),
+    (Generator.no_reference, 3),
+    (Generator.unrelated, 3),
 )
 
 
-def volleys(stories: list[Story], copies: int, rng: random.Random) -> list[list[Sent]]:
-    """Who is sent together, in which order: the copies of a story's events at once, and a shuffled tail of late ones.
+def batches(scenarios: list[Scenario], copies: int, rng: random.Random) -> list[list[Sent]]:
+    """Who is sent together, in which order: copies of one scenario's events at once, and a shuffled tail of late ones.
 
     Copies spread over the run rarely meet each other; those sent together do, and find what checks before it locks.
     """
     late = min(LATE_COPIES, copies - 1)
     timed: list[tuple[float, list[Sent]]] = []
-    for place, story in enumerate(stories):
-        timed.append((place, [each for each in story.sent for _ in range(copies - late)]))
-        for each in story.sent:
-            timed += [(rng.uniform(place + 1, len(stories) * 1.2), [each]) for _ in range(late)]
+    for place, scenario in enumerate(scenarios):
+        timed.append((place, [each for each in scenario.sent for _ in range(copies - late)]))
+        for each in scenario.sent:
+            timed += [(rng.uniform(place + 1, len(scenarios) * 1.2), [each]) for _ in range(late)]
     timed.sort(key=lambda pair: pair[0])
-    return [volley for _, volley in timed]
+    return [batch for _, batch in timed]

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import aiohttp
 
+from chaos.database import PRODUCTS, SELLERS, fill, look
 from chaos.faults import Faults
-from chaos.market import PRODUCTS, SELLERS, look, open_market
-from chaos.plan import Author, Sent, volleys
+from chaos.plan import Generator, Sent, batches
 from chaos.proxy import Proxy
-from chaos.senders import PATIENCE_SECONDS, Ledger, Senders
+from chaos.senders import PATIENCE_SECONDS, Senders, Tally
 from chaos.verdict import findings
 from local_stack.stack import Stack
 from testkit.relay_process import RelayProcess
 
-VOLLEYS_AT_ONCE = 12
+BATCHES_AT_ONCE = 12
 # Above the function's lock_timeout (3 s); shorter than the default, so that dead connections cost the run less.
 RPC_TIMEOUT = "4"
 SHOWN_FINDINGS = 25
@@ -49,7 +49,7 @@ class Report:
     seed: int
     size: Size
     deliveries: int = 0
-    ledger: Ledger = field(default_factory=Ledger)
+    tally: Tally = field(default_factory=Tally)
     faults: dict[str, int] = field(default_factory=dict)
     idle_faults: int = 0
     relay_retries: int = 0
@@ -60,20 +60,20 @@ class Report:
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
-        ledger = self.ledger
+        tally = self.tally
         return {
             "seed": self.seed,
             "events": self.size.events,
             "deliveries": self.deliveries,
-            "attempts": ledger.attempts,
-            "retries": ledger.retries,
+            "attempts": tally.attempts,
+            "retries": tally.retries,
             "retries_inside_relays": self.relay_retries,
-            "answers": dict(ledger.answers.most_common()),
-            "no_answer": dict(ledger.no_answer.most_common()),
+            "answers": dict(tally.answers.most_common()),
+            "no_answer": dict(tally.no_answer.most_common()),
             "faults": self.faults,
             "faults_that_hit_nothing": self.idle_faults,
-            "in_flight_when_struck": dict(ledger.struck),
-            "without_verdict_when_struck": dict(ledger.failed),
+            "in_flight_when_struck": dict(tally.struck),
+            "without_verdict_when_struck": dict(tally.failed),
             "seconds": round(self.seconds, 1),
             "seconds_to_quiet": round(self.seconds_to_quiet, 1),
             "findings": self.findings[:SHOWN_FINDINGS],
@@ -81,16 +81,16 @@ class Report:
 
 
 async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: None) -> Report:
-    """Play it. Raises StackError where a part is missing or does not come back."""
+    """Run it. Raises StackError where a part is missing or does not come back."""
     report = Report(seed, size)
-    author = Author(seed, sellers=SELLERS, products=PRODUCTS)
-    stories = list(author.stories(size.events))
-    plan = volleys(stories, size.copies, author.rng)
+    generator = Generator(seed, sellers=SELLERS, products=PRODUCTS)
+    scenarios = list(generator.scenarios(size.events))
+    plan = batches(scenarios, size.copies, generator.rng)
     report.deliveries = sum(map(len, plan))
     with ExitStack() as parts:
         logs = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         stack = parts.enter_context(Stack())
-        await asyncio.to_thread(open_market, stack, stories)
+        await asyncio.to_thread(fill, stack, scenarios)
         say(f"{report.deliveries:,} deliveries of {size.events:,} events, {size.faults} faults")
         async with Proxy(stack.gateway.port).listening() as proxy:
             env = {**stack.env(), "SUPABASE_URL": f"http://127.0.0.1:{proxy.port}", "RELAY_RPC_TIMEOUT": RPC_TIMEOUT}
@@ -98,18 +98,18 @@ async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: N
             for relay in relays:
                 parts.callback(relay.stop)
                 await asyncio.to_thread(relay.start)
-            await _play(report, stack, relays, proxy, plan_rng=author.rng, plan=plan, say=say)
+            await _send(report, stack, relays, proxy, plan_rng=generator.rng, plan=plan, say=say)
             report.relay_retries = sum([await _retries(relay) for relay in relays])
             for relay in relays:
                 await asyncio.to_thread(relay.stop)
-        world = await asyncio.to_thread(look, stack)
+        state = await asyncio.to_thread(look, stack)
         lines = [line for relay in relays for line in relay.log.read_text().splitlines()]
         kills = report.faults.get("relay killed", 0)
-        report.findings += findings(stories, report.ledger, world, lines, kills=kills)
+        report.findings += findings(scenarios, report.tally, state, lines, kills=kills)
     return report
 
 
-async def _play(
+async def _send(
     report: Report,
     stack: Stack,
     relays: list[RelayProcess],
@@ -130,22 +130,22 @@ async def _play(
         kinds = faults.schedule(report.size.faults)
         progress = asyncio.Event()
         senders.on_finished = progress.set
-        sending = asyncio.create_task(senders.send_all(plan, at_once=VOLLEYS_AT_ONCE))
+        sending = asyncio.create_task(senders.send_all(plan, at_once=BATCHES_AT_ONCE))
         step = report.deliveries / (len(kinds) + 1)
         quiet_since = started
         for number, kind in enumerate(kinds, start=1):
-            while senders.ledger.finished < number * step and not sending.done():
+            while senders.tally.finished < number * step and not sending.done():
                 progress.clear()
                 await progress.wait()
             if sending.done():
                 break
             await faults.strike(kind)
             quiet_since = time.monotonic()
-            say(f"fault {number} of {len(kinds)}: {kind}, {senders.ledger.finished:,} deliveries done")
+            say(f"fault {number} of {len(kinds)}: {kind}, {senders.tally.finished:,} deliveries done")
         await sending
         report.seconds_to_quiet = time.monotonic() - quiet_since
         await faults.recovered()
-    report.ledger = senders.ledger
+    report.tally = senders.tally
     report.faults = dict(faults.struck)
     report.idle_faults = faults.idle
     report.seconds = time.monotonic() - started

@@ -32,7 +32,7 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Ledger:
+class Tally:
     """What the senders have seen."""
 
     attempts: int = 0
@@ -54,10 +54,10 @@ class Ledger:
 
 
 class Senders:
-    """Sends volleys to relays of one's choice."""
+    """Sends batches to relays of one's choice."""
 
     def __init__(self, ports: Sequence[int], secret: str, rng: random.Random, http: aiohttp.ClientSession) -> None:
-        self.ledger = Ledger()
+        self.tally = Tally()
         self.in_flight: set[Attempt] = set()
         self.busy = asyncio.Event()
         self.on_finished: Callable[[], None] = lambda: None
@@ -66,13 +66,13 @@ class Senders:
         self._rng = rng
         self._http = http
 
-    async def send_all(self, volleys: Sequence[Sequence[Sent]], *, at_once: int) -> None:
-        """Every delivery to its end; `at_once` volleys are under way at any time."""
-        queue = iter(volleys)
+    async def send_all(self, batches: Sequence[Sequence[Sent]], *, at_once: int) -> None:
+        """Every delivery to its end; `at_once` batches are under way at any time."""
+        queue = iter(batches)
 
         async def work() -> None:
-            for volley in queue:
-                await asyncio.gather(*(self._deliver(sent) for sent in volley))
+            for batch in queue:
+                await asyncio.gather(*(self._deliver(sent) for sent in batch))
 
         await asyncio.gather(*(work() for _ in range(at_once)))
 
@@ -81,7 +81,7 @@ class Senders:
         hit = [attempt for attempt in self.in_flight if port is None or attempt.port == port]
         for attempt in hit:
             attempt.struck_by = attempt.struck_by or fault
-        self.ledger.struck[fault] += len(hit)
+        self.tally.struck[fault] += len(hit)
         return len(hit)
 
     async def _deliver(self, sent: Sent) -> None:
@@ -89,16 +89,16 @@ class Senders:
         pause = FIRST_PAUSE_SECONDS
         for number in range(MOST_ATTEMPTS):
             if number:
-                self.ledger.retries += 1
+                self.tally.retries += 1
                 await asyncio.sleep(pause * self._rng.uniform(0.5, 1.5))
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             outcome = await self._attempt(sent, body)
             if outcome is not None:
-                self.ledger.last[sent.id].add(outcome)
+                self.tally.last[sent.id].add(outcome)
                 break
         else:
-            self.ledger.problems.append(f"{sent.id}: no answer that ends its deliveries after {MOST_ATTEMPTS} attempts")
-        self.ledger.finished += 1
+            self.tally.problems.append(f"{sent.id}: no answer that ends its deliveries after {MOST_ATTEMPTS} attempts")
+        self.tally.finished += 1
         self.on_finished()
 
     async def _attempt(self, sent: Sent, body: bytes) -> str | None:
@@ -106,14 +106,14 @@ class Senders:
         attempt = Attempt(self._rng.choice(self._ports))
         self.in_flight.add(attempt)
         self.busy.set()
-        self.ledger.attempts += 1
+        self.tally.attempts += 1
         headers = {"Stripe-Signature": sign(body, self._secret)}
         try:
             url = f"http://127.0.0.1:{attempt.port}{PATH}"
             async with self._http.post(url, data=body, headers=headers) as response:
                 status, content = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            self.ledger.no_answer[type(error).__name__] += 1
+            self.tally.no_answer[type(error).__name__] += 1
             self._count_failure(attempt)
             return None
         finally:
@@ -125,20 +125,20 @@ class Senders:
     def _judge(self, sent: Sent, attempt: Attempt, status: int, content: bytes) -> str | None:
         answer = json.loads(content)
         outcome, reason = answer["outcome"], answer["reason"]
-        self.ledger.answers[f"{status} {outcome}" + (f" {reason}" if reason else "")] += 1
+        self.tally.answers[f"{status} {outcome}" + (f" {reason}" if reason else "")] += 1
         if status == 500:
-            self.ledger.failures[sent.id, str(reason)] += 1
+            self.tally.failures[sent.id, str(reason)] += 1
         if outcome == "applied":
-            self.ledger.applied[sent.id] += 1
+            self.tally.applied[sent.id] += 1
         if outcome == "failed":
             self._count_failure(attempt)
             return None
         if answer["event_id"] != sent.id:
-            self.ledger.problems.append(f"{sent.id}: answered as {answer['event_id']}")
+            self.tally.problems.append(f"{sent.id}: answered as {answer['event_id']}")
         if not (200 <= status < 300 or (status == 500 and outcome == "rejected")):
-            self.ledger.problems.append(f"{sent.id}: answered {status} {outcome} {reason}")
+            self.tally.problems.append(f"{sent.id}: answered {status} {outcome} {reason}")
         return f"{outcome} {reason}" if outcome == "rejected" else str(outcome)
 
     def _count_failure(self, attempt: Attempt) -> None:
         if attempt.struck_by:
-            self.ledger.failed[attempt.struck_by] += 1
+            self.tally.failed[attempt.struck_by] += 1

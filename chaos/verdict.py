@@ -6,77 +6,79 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from chaos.market import World
-from chaos.plan import Fate, Sent, Story
-from chaos.senders import Ledger
+from chaos.database import DatabaseState
+from chaos.plan import Expected, Scenario, Sent
+from chaos.senders import Tally
 
-# Outcomes in which the deliveries of an event may end, besides `rejected` with the fate's own reason.
-ENDS: dict[Fate, set[str]] = {
-    Fate.PAYS: {"applied", "replayed"},
-    Fate.PAYS_OR_FOLLOWS: {"applied", "already_paid", "replayed"},
-    Fate.PAYS_OR_REJECTED: {"applied", "replayed"},
-    Fate.REJECTED: set(),
-    Fate.UNMATCHED: {"unmatched"},
-    Fate.UNTOUCHED: {"ignored", "awaiting_funds"},
+# Outcomes in which the deliveries of an event may end, besides `rejected` with the expected's own reason.
+ENDS: dict[Expected, set[str]] = {
+    Expected.PAYS: {"applied", "replayed"},
+    Expected.PAYS_OR_FOLLOWS: {"applied", "already_paid", "replayed"},
+    Expected.PAYS_OR_REJECTED: {"applied", "replayed"},
+    Expected.REJECTED: set(),
+    Expected.UNMATCHED: {"unmatched"},
+    Expected.UNTOUCHED: {"ignored", "awaiting_funds"},
 }
 
 
-def findings(stories: Sequence[Story], ledger: Ledger, world: World, log: Iterable[str], *, kills: int) -> list[str]:
+def findings(
+    scenarios: Sequence[Scenario], tally: Tally, state: DatabaseState, log: Iterable[str], *, kills: int
+) -> list[str]:
     """Everything that is wrong, in words; empty where all is well. `kills`: how often a relay got SIGKILL."""
-    found = [f"invariant {broken}" for broken in world.broken_invariants]
-    found += ledger.problems
-    for story in stories:
-        for sent in story.sent:
-            found += [f"{story.kind}, {sent.id}: {what}" for what in _wrong_with_event(sent, ledger, world)]
-        found += [f"{story.kind}: {what}" for what in _wrong_with_groups(story, ledger, world)]
-    strangers = world.events.keys() - {sent.id for story in stories for sent in story.sent}
+    found = [f"invariant {broken}" for broken in state.broken_invariants]
+    found += tally.problems
+    for scenario in scenarios:
+        for sent in scenario.sent:
+            found += [f"{scenario.kind}, {sent.id}: {what}" for what in _wrong_with_event(sent, tally, state)]
+        found += [f"{scenario.kind}: {what}" for what in _wrong_with_groups(scenario, tally, state)]
+    strangers = state.events.keys() - {sent.id for scenario in scenarios for sent in scenario.sent}
     found += [f"{event}: processed, though nobody sent it" for event in sorted(strangers)]
-    return found + _wrong_with_log(ledger, log, kills)
+    return found + _wrong_with_log(tally, log, kills)
 
 
-def _wrong_with_event(sent: Sent, ledger: Ledger, world: World) -> list[str]:
-    event, exception = world.events.get(sent.id), world.exceptions.get(sent.id)
+def _wrong_with_event(sent: Sent, tally: Tally, state: DatabaseState) -> list[str]:
+    event, exception = state.events.get(sent.id), state.exceptions.get(sent.id)
     outcome = event["outcome"] if event else None
     reason = exception["reason"] if exception else None
     right = {
-        Fate.PAYS: (outcome, reason) == ("applied", None),
-        Fate.PAYS_OR_FOLLOWS: outcome in ("applied", "already_paid") and reason is None,
-        Fate.PAYS_OR_REJECTED: (outcome, reason) in (("applied", None), (None, sent.reason)),
-        Fate.REJECTED: (outcome, reason) == (None, sent.reason),
-        Fate.UNMATCHED: (outcome, reason) == (None, sent.reason),
-        Fate.UNTOUCHED: (outcome, reason) == (None, None),
-    }[sent.fate]
+        Expected.PAYS: (outcome, reason) == ("applied", None),
+        Expected.PAYS_OR_FOLLOWS: outcome in ("applied", "already_paid") and reason is None,
+        Expected.PAYS_OR_REJECTED: (outcome, reason) in (("applied", None), (None, sent.reason)),
+        Expected.REJECTED: (outcome, reason) == (None, sent.reason),
+        Expected.UNMATCHED: (outcome, reason) == (None, sent.reason),
+        Expected.UNTOUCHED: (outcome, reason) == (None, None),
+    }[sent.expected]
     wrong = [] if right else [f"in the database {outcome} {reason}"]
     if event and event["order_group_id"] != sent.group:
         wrong.append(f"recorded for group {event['order_group_id']}")
-    allowed = ENDS[sent.fate] | ({f"rejected {sent.reason}"} if sent.reason else set())
-    ends = ledger.last.get(sent.id, set())
+    allowed = ENDS[sent.expected] | ({f"rejected {sent.reason}"} if sent.reason else set())
+    ends = tally.last.get(sent.id, set())
     if not ends or ends - allowed:
         wrong.append(f"answered {sorted(ends) or 'nothing'}")
     return wrong
 
 
-def _wrong_with_groups(story: Story, ledger: Ledger, world: World) -> list[str]:
+def _wrong_with_groups(scenario: Scenario, tally: Tally, state: DatabaseState) -> list[str]:
     wrong = []
-    paid = [group for group in story.groups if world.groups[group.id]["status"] == "paid"]
-    if len(paid) != story.paid_groups:
+    paid = [group for group in scenario.groups if state.groups[group.id]["status"] == "paid"]
+    if len(paid) != scenario.paid_groups:
         wrong.append(f"{len(paid)} groups are paid")
-    sessions = {sent.session for sent in story.sent}
-    for group in story.groups:
-        row = world.groups[group.id]
+    sessions = {sent.session for sent in scenario.sent}
+    for group in scenario.groups:
+        row = state.groups[group.id]
         if row["status"] == "paid" and row["stripe_checkout_session_id"] not in sessions:
             wrong.append(f"group {group.id} is paid by {row['stripe_checkout_session_id']}")
         for item in group.items:
             due = item.quantity if row["status"] == "paid" else 0
-            if (taken := world.commits.get(item.id, 0)) != due:
+            if (taken := state.commits.get(item.id, 0)) != due:
                 wrong.append(f"item {item.id}: {taken} taken from stock, due are {due}")
-    told = sum(ledger.applied[sent.id] for sent in story.sent)
-    if told > story.paid_groups:
+    told = sum(tally.applied[sent.id] for sent in scenario.sent)
+    if told > scenario.paid_groups:
         wrong.append(f"{told} deliveries were told that they paid")
     return wrong
 
 
-def _wrong_with_log(ledger: Ledger, log: Iterable[str], kills: int) -> list[str]:
+def _wrong_with_log(tally: Tally, log: Iterable[str], kills: int) -> list[str]:
     """Each 500 that a sender saw stands in a relay's log with its reason; nothing was a surprise to the relay."""
     wrong = []
     logged: Counter[tuple[str, str]] = Counter()
@@ -95,7 +97,7 @@ def _wrong_with_log(ledger: Ledger, log: Iterable[str], kills: int) -> list[str]
             wrong.append(f"a fault of the relay's own: {text}")
     if torn > kills:
         wrong.append(f"{torn} lines in the log that are no JSON")
-    missing = ledger.failures - logged
+    missing = tally.failures - logged
     if torn == 0 and missing:
         wrong.append(f"{missing.total()} answers of 500 are not in the log, such as {next(iter(missing))}")
     return wrong

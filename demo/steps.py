@@ -1,4 +1,4 @@
-"""The demo's stage: the shop, the deliveries, and how rows are shown and compared with what was promised."""
+"""The steps of the demo: the shop, the deliveries, and how rows are shown and compared with what was promised."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ KEYS_OF_AN_ANSWER = ["event_id", "order_group_id", "outcome", "reason", "receive
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """The stage: what runs, and what is for sale."""
+class Demo:
+    """What runs, and what is for sale."""
 
     stack: Stack
     relay: RelayProcess
@@ -61,7 +61,7 @@ class Play:
         self.report.expect("The database", [("tables changed", ", ".join(tables) or "none", changed)])
 
 
-def set_the_stage(stack: Stack, relay: RelayProcess, report: Report) -> Play:
+def open_demo(stack: Stack, relay: RelayProcess, report: Report) -> Demo:
     """Two sellers, five products with stock, a buyer, and two pending order groups."""
     report.step(
         "A shop",
@@ -80,14 +80,14 @@ def set_the_stage(stack: Stack, relay: RelayProcess, report: Report) -> Play:
     ]
     group_id, total = shop.pending_group(buyer, items)
     other_group_id, other_total = shop.pending_group(buyer, [Item(items[3].product, 1)])
-    play = Play(stack, relay, report, group_id, int(total * 100), items, other_group_id, int(other_total * 100))
-    show_group(play, group_id)
-    return play
+    demo = Demo(stack, relay, report, group_id, int(total * 100), items, other_group_id, int(other_total * 100))
+    show_group(demo, group_id)
+    return demo
 
 
-def show_group(play: Play, group_id: str) -> None:
+def show_group(demo: Demo, group_id: str) -> None:
     """Tables of the group and its orders."""
-    with psycopg.connect(play.stack.dsn()) as connection:
+    with psycopg.connect(demo.stack.dsn()) as connection:
         groups = connection.execute(
             "select id, status, total_amount || ' ' || currency, stripe_webhook_event_id, stripe_payment_intent_id"
             " from public.order_groups where id = %s",
@@ -101,14 +101,14 @@ def show_group(play: Play, group_id: str) -> None:
             (group_id,),
         ).fetchall()
     fields = ("id", "status", "total", "paid by event", "payment intent")
-    play.report.table("The order group", ("field", "value"), list(zip(fields, groups[0], strict=True)))
-    play.report.table("Its orders", ("seller", "status", "total", "items", "pieces", "paid_at set"), orders)
+    demo.report.table("The order group", ("field", "value"), list(zip(fields, groups[0], strict=True)))
+    demo.report.table("Its orders", ("seller", "status", "total", "items", "pieces", "paid_at set"), orders)
 
 
-def show_stock(play: Play) -> None:
+def show_stock(demo: Demo) -> None:
     """The ledger and what is on hand, compared with what was received and bought."""
-    bought = {item.product.id: item for item in play.items}
-    with psycopg.connect(play.stack.dsn()) as connection:
+    bought = {item.product.id: item for item in demo.items}
+    with psycopg.connect(demo.stack.dsn()) as connection:
         ledger = connection.execute(
             "select p.name, l.entry_type, l.quantity_delta, l.stripe_webhook_event_id"
             " from public.inventory_ledger l join public.products p on p.id = l.product_id order by l.id"
@@ -118,7 +118,7 @@ def show_stock(play: Play) -> None:
             "select count(*), count(distinct order_item_id) from public.inventory_ledger"
             " where entry_type = 'order_commit'"
         ).fetchone()
-    play.report.table(
+    demo.report.table(
         "The ledger: append-only, what is on hand is its sum", ("product", "entry", "+/-", "event"), ledger
     )
     on_hand = {str(product): int(level) for product, level in levels}
@@ -126,13 +126,13 @@ def show_stock(play: Play) -> None:
         (item.product.name, item.product.stock - item.quantity, on_hand.get(product_id))
         for product_id, item in bought.items()
     ]
-    play.report.expect("Stock on hand", expectations)
-    play.report.expect("Ledger", [("commits, items committed", (len(bought), len(bought)), commits)])
+    demo.report.expect("Stock on hand", expectations)
+    demo.report.expect("Ledger", [("commits, items committed", (len(bought), len(bought)), commits)])
 
 
-def expect_group(play: Play, group_id: str, *, status: str, event_id: str | None) -> None:
+def expect_group(demo: Demo, group_id: str, *, status: str, event_id: str | None) -> None:
     """The group's and its orders' status, and the event that paid them."""
-    with psycopg.connect(play.stack.dsn()) as connection:
+    with psycopg.connect(demo.stack.dsn()) as connection:
         row = connection.execute(
             "select g.status, g.stripe_webhook_event_id, string_agg(distinct o.status, ' ')"
             " from public.order_groups g join public.orders o on o.order_group_id = g.id"
@@ -140,7 +140,7 @@ def expect_group(play: Play, group_id: str, *, status: str, event_id: str | None
             (group_id,),
         ).fetchone()
     assert row is not None  # noqa: S101
-    play.report.expect(
+    demo.report.expect(
         "The order group",
         [("group", status, row[0]), ("its orders", status, row[2]), ("event", event_id, row[1])],
     )

@@ -1,4 +1,4 @@
-"""One server a worker, one migrated template a regime, one clone a test.
+"""One server per worker, one migrated template per regime, one clone per test.
 
 `SQL_TESTS_DATABASE_URL` names the superuser's URL of another server instead (for instance that of `supabase start`);
 databases are then made there, and its login roles must share the URL's password. `SQL_TESTS_PROJECT_DIR` names the
@@ -19,8 +19,10 @@ from pytest_postgresql.janitor import DatabaseJanitor
 
 from local_stack import platform, supabase_cli
 from local_stack.postgres import Postgres
+from sql_tests.races import RaceDatabase
 from testkit.database import SUPERUSER, Connection, Database
-from testkit.shop import Shop, open_shop
+from testkit.payments import Payment
+from testkit.shop import OrderGroup, Shop, open_shop
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +107,7 @@ def connections() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def superuser(db: Database, connections: ExitStack) -> Connection:
-    """The platform's superuser: sets the stage and reads everything; never acts."""
+    """The platform's superuser: prepares and reads everything; never acts."""
     return connections.enter_context(db.connect())
 
 
@@ -124,3 +126,28 @@ def service(db: Database, connections: ExitStack) -> Connection:
 @pytest.fixture
 def shop(superuser: Connection, service: Connection) -> Shop:
     return open_shop(superuser, service)
+
+
+@pytest.fixture(scope="module")
+def race_database(module_db: Database) -> Iterator[RaceDatabase]:
+    with RaceDatabase.open(module_db) as opened:
+        yield opened
+
+
+@pytest.fixture
+def database(race_database: RaceDatabase) -> Iterator[RaceDatabase]:
+    """The module's database for races; rivals that a test has left behind go with it."""
+    yield race_database
+    race_database.clear()
+
+
+@pytest.fixture
+def group(database: RaceDatabase) -> OrderGroup:
+    """A pending group of the test's own in the database for races."""
+    return database.shop.order_group()
+
+
+@pytest.fixture
+def payment(group: OrderGroup) -> Payment:
+    """The payment of exactly its total."""
+    return group.payment()

@@ -14,7 +14,7 @@ from psycopg import IsolationLevel
 
 from sql_tests.actions import LOCK_TIMEOUT, SERIALIZATION_FAILURE, Action, Pay
 from sql_tests.model import Model
-from sql_tests.races import LOST, Arena, End, Rival, is_error
+from sql_tests.races import LOST, End, RaceDatabase, Rival, is_error
 
 STEPS = 3
 Schedule = tuple[int, ...]  # whose step comes next: (0, 0, 1, 0, 1, 1)
@@ -80,17 +80,17 @@ class Session:
         story.append(f"{self.name} {words}")
 
 
-def play(
-    arena: Arena,
+def run_interleaving(
+    database: RaceDatabase,
     before: Model,
     actions: Sequence[Action],
     ends: Sequence[End],
     isolation: IsolationLevel,
     order: Schedule,
 ) -> str:
-    """Plays one interleaving and judges it; returns the story, which names the interleaving that really happened."""
+    """Runs one interleaving and judges it; returns the story, which names the interleaving that really happened."""
     sessions = [
-        Session("ABC"[place], action, end, arena.rival(isolation, action.actor))
+        Session("ABC"[place], action, end, database.rival(isolation, action.actor))
         for place, (action, end) in enumerate(zip(actions, ends, strict=True))
     ]
     told: list[str] = []
@@ -104,10 +104,10 @@ def play(
     for session in sessions:
         assert not session.is_lost or may_lose(session, sessions, isolation), story
     candidates = [foretell(before, serial) for serial in serial_orders(sessions, isolation)]
-    observed = before.observe(arena.observer)
+    observed = before.observe(database.observer)
     assert observed in [model.world() for model in candidates if model is not None], story
-    arena.assert_sound()
-    arena.dismiss()
+    database.assert_sound()
+    database.dismiss()
     return story
 
 

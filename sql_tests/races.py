@@ -1,7 +1,7 @@
 """Races whose every step is chosen: rivals are held at named points and let go when the server says that they wait.
 
 A rival is a session with a thread of its own. It is held by its own open transaction (it has acted, but not ended), by
-another session's lock, or by `hold_at`: a test-only trigger that wants an advisory lock which the arena holds.
+another session's lock, or by `hold_at`: a test-only trigger that wants an advisory lock which the database holds.
 Nothing sleeps: `until_waiting` asks pg_blocking_pids() and waits for the rival's answer in between.
 """
 
@@ -41,7 +41,7 @@ HOLD_KEY = 4242
 REPLAN_AFTER = 50  # races; the tables have grown since, and the invariants are joins over all of them
 LOST = {LOCK_TIMEOUT, SERIALIZATION_FAILURE}
 
-__all__ = ["ENDS", "ISOLATIONS", "Arena", "End", "Rival"]
+__all__ = ["ENDS", "ISOLATIONS", "End", "RaceDatabase", "Rival"]
 
 
 class Rival:
@@ -119,7 +119,7 @@ class Rival:
         self.connection.close()
 
 
-class Arena:
+class RaceDatabase:
     """A database with a shop, an observer, and rivals that come and go. Its tests share it: keep to your own groups."""
 
     def __init__(self, db: Database, observer: Connection, shop: Shop) -> None:
@@ -129,21 +129,21 @@ class Arena:
         self._rivals: list[Rival] = []
         self._idle: dict[Actor, list[Rival]] = {}
         self._broken: list[Row] = []
-        self._played = 0
+        self._raced = 0
 
     @classmethod
     @contextmanager
-    def open(cls, db: Database) -> Iterator[Arena]:
+    def open(cls, db: Database) -> Iterator[RaceDatabase]:
         with db.connect() as observer, db.act_as("service_role") as service:
             _install_holding_points(observer)
-            arena = cls(db, observer, open_shop(observer, service))
+            database = cls(db, observer, open_shop(observer, service))
             try:
-                yield arena
+                yield database
             finally:
-                arena.clear()
-                for resting in arena._idle.values():
-                    arena._rivals += resting
-                arena.clear()
+                database.clear()
+                for resting in database._idle.values():
+                    database._rivals += resting
+                database.clear()
 
     def rival(self, isolation: IsolationLevel, actor: Actor = "service_role", *, hold_at: str | None = None) -> Rival:
         """A session with an empty transaction; `actor` is who acts, `hold_at` where it is held once it comes there."""
@@ -244,8 +244,8 @@ class Arena:
     def model(self, *actions: Action) -> Model:
         """The model of the groups that the actions are about, as they are now."""
         model = Model()
-        self._played += 1
-        if self._played % REPLAN_AFTER == 0:
+        self._raced += 1
+        if self._raced % REPLAN_AFTER == 0:
             self.observer.execute("analyze")
         self._broken = broken_invariants(self.observer)  # a fault is reported once, by the race that brings it about
         for action in actions:

@@ -141,7 +141,7 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Example:
     """A paid and a pending group, seen by the owner of the tables."""
 
     owner: Connection
@@ -149,7 +149,7 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(module_db: Database) -> Iterator[Stage]:
+def example(module_db: Database) -> Iterator[Example]:
     with module_db.connect() as superuser, module_db.act_as("service_role") as service:
         shop = open_shop(superuser, service, sellers=3)
         paid, pending = shop.order_group(), shop.order_group()
@@ -166,19 +166,19 @@ def stage(module_db: Database) -> Iterator[Stage]:
             "pending_order": pending.order_ids[0],
         }
         with module_db.connect("postgres") as owner:
-            yield Stage(owner, names)
+            yield Example(owner, names)
 
 
 @pytest.mark.parametrize(("constraint", "statement"), VIOLATIONS, ids=[name for name, _ in VIOLATIONS])
-def test_constraint_refuses_what_it_is_for(stage: Stage, constraint: str, statement: LiteralString) -> None:
-    with pytest.raises(psycopg.IntegrityError) as refusal, stage.owner.transaction(force_rollback=True):
-        stage.owner.execute(statement, stage.names)
+def test_constraint_refuses_what_it_is_for(example: Example, constraint: str, statement: LiteralString) -> None:
+    with pytest.raises(psycopg.IntegrityError) as refusal, example.owner.transaction(force_rollback=True):
+        example.owner.execute(statement, example.names)
 
     assert refusal.value.diag.constraint_name == constraint
 
 
-def test_every_constraint_has_its_violation(stage: Stage) -> None:
-    rows = stage.owner.execute(
+def test_every_constraint_has_its_violation(example: Example) -> None:
+    rows = example.owner.execute(
         """
         select c.conname::text as name from pg_constraint as c
         where c.connamespace in ('public'::regnamespace, 'payments'::regnamespace) and c.contype in ('c', 'f', 'u', 'x')
@@ -192,8 +192,8 @@ def test_every_constraint_has_its_violation(stage: Stage) -> None:
     assert {row["name"] for row in rows} == {name for name, _ in VIOLATIONS} | IMPLIED
 
 
-def test_exponent_that_is_not_known_cannot_be_stored(stage: Stage) -> None:
+def test_exponent_that_is_not_known_cannot_be_stored(example: Example) -> None:
     with pytest.raises(psycopg.IntegrityError):
-        stage.owner.execute("insert into payments.currencies (code, exponent) values ('AAA', 4)")
+        example.owner.execute("insert into payments.currencies (code, exponent) values ('AAA', 4)")
 
-    assert scalar(stage.owner, "select count(*) from payments.currencies where code = 'AAA'") == 0
+    assert scalar(example.owner, "select count(*) from payments.currencies where code = 'AAA'") == 0

@@ -1,16 +1,15 @@
-"""What operators see and do: exceptions, cancelling, explaining, readiness."""
+"""What operators see and do: exceptions, cancelling and explaining."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, LiteralString
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 
 from relay.core.outcomes import REASONS_OF, Outcome
-from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
 from testkit.database import Connection, Database, Row, scalar
 from testkit.payments import reconcile
 from testkit.shop import Shop
@@ -203,38 +202,6 @@ def test_reasons_are_those_of_the_relay_each_with_its_outcome_and_a_sentence(sup
     assert [row["reason"] for row in rows if len(row["sentence"]) < 20] == []
 
 
-def test_readiness_tells_contract_currencies_and_rights(service: Connection, superuser: Connection) -> None:
-    readiness = scalar(service, "select public.reconciliation_readiness()")
-
-    # Relay and database of one release speak the same contract, and each works with the release before.
-    assert (readiness["contract_version"], readiness["oldest_contract_version"]) == (CONTRACT_VERSION, OLDEST_DATABASE)
-    assert readiness["role"] == "service_role"
-    assert readiness["can_execute"] is True
-    assert readiness["anon_can_execute"] is False
-    assert readiness["currencies"]["JPY"] == 0
-    assert len(readiness["currencies"]) == scalar(superuser, "select count(*) from payments.currencies")
-    assert readiness["server_time"].endswith("+00:00")
-
-
-FUNCTION: LiteralString = (
-    "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text,"
-    " jsonb, text, text)"
-)
-
-
-@pytest.mark.parametrize("role", ["anon", "authenticated", "public"])
-def test_readiness_sees_that_the_function_is_open(service: Connection, owner: Connection, role: LiteralString) -> None:
-    owner.execute("grant execute on function " + FUNCTION + " to " + role)
-
-    assert scalar(service, "select public.reconciliation_readiness()")["anon_can_execute"] is True
-
-
-def test_readiness_sees_that_the_right_is_missing(service: Connection, owner: Connection) -> None:
-    owner.execute("revoke execute on function " + FUNCTION + " from service_role")
-
-    assert scalar(service, "select public.reconciliation_readiness()")["can_execute"] is False
-
-
 def test_amounts_in_answers_are_text(service: Connection, shop: Shop) -> None:
     """JSON numbers become floats on their way through clients; money must not."""
     exception = wrong_amount(service, shop)
@@ -244,3 +211,43 @@ def test_amounts_in_answers_are_text(service: Connection, shop: Shop) -> None:
     assert isinstance(story["order_group"]["total_amount"], str)
     assert {type(order["total_amount"]) for order in story["orders"]} == {str}
     assert {type(item["unit_amount"]) for order in story["orders"] for item in order["items"]} == {str}
+
+
+def test_every_earlier_reason_of_an_event_is_kept(
+    service: Connection, owner: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    payment = group.payment()
+    owner.execute("update public.order_groups set total_amount = 1 where id = %s", [group.id])
+    reconcile(service, payment)
+    owner.execute("update public.order_groups set currency = 'EUR' where id = %s", [group.id])
+    reconcile(service, payment)
+    scalar(service, "select public.cancel_order_group(%s)", group.id)
+
+    reconcile(service, payment)
+
+    kept = scalar(superuser, "select details from payments.exceptions")
+    assert [entry["reason"] for entry in kept["earlier"]] == ["amount_mismatch", "currency_mismatch"]
+
+
+def test_every_payload_that_came_under_a_rejected_event_id_is_kept(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    payment = shop.order_group().payment().but(amount_minor=1, amount="0.01")
+    reconcile(service, payment)
+
+    reconcile(service, payment.but(amount_minor=2, amount="0.02"))
+
+    details = scalar(superuser, "select details from payments.exceptions")
+    assert details["received"]["amount_minor"] == "2"
+    assert [entry["received"]["amount_minor"] for entry in details["earlier"]] == ["1"]
+
+
+def test_case_that_came_again_keeps_its_place_in_the_list(service: Connection, shop: Shop) -> None:
+    payments = [shop.order_group().payment().but(amount_minor=1, amount="0.01") for _ in range(3)]
+    for payment in [*payments, payments[0]]:
+        reconcile(service, payment)
+
+    rows = service.execute("select stripe_event_id from public.list_payment_exceptions()").fetchall()
+
+    assert [row["stripe_event_id"] for row in rows] == [payment.event_id for payment in payments]

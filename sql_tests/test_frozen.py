@@ -282,3 +282,35 @@ def test_totals_that_no_currency_can_express_are_refused(service: Connection, am
 def test_currencies_that_stripe_does_not_know_are_refused(service: Connection, currency: str) -> None:
     with pytest.raises(psycopg.errors.IntegrityError):
         service.execute("insert into public.order_groups (currency, total_amount) values (%s, 1)", [currency])
+
+
+def test_group_that_nobody_paid_cannot_become_refunded(service: Connection, owner: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    scalar(service, "select public.cancel_order_group(%s)", group.id)
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="cannot be changed"):
+        owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
+
+
+def test_step_forward_cannot_change_when_the_order_was_paid(service: Connection, owner: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="cannot go from paid to fulfilled"):
+        owner.execute(
+            "update public.orders set status = 'fulfilled', paid_at = '2020-01-01' where id = %s", [group.order_ids[0]]
+        )
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_owner_can_refund_an_order_wherever_it_is_on_its_way(
+    service: Connection, owner: Connection, shop: Shop, steps: int
+) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    for status in ("fulfilled", "shipped", "delivered")[:steps]:
+        service.execute("update public.orders set status = %s where id = %s", [status, group.order_ids[0]])
+
+    owner.execute("update public.orders set status = 'refunded' where id = %s", [group.order_ids[0]])
+
+    assert scalar(owner, "select paid_at is not null from public.orders where id = %s", group.order_ids[0])

@@ -16,7 +16,7 @@ from testkit.invariants import INVARIANTS, broken_invariants
 from testkit.payments import reconcile
 from testkit.shop import Shop, open_shop
 
-# What could be wrong -> how to make it so, past every guard. The stage: two paid groups (the first with a twin event),
+# What could be wrong -> how to make it so, past every guard. There are two paid groups (the first with a twin event),
 # a pending one, a cancelled one with a rejected payment. :paid, :other, :pending name groups, :event the paying event.
 FAULTS: dict[str, LiteralString] = {
     "paid_group_has_its_applied_event": "delete from payments.stripe_events where id = :event",
@@ -130,13 +130,13 @@ FAULTS: dict[str, LiteralString] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Example:
     superuser: Connection
     names: dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def stage(module_db: Database) -> Iterator[Stage]:
+def example(module_db: Database) -> Iterator[Example]:
     """Two paid groups, a pending and a cancelled one; and what the faults' names stand for."""
     with module_db.connect() as superuser, module_db.act_as("service_role") as service:
         shop = open_shop(superuser, service)
@@ -147,23 +147,25 @@ def stage(module_db: Database) -> Iterator[Stage]:
         reconcile(service, other.payment())
         scalar(service, "select public.cancel_order_group(%s)", cancelled.id)
         reconcile(service, cancelled.payment())
-        scalar(service, "select public.record_inventory_receipt(%s, 5, 'stage')", shop.sellers[0].product_ids[0])
+        scalar(
+            service, "select public.record_inventory_receipt(%s, 5, 'first delivery')", shop.sellers[0].product_ids[0]
+        )
         assert payment.event_id is not None
         names = {"paid": str(paid.id), "pending": str(pending.id), "event": payment.event_id}
-        yield Stage(superuser, names)
+        yield Example(superuser, names)
 
 
-def test_healthy_database_breaks_no_invariant(stage: Stage) -> None:
-    assert broken_invariants(stage.superuser) == []
+def test_healthy_database_breaks_no_invariant(example: Example) -> None:
+    assert broken_invariants(example.superuser) == []
 
 
 @pytest.mark.parametrize("invariant", FAULTS)
-def test_fault_is_named_by_its_invariant_and_by_no_other(stage: Stage, invariant: str) -> None:
-    fault = re.sub(r"(?<!:):(\w+)", lambda name: f"'{stage.names[name[1]]}'", FAULTS[invariant])
+def test_fault_is_named_by_its_invariant_and_by_no_other(example: Example, invariant: str) -> None:
+    fault = re.sub(r"(?<!:):(\w+)", lambda name: f"'{example.names[name[1]]}'", FAULTS[invariant])
 
-    with past_every_guard(stage.superuser, force_rollback=True):
-        stage.superuser.execute(fault.encode())
-        broken = broken_invariants(stage.superuser)
+    with past_every_guard(example.superuser, force_rollback=True):
+        example.superuser.execute(fault.encode())
+        broken = broken_invariants(example.superuser)
 
     assert {row["invariant"] for row in broken} == {invariant}
     assert all(row["subject"] and row["detail"] for row in broken)

@@ -347,3 +347,18 @@ def test_sold_stock_may_become_negative_because_the_money_has_come(service: Conn
 
     level = scalar(service, "select on_hand from public.inventory_levels where product_id = %s", product_id)
     assert level == -2
+
+
+@pytest.mark.parametrize("field", ["event_id", "event_type", "checkout_session_id"])
+def test_blank_is_not_an_id(service: Connection, shop: Shop, field: str) -> None:
+    payment = shop.order_group().payment().but(**{field: "  "})
+
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        reconcile(service, payment)
+
+
+def test_blank_payment_intent_is_none(service: Connection, superuser: Connection, shop: Shop) -> None:
+    payments = [shop.order_group([[(1, "0")]]).payment().but(payment_intent_id=" ") for _ in range(2)]
+
+    assert [reconcile(service, payment)["outcome"] for payment in payments] == ["applied", "applied"]
+    assert scalar(superuser, "select count(payment_intent_id) from payments.stripe_events") == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
@@ -14,8 +14,8 @@ from psycopg import IsolationLevel
 
 from sql_tests.actions import DONE, LOCK_TIMEOUT, Action, AddItem, EditOrderTotal, Pay, RemoveItem
 from sql_tests.model import fingerprint
-from sql_tests.races import HOLDING_POINTS, ISOLATIONS, Arena, Rival
-from testkit.database import Database, scalar
+from sql_tests.races import HOLDING_POINTS, ISOLATIONS, RaceDatabase, Rival
+from testkit.database import scalar
 from testkit.payments import Payment
 from testkit.shop import OrderGroup
 
@@ -27,116 +27,94 @@ where_the_snapshot_is_fresh = pytest.mark.parametrize(
 under_every_isolation = pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda level: level.name.lower())
 
 
-@pytest.fixture(scope="module")
-def arena(module_db: Database) -> Iterator[Arena]:
-    with Arena.open(module_db) as arena:
-        yield arena
-
-
-@pytest.fixture(autouse=True)
-def _rivals_leave(arena: Arena) -> Iterator[None]:
-    yield
-    arena.clear()
-
-
-@pytest.fixture
-def group(arena: Arena) -> OrderGroup:
-    return arena.shop.order_group()
-
-
-@pytest.fixture
-def payment(group: OrderGroup) -> Payment:
-    return group.payment()
-
-
 # --- a backend dies ---------------------------------------------------------------------------------------------------
 
 
 @under_every_isolation
 @pytest.mark.parametrize("point", HOLDING_POINTS)
 def test_backend_killed_inside_the_call_leaves_nothing_and_the_waiting_delivery_applies(
-    arena: Arena, payment: Payment, isolation: IsolationLevel, point: str
+    database: RaceDatabase, payment: Payment, isolation: IsolationLevel, point: str
 ) -> None:
     if point == "keeping an exception":
         payment = payment.but(amount_minor=1, amount="0.01")
-    model = arena.model(Pay(payment))
-    killed, waiting = arena.rival(isolation, hold_at=point), arena.rival(isolation)
+    model = database.model(Pay(payment))
+    killed, waiting = database.rival(isolation, hold_at=point), database.rival(isolation)
 
-    with arena.holding() as holder:
+    with database.holding() as holder:
         killed.act(Pay(payment))
         killed.until_waiting_for(holder)
         waiting.act(Pay(payment))
         waiting.until_waiting_for(killed)
-        kill(arena, killed)
+        kill(database, killed)
 
     assert waiting.answer() == Pay(payment).predict(model)
     assert waiting.end("commit") == "commit"
-    arena.assert_as_if(model)
+    database.assert_as_if(model)
 
 
 @under_every_isolation
 def test_backend_killed_before_its_commit_leaves_nothing_and_the_waiting_delivery_applies(
-    arena: Arena, payment: Payment, isolation: IsolationLevel
+    database: RaceDatabase, payment: Payment, isolation: IsolationLevel
 ) -> None:
-    model = arena.model(Pay(payment))
-    killed, waiting = arena.rival(isolation), arena.rival(isolation)
+    model = database.model(Pay(payment))
+    killed, waiting = database.rival(isolation), database.rival(isolation)
 
     killed.act(Pay(payment))
     assert killed.answer() == "applied"
     waiting.act(Pay(payment))
     waiting.until_waiting_for(killed)
-    kill(arena, killed)
+    kill(database, killed)
 
     assert waiting.answer() == Pay(payment).predict(model) == "applied"
     assert waiting.end("commit") == "commit"
-    arena.assert_as_if(model)
+    database.assert_as_if(model)
 
 
 @under_every_isolation
 def test_backend_killed_after_its_commit_is_replayed_without_writing_a_row(
-    arena: Arena, payment: Payment, isolation: IsolationLevel
+    database: RaceDatabase, payment: Payment, isolation: IsolationLevel
 ) -> None:
-    model = arena.model(Pay(payment))
-    killed = arena.rival(isolation)
+    model = database.model(Pay(payment))
+    killed = database.rival(isolation)
     killed.act(Pay(payment))
     assert killed.answer() == Pay(payment).predict(model)
     assert killed.end("commit") == "commit"
-    kill(arena, killed)
-    before = fingerprint(arena.observer)
+    kill(database, killed)
+    before = fingerprint(database.observer)
 
-    assert arena.retry(Pay(payment), isolation) == "replayed"
-    assert fingerprint(arena.observer) == before
-    arena.assert_as_if(model)
+    assert database.retry(Pay(payment), isolation) == "replayed"
+    assert fingerprint(database.observer) == before
+    database.assert_as_if(model)
 
 
-def kill(arena: Arena, rival: Rival) -> None:
+def kill(database: RaceDatabase, rival: Rival) -> None:
     """Terminates a backend and waits until it is gone."""
-    assert scalar(arena.observer, "select pg_terminate_backend(%s, 10000)", rival.pid)
+    assert scalar(database.observer, "select pg_terminate_backend(%s, 10000)", rival.pid)
 
 
 # --- a lock is not given ----------------------------------------------------------------------------------------------
 
 
-def test_payment_that_gets_no_lock_gives_up_by_itself_and_changes_nothing(arena: Arena) -> None:
+def test_payment_that_gets_no_lock_gives_up_by_itself_and_changes_nothing(database: RaceDatabase) -> None:
     """All at once, because each waits the function's own three seconds; the sessions themselves would wait for ever."""
-    taken = arena.shop.order_group().payment()
+    taken = database.shop.order_group().payment()
     obstructed: list[tuple[Payment, IsolationLevel]] = []
     before_locks: list[tuple[str, UUID]] = []
     for isolation in ISOLATIONS:
-        by_group, by_order, by_event, by_payment = (arena.shop.order_group() for _ in range(4))
+        by_group, by_order, by_event, by_payment = (database.shop.order_group() for _ in range(4))
         before_locks += [("order_groups", by_group.id), ("orders", by_order.order_ids[0])]
         obstructed += [(group.payment(), isolation) for group in (by_group, by_order)]
         obstructed.append((by_event.payment().but(event_id=taken.event_id), isolation))
         obstructed.append((by_payment.payment().but(payment_intent_id=taken.payment_intent_id), isolation))
-    before = fingerprint(arena.observer)
+    before = fingerprint(database.observer)
 
     with ExitStack() as locks:
         for table, key in before_locks:
-            locks.enter_context(arena.locked_row(f"select id from public.{table} where id = %s for update", key))
-        holder = arena.rival(IsolationLevel.READ_COMMITTED)
+            locks.enter_context(database.locked_row(f"select id from public.{table} where id = %s for update", key))
+        holder = database.rival(IsolationLevel.READ_COMMITTED)
         holder.act(Pay(taken))
         assert holder.answer() == "applied"
-        rivals = [arena.rival(isolation) for _, isolation in obstructed]
+        rivals = [database.rival(isolation) for _, isolation in obstructed]
         for rival, (payment, _) in zip(rivals, obstructed, strict=True):
             rival.connection.execute("set lock_timeout = 0")
             rival.act(Pay(payment))
@@ -145,9 +123,9 @@ def test_payment_that_gets_no_lock_gives_up_by_itself_and_changes_nothing(arena:
 
     assert answers == [LOCK_TIMEOUT] * len(rivals)
     assert [rival.end("rollback") for rival in rivals] == ["rollback"] * len(rivals)
-    assert fingerprint(arena.observer) == before
+    assert fingerprint(database.observer) == before
     payment, isolation = obstructed[0]
-    assert arena.retry(Pay(payment), isolation) == "applied"
+    assert database.retry(Pay(payment), isolation) == "applied"
 
 
 # --- locks the wrong way round ----------------------------------------------------------------------------------------
@@ -155,17 +133,17 @@ def test_payment_that_gets_no_lock_gives_up_by_itself_and_changes_nothing(arena:
 
 @under_every_isolation
 def test_groups_paid_in_opposite_product_order_do_not_wait_for_each_other(
-    arena: Arena, isolation: IsolationLevel
+    database: RaceDatabase, isolation: IsolationLevel
 ) -> None:
-    first_product, second_product = arena.shop.sellers[0].product_ids[:2]
+    first_product, second_product = database.shop.sellers[0].product_ids[:2]
     payments = [
-        free_group(arena, [first_product, second_product]).payment(),
-        free_group(arena, [second_product, first_product]).payment(),
+        free_group(database, [first_product, second_product]).payment(),
+        free_group(database, [second_product, first_product]).payment(),
     ]
-    model = arena.model(*map(Pay, payments))
-    rivals = [arena.rival(isolation, hold_at="committing an item") for _ in payments]
+    model = database.model(*map(Pay, payments))
+    rivals = [database.rival(isolation, hold_at="committing an item") for _ in payments]
 
-    with arena.holding() as holder:
+    with database.holding() as holder:
         for rival, payment in zip(rivals, payments, strict=True):
             rival.act(Pay(payment))
             rival.until_waiting_for(holder)  # each has written its first item's entry, and none of the second's
@@ -173,26 +151,26 @@ def test_groups_paid_in_opposite_product_order_do_not_wait_for_each_other(
     # A serializable commit may be refused by the server, not by the function: both have read the same index pages.
     may_lose = isolation is IsolationLevel.SERIALIZABLE
     for rival, payment in zip(rivals, payments, strict=True):
-        assert arena.settle(rival, Pay(payment), may_lose=may_lose) == Pay(payment).predict(model) == "applied"
-    arena.assert_as_if(model)
+        assert database.settle(rival, Pay(payment), may_lose=may_lose) == Pay(payment).predict(model) == "applied"
+    database.assert_as_if(model)
 
 
-def free_group(arena: Arena, product_ids: Sequence[UUID]) -> OrderGroup:
+def free_group(database: RaceDatabase, product_ids: Sequence[UUID]) -> OrderGroup:
     """A group that costs nothing, whose items are committed in this order of products."""
-    group = arena.shop.order_group([[]])
+    group = database.shop.order_group([[]])
     for item_id, product_id in zip(sorted(uuid4() for _ in product_ids), product_ids, strict=True):
-        assert AddItem(group.order_ids[0], product_id, item_id=item_id).perform(arena.shop.service) == DONE
+        assert AddItem(group.order_ids[0], product_id, item_id=item_id).perform(database.shop.service) == DONE
     return group
 
 
 @under_every_isolation
 @pytest.mark.parametrize("table", ["orders", "order_items"])
 def test_editor_that_locked_a_child_before_the_group_gives_up_and_the_payment_goes_on(
-    arena: Arena, group: OrderGroup, payment: Payment, isolation: IsolationLevel, table: str
+    database: RaceDatabase, group: OrderGroup, payment: Payment, isolation: IsolationLevel, table: str
 ) -> None:
     edit = child_edit(group, table)
-    model = arena.model(Pay(payment))
-    payer, editor = arena.rival(isolation), arena.rival(isolation, "postgres")
+    model = database.model(Pay(payment))
+    payer, editor = database.rival(isolation), database.rival(isolation, "postgres")
 
     lock_child(editor, group, table)
     payer.act(Pay(payment))
@@ -203,7 +181,7 @@ def test_editor_that_locked_a_child_before_the_group_gives_up_and_the_payment_go
 
     assert payer.answer() == Pay(payment).predict(model)
     assert payer.end("commit") == "commit"
-    arena.assert_as_if(model)
+    database.assert_as_if(model)
 
 
 def child_edit(group: OrderGroup, table: str) -> Action:
@@ -218,13 +196,16 @@ def lock_child(editor: Rival, group: OrderGroup, table: str) -> None:
     editor.connection.execute(f"select from public.{table} where id = %s for update".encode(), [key])
 
 
-def test_payment_takes_the_orders_locks_by_id(arena: Arena) -> None:
+def test_payment_takes_the_orders_locks_by_id(database: RaceDatabase) -> None:
     # The table holds the greater id first, so that whoever takes the rows as they come takes that one first.
-    groups = (arena.shop.order_group() for _ in range(100))
+    groups = (database.shop.order_group() for _ in range(100))
     group = next(each for each in groups if each.order_ids[0] > each.order_ids[1])
     greater, lesser = group.order_ids
     lock: LiteralString = "select id from public.orders where id = %s for update"
-    payer, rival = arena.rival(IsolationLevel.READ_COMMITTED), arena.rival(IsolationLevel.READ_COMMITTED, "postgres")
+    payer, rival = (
+        database.rival(IsolationLevel.READ_COMMITTED),
+        database.rival(IsolationLevel.READ_COMMITTED, "postgres"),
+    )
 
     rival.connection.execute(lock, [lesser])
     payer.act(Pay(group.payment()))
@@ -237,12 +218,14 @@ def test_payment_takes_the_orders_locks_by_id(arena: Arena) -> None:
     assert payer.answer() == "applied"
 
 
-def test_replay_does_not_wait_for_whoever_holds_the_group(arena: Arena, group: OrderGroup, payment: Payment) -> None:
-    assert Pay(payment).perform(arena.shop.service) == "applied"
-    rival = arena.rival(IsolationLevel.READ_COMMITTED, "postgres")
+def test_replay_does_not_wait_for_whoever_holds_the_group(
+    database: RaceDatabase, group: OrderGroup, payment: Payment
+) -> None:
+    assert Pay(payment).perform(database.shop.service) == "applied"
+    rival = database.rival(IsolationLevel.READ_COMMITTED, "postgres")
 
     rival.connection.execute("select from public.order_groups where id = %s for update", [group.id])
-    payer = arena.rival(IsolationLevel.READ_COMMITTED)
+    payer = database.rival(IsolationLevel.READ_COMMITTED)
     payer.act(Pay(payment))
 
     assert not payer.until_waiting_or_done()
@@ -254,14 +237,14 @@ def test_replay_does_not_wait_for_whoever_holds_the_group(arena: Arena, group: O
 
 @where_the_snapshot_is_fresh
 def test_delivery_that_found_no_group_does_not_open_a_case_for_an_event_that_was_applied_meanwhile(
-    arena: Arena, isolation: IsolationLevel
+    database: RaceDatabase, isolation: IsolationLevel
 ) -> None:
-    model = arena.model()
-    shopper = arena.db.act_as("service_role", autocommit=False)
-    shop = replace(arena.shop, service=shopper)
-    early, late = arena.rival(isolation, hold_at="keeping an exception"), arena.rival(isolation)
+    model = database.model()
+    shopper = database.db.act_as("service_role", autocommit=False)
+    shop = replace(database.shop, service=shopper)
+    early, late = database.rival(isolation, hold_at="keeping an exception"), database.rival(isolation)
 
-    with shopper, arena.holding() as holder:
+    with shopper, database.holding() as holder:
         shopper.execute("select 1")  # the group is made inside this transaction
         group = shop.order_group()
         payment = group.payment()
@@ -269,15 +252,15 @@ def test_delivery_that_found_no_group_does_not_open_a_case_for_an_event_that_was
         early.until_waiting_for(holder)
         expected = Pay(payment).predict(model)
         shopper.commit()
-        model.adopt(arena.observer, group.id)
+        model.adopt(database.observer, group.id)
         late.act(Pay(payment))
         late.until_waiting_or_done()
     assert early.answer() == expected == "rejected order_group_not_found"
     assert early.end("commit") == "commit"
-    answer = arena.settle(late, Pay(payment), may_lose=isolation is not IsolationLevel.READ_COMMITTED)
+    answer = database.settle(late, Pay(payment), may_lose=isolation is not IsolationLevel.READ_COMMITTED)
 
     assert answer == Pay(payment).predict(model) == "applied"
-    arena.assert_as_if(model)
+    database.assert_as_if(model)
 
 
 @where_the_snapshot_is_fresh
@@ -289,18 +272,18 @@ def test_delivery_that_found_no_group_does_not_open_a_case_for_an_event_that_was
     ],
 )
 def test_event_that_is_being_applied_gets_no_case_of_its_own_from_another_payload(
-    arena: Arena, payment: Payment, isolation: IsolationLevel, spoilt: dict[str, Any]
+    database: RaceDatabase, payment: Payment, isolation: IsolationLevel, spoilt: dict[str, Any]
 ) -> None:
-    other = arena.shop.order_group().payment().but(event_id=payment.event_id, **spoilt)
-    model = arena.model(Pay(payment), Pay(other))
-    applying, refusing = arena.rival(isolation), arena.rival(isolation)
+    other = database.shop.order_group().payment().but(event_id=payment.event_id, **spoilt)
+    model = database.model(Pay(payment), Pay(other))
+    applying, refusing = database.rival(isolation), database.rival(isolation)
 
     applying.act(Pay(payment))
     assert applying.answer() == Pay(payment).predict(model)
     refusing.act(Pay(other))
     refusing.until_waiting_or_done()
     assert applying.end("commit") == "commit"
-    answer = arena.settle(refusing, Pay(other), may_lose=isolation is not IsolationLevel.READ_COMMITTED)
+    answer = database.settle(refusing, Pay(other), may_lose=isolation is not IsolationLevel.READ_COMMITTED)
 
     assert answer == Pay(other).predict(model) == "rejected event_collision"
-    arena.assert_as_if(model)
+    database.assert_as_if(model)

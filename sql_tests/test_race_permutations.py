@@ -1,13 +1,13 @@
 """Whatever the order of two or three sessions' steps, the outcome is that of some order one after another.
 
-`PERMUTATIONS=all` plays all of them, some minutes; the default is a fixed sample that takes each scenario under each
+`PERMUTATIONS=all` runs all of them, some minutes; the default is a fixed sample that takes each scenario under each
 isolation level.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -17,9 +17,8 @@ import pytest
 from psycopg import IsolationLevel
 
 from sql_tests.actions import Action, AddItem, Cancel, EditGroupTotal, EditOrderTotal, Pay, RemoveItem, Resolve
-from sql_tests.interleavings import Schedule, play, schedules
-from sql_tests.races import ENDS, ISOLATIONS, Arena, End
-from testkit.database import Database
+from sql_tests.interleavings import Schedule, run_interleaving, schedules
+from sql_tests.races import ENDS, ISOLATIONS, End, RaceDatabase
 from testkit.payments import Payment
 from testkit.shop import OrderGroup
 
@@ -35,57 +34,57 @@ class Scene:
     given: tuple[Action, ...] = ()
 
 
-Scenario = Callable[[Arena, OrderGroup], Scene]
+Scenario = Callable[[RaceDatabase, OrderGroup], Scene]
 
 
-def same_event(_: Arena, group: OrderGroup) -> Scene:
+def same_event(_: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment()
     return Scene((Pay(payment), Pay(payment)))
 
 
-def same_wrong_event(_: Arena, group: OrderGroup) -> Scene:
+def same_wrong_event(_: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment().but(amount_minor=1, amount="0.01")
     return Scene((Pay(payment), Pay(payment)))
 
 
-def twin_events(_: Arena, group: OrderGroup) -> Scene:
+def twin_events(_: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment()
     return Scene((Pay(payment), Pay(payment.twin())))
 
 
-def two_payments(_: Arena, group: OrderGroup) -> Scene:
+def two_payments(_: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment()
     return Scene((Pay(payment), Pay(payment.rival())))
 
 
-def one_payment_for_two_groups(arena: Arena, group: OrderGroup) -> Scene:
+def one_payment_for_two_groups(database: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment()
-    other = arena.shop.order_group().payment().but(payment_intent_id=payment.payment_intent_id)
+    other = database.shop.order_group().payment().but(payment_intent_id=payment.payment_intent_id)
     return Scene((Pay(payment), Pay(other)))
 
 
-def one_event_id_for_two_groups(arena: Arena, group: OrderGroup) -> Scene:
+def one_event_id_for_two_groups(database: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment()
-    return Scene((Pay(payment), Pay(arena.shop.order_group().payment().but(event_id=payment.event_id))))
+    return Scene((Pay(payment), Pay(database.shop.order_group().payment().but(event_id=payment.event_id))))
 
 
-def payment_and_cancellation(_: Arena, group: OrderGroup) -> Scene:
+def payment_and_cancellation(_: RaceDatabase, group: OrderGroup) -> Scene:
     return Scene((Pay(group.payment()), Cancel(group.id)))
 
 
-def payment_and_added_item(arena: Arena, group: OrderGroup) -> Scene:
-    return Scene((Pay(group.payment()), AddItem(group.order_ids[0], arena.shop.sellers[0].product_ids[0])))
+def payment_and_added_item(database: RaceDatabase, group: OrderGroup) -> Scene:
+    return Scene((Pay(group.payment()), AddItem(group.order_ids[0], database.shop.sellers[0].product_ids[0])))
 
 
-def payment_and_removed_item(_: Arena, group: OrderGroup) -> Scene:
+def payment_and_removed_item(_: RaceDatabase, group: OrderGroup) -> Scene:
     return Scene((Pay(group.payment()), RemoveItem(group.item_ids[0])))
 
 
-def payment_and_group_total(_: Arena, group: OrderGroup) -> Scene:
+def payment_and_group_total(_: RaceDatabase, group: OrderGroup) -> Scene:
     return Scene((Pay(group.payment()), EditGroupTotal(group.id, Decimal(1))))
 
 
-def payment_and_order_total(_: Arena, group: OrderGroup) -> Scene:
+def payment_and_order_total(_: RaceDatabase, group: OrderGroup) -> Scene:
     return Scene((Pay(group.payment()), EditOrderTotal(group.order_ids[0], Decimal(1))))
 
 
@@ -94,18 +93,18 @@ def rejected_though_right(group: OrderGroup, payment: Payment) -> tuple[Action, 
     return EditGroupTotal(group.id, Decimal(1)), Pay(payment), EditGroupTotal(group.id, group.total_amount)
 
 
-def payment_and_resolution(_: Arena, group: OrderGroup) -> Scene:
+def payment_and_resolution(_: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment()
     return Scene((Pay(payment), Resolve(str(payment.event_id))), given=rejected_though_right(group, payment))
 
 
-def twin_and_refund(_: Arena, group: OrderGroup) -> Scene:
+def twin_and_refund(_: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment()
     refund = Resolve(str(payment.event_id), "refunded")
     return Scene((Pay(payment.twin()), refund), given=rejected_though_right(group, payment))
 
 
-def payment_twin_and_cancellation(_: Arena, group: OrderGroup) -> Scene:
+def payment_twin_and_cancellation(_: RaceDatabase, group: OrderGroup) -> Scene:
     payment = group.payment()
     return Scene((Pay(payment), Pay(payment.twin()), Cancel(group.id)))
 
@@ -158,26 +157,16 @@ def chosen() -> list[Permutation]:
     return found
 
 
-@pytest.fixture(scope="module")
-def arena(module_db: Database) -> Iterator[Arena]:
-    with Arena.open(module_db) as arena:
-        yield arena
-
-
-@pytest.fixture(autouse=True)
-def _rivals_leave(arena: Arena) -> Iterator[None]:
-    yield
-    arena.clear()
-
-
 @pytest.mark.parametrize("permutation", chosen(), ids=str)
-def test_interleaving_ends_as_some_order_one_after_another_would(arena: Arena, permutation: Permutation) -> None:
-    scene = permutation.scenario(arena, arena.shop.order_group())
-    before = arena.model(*scene.actions, *scene.given)
+def test_interleaving_ends_as_some_order_one_after_another_would(
+    database: RaceDatabase, permutation: Permutation
+) -> None:
+    scene = permutation.scenario(database, database.shop.order_group())
+    before = database.model(*scene.actions, *scene.given)
     for action in scene.given:
-        arena.alone(action, before)
+        database.alone(action, before)
 
-    play(arena, before, scene.actions, permutation.ends, permutation.isolation, permutation.order)
+    run_interleaving(database, before, scene.actions, permutation.ends, permutation.isolation, permutation.order)
 
 
 def test_permutations_are_many_enough() -> None:

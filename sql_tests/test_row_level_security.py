@@ -1,4 +1,4 @@
-"""Plays: a buyer, a stranger, the members of two sellers and a visitor look at one order group."""
+"""A buyer, a stranger, the members of two sellers and a visitor look at one order group."""
 
 from __future__ import annotations
 

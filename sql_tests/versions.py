@@ -18,9 +18,14 @@ HERE = Path(__file__).parent
 SCHEMA = "test_versions.py"
 SUITES = (
     "test_outcomes.py",
+    "test_order_of_rules.py",
+    "test_no_verdict.py",
     "test_replays.py",
+    "test_refunds.py",
     "test_frozen.py",
-    "test_guards.py",
+    "test_exceptions.py",
+    "test_readiness.py",
+    "test_function_declarations.py",
     "test_constraints.py",
     "test_privileges.py",
     "test_row_level_security.py",

@@ -1,25 +1,86 @@
-"""`relay` as an operator runs it: a process of its own, with nothing in its environment but what a test gives."""
+"""`python -m relay COMMAND` as an operator runs it, with nothing of the developer's shell in its environment."""
+
+from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
 import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from local_stack.supabase_cli import REPOSITORY
+from testkit.stripe_events import Json
+
+# Far above what any of it takes: what would never end is ended.
+PATIENCE_SECONDS = 60
 
 
-async def start(*arguments: str, env: dict[str, str]) -> asyncio.subprocess.Process:
-    """A command that runs."""
-    return await asyncio.create_subprocess_exec(
+class Ended(NamedTuple):
+    """A command that has run."""
+
+    status: int | None
+    output: str
+    errors: str
+
+
+@asynccontextmanager
+async def running(
+    *arguments: str, env: Mapping[str, str], code: Path = REPOSITORY
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A command while it runs; it and what it has started are killed at the end of the block.
+
+    `env` is all that it finds beside PATH; `code` is the folder whose package `relay` runs.
+    """
+    process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",  # not what lies in the folder where it runs
         "-m",
         "relay",
         *arguments,
-        env={"PATH": os.environ["PATH"], **env},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(code), **env},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()
 
 
-async def run(*arguments: str, env: dict[str, str]) -> tuple[int | None, str, str]:
-    """Exit status, output and errors of a command that has ended."""
-    process = await start(*arguments, env=env)
-    output, errors = await process.communicate()
-    return process.returncode, output.decode(), errors.decode()
+async def run(*arguments: str, env: Mapping[str, str], code: Path = REPOSITORY) -> Ended:
+    """Run a command to its end."""
+    async with running(*arguments, env=env, code=code) as process:
+        output, errors = await process.communicate()
+    return Ended(process.returncode, output.decode(), errors.decode())
+
+
+@dataclass(slots=True)
+class Serving:
+    """A running `relay serve` whose log is read line by line."""
+
+    process: asyncio.subprocess.Process
+    url: str = ""
+    lines: list[Json] = field(default_factory=list)
+
+    async def line(self) -> Json:
+        """The next line of the log."""
+        assert self.process.stdout is not None
+        self.lines.append(json.loads(await self.process.stdout.readline()))
+        return self.lines[-1]
+
+
+@asynccontextmanager
+async def serve(*options: str, env: Mapping[str, str]) -> AsyncIterator[Serving]:
+    """`relay serve`, from the line that names its address on. The block has PATIENCE_SECONDS."""
+    async with running("serve", *options, env=env) as process, asyncio.timeout(PATIENCE_SECONDS):
+        relay = Serving(process)
+        relay.url = (await relay.line())["message"].removeprefix("Listening on ")
+        yield relay

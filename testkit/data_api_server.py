@@ -55,7 +55,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """`first` is sent, and nothing else, until the play is over."""
+    """`first` is sent, and nothing else, until the server closes."""
 
     first: bytes = b""
 
@@ -71,7 +71,7 @@ Behaviour = Reply | Raw | Reset | Hang | Wait
 
 
 class DataApi:
-    """Answers with what is in `script`, one a call, and then as a healthy database would."""
+    """Answers with what is in `script`, one per call, and then as a healthy database would."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -88,7 +88,7 @@ class DataApi:
             "role": "service_role",
         }
         self.arrived = asyncio.Event()
-        self._over = asyncio.Event()
+        self._handlers: set[asyncio.Task[None]] = set()
 
     def healthy(self, call: Call) -> Reply:
         """What the real functions answer."""
@@ -113,6 +113,9 @@ class DataApi:
         )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._handlers.add(task)
         try:
             while call := await _read(reader):
                 self.calls.append(call)
@@ -127,8 +130,7 @@ class DataApi:
                         return
                     case Hang(first):
                         writer.write(first)
-                        await self._over.wait()
-                        return
+                        await asyncio.Event().wait()
                     case Wait(released):
                         await released.wait()
                         writer.write(self.healthy(call).as_bytes())
@@ -139,7 +141,10 @@ class DataApi:
                 await writer.drain()
         except ConnectionError:
             pass
+        except asyncio.CancelledError:
+            writer.transport.abort()
         finally:
+            self._handlers.discard(task)
             writer.close()
 
     @asynccontextmanager
@@ -150,8 +155,10 @@ class DataApi:
         try:
             yield self
         finally:
-            self._over.set()
             server.close()
+            # Since Python 3.12.1 wait_closed() waits for every connection to end, also for one that hangs on purpose.
+            for handler in self._handlers:
+                handler.cancel()
             await server.wait_closed()
 
 

@@ -1,28 +1,18 @@
 """A project with a shop in it, the relay's commands as an operator runs them, and what the database holds."""
 
 import asyncio
-import os
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from local_stack.supabase_cli import REPOSITORY
 from local_stack.surface import StackSurface
+from testkit.command_line import Ended, run, running
 from testkit.database import Connection, Row, connected, past_every_guard
 from testkit.shop import OrderGroup, Shop, open_shop
 from testkit.snapshot import Snapshot, snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A command that has run."""
-
-    status: int | None
-    output: str
-    errors: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +31,11 @@ class Project:
 
     async def relay(self, *arguments: str, **changes: str) -> Ended:
         """Run a command to its end."""
-        async with self.running(*arguments, **changes) as process:
-            output, errors = await process.communicate()
-        return Ended(process.returncode, output.decode(), errors.decode())
+        return await run(*arguments, env=self.environment(**changes), code=self.code)
 
-    @asynccontextmanager
-    async def running(self, *arguments: str, **changes: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    def running(self, *arguments: str, **changes: str) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
         """A command while it runs; ended with the block."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # not what lies in the folder where it runs
-            "-m",
-            "relay",
-            *arguments,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(self.code), **self.environment(**changes)},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        return running(*arguments, env=self.environment(**changes), code=self.code)
 
     def snapshot(self) -> Snapshot:
         """Every row, with the transaction that wrote it."""

@@ -51,7 +51,7 @@ class Answer:
 
 
 class Relay:
-    """A running relay, as its neighbours see it."""
+    """A running relay, as whoever sends to it sees it."""
 
     def __init__(self, app: web.Application, url: str, output: io.StringIO, http: aiohttp.ClientSession) -> None:
         self.app = app

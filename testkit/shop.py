@@ -20,6 +20,9 @@ TWO_ORDERS: Sequence[Sequence[tuple[int, str]]] = (
     ((1, "40.00"), (5, "0.10")),
 )
 
+# What a page that shows it must escape.
+HOSTILE_NAME = "Bowl <script>alert(1)</script> \"' & <img src=x onerror=alert(1)>"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seller:

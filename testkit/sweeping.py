@@ -1,37 +1,19 @@
-"""The stage of the sweep's tests: a project, an account at Stripe, and what had been delivered before."""
+"""What the sweep's tests share: a run of it, and what had been delivered before."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import pytest
-
-from local_stack.surface import StackSurface
 from relay.core import checkout
 from relay.core.event import Event
 from relay.data_api import client
+from testkit.command_line import Ended
 from testkit.database import Row
-from testkit.project import Ended, Project, open_project
+from testkit.project import Project
 from testkit.shop import OrderGroup
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import STRIPE_KEY, Json
 
 LISTS = ("rejected", "unmatched", "failed", "paid_here_only")
-
-
-@pytest.fixture(scope="module")
-def project(stack: StackSurface) -> Iterator[Project]:
-    with open_project(stack) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def stripe(anyio_backend: str, project: Project) -> AsyncIterator[StripeServer]:
-    """An account whose sessions are all that this test makes; groups of other tests are moved out of the window."""
-    assert anyio_backend == "asyncio"
-    project.a_year_passes()
-    async with StripeServer().listening() as server:
-        yield server
 
 
 def settings(stripe: StripeServer) -> dict[str, str]:

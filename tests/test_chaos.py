@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.market import PRODUCTS, SELLERS, World
-from chaos.plan import Author, Fate, Story, volleys
+from chaos.database import PRODUCTS, SELLERS, DatabaseState
+from chaos.plan import Expected, Generator, Scenario, batches
 from chaos.run import SHORT
-from chaos.senders import Ledger
+from chaos.senders import Tally
 from chaos.verdict import findings
 from local_stack.supabase_cli import REPOSITORY
 
@@ -45,96 +45,101 @@ def test_nothing_is_lost_and_nothing_is_done_twice_while_everything_fails() -> N
     assert report["retries"] > 0
 
 
-def stories(events: int = 300) -> list[Story]:
-    return list(Author(1, sellers=SELLERS, products=PRODUCTS).stories(events))
+def scenarios(events: int = 300) -> list[Scenario]:
+    return list(Generator(1, sellers=SELLERS, products=PRODUCTS).scenarios(events))
 
 
 def test_a_plan_repeats_with_its_seed_and_sends_each_event_as_often_as_asked() -> None:
-    assert stories() == stories()
+    assert scenarios() == scenarios()
 
-    sent = [each.id for volley in volleys(stories(), 5, random.Random(1)) for each in volley]
+    sent = [each.id for batch in batches(scenarios(), 5, random.Random(1)) for each in batch]
 
-    assert Counter(sent) == dict.fromkeys({each.id for story in stories() for each in story.sent}, 5)
+    assert Counter(sent) == dict.fromkeys({each.id for scenario in scenarios() for each in scenario.sent}, 5)
     assert len(set(sent)) == 300
 
 
 def test_a_plan_sends_the_copies_of_a_payment_together_and_some_late() -> None:
-    plan = volleys(stories(), 5, random.Random(1))
+    plan = batches(scenarios(), 5, random.Random(1))
 
-    together = [Counter(each.id for each in volley).most_common(1)[0][1] for volley in plan if len(volley) > 1]
+    together = [Counter(each.id for each in batch).most_common(1)[0][1] for batch in plan if len(batch) > 1]
 
     assert set(together) == {3}
-    assert sum(len(volley) == 1 for volley in plan) == 2 * 300
+    assert sum(len(batch) == 1 for batch in plan) == 2 * 300
 
 
-def happy_end() -> tuple[list[Story], Ledger, World, list[str]]:
+def happy_end() -> tuple[list[Scenario], Tally, DatabaseState, list[str]]:
     """What a run without any fault would show."""
-    told, ledger, world, log = stories(), Ledger(), World({}, {}, {}, {}, []), []
-    for story in told:
-        left = story.paid_groups
-        world.groups.update(
+    told, tally, state, log = scenarios(), Tally(), DatabaseState({}, {}, {}, {}, []), []
+    for scenario in told:
+        left = scenario.paid_groups
+        state.groups.update(
             {
                 group.id: {"status": "pending", "stripe_webhook_event_id": None, "stripe_checkout_session_id": None}
-                for group in story.groups
+                for group in scenario.groups
             }
         )
-        for sent in story.sent:
-            if sent.fate in (Fate.UNTOUCHED, Fate.UNMATCHED):
-                ledger.last[sent.id] = {"ignored" if sent.fate is Fate.UNTOUCHED else "unmatched"}
-            elif sent.fate is Fate.REJECTED or (sent.fate is Fate.PAYS_OR_REJECTED and not left):
-                ledger.last[sent.id] = {f"rejected {sent.reason}"}
-                ledger.failures[sent.id, str(sent.reason)] += 1
+        for sent in scenario.sent:
+            if sent.expected in (Expected.UNTOUCHED, Expected.UNMATCHED):
+                tally.last[sent.id] = {"ignored" if sent.expected is Expected.UNTOUCHED else "unmatched"}
+            elif sent.expected is Expected.REJECTED or (sent.expected is Expected.PAYS_OR_REJECTED and not left):
+                tally.last[sent.id] = {f"rejected {sent.reason}"}
+                tally.failures[sent.id, str(sent.reason)] += 1
                 log.append(json.dumps({"level": "error", "status": 500, "event_id": sent.id, "reason": sent.reason}))
             else:
                 outcome = "applied" if left else "already_paid"
-                world.events[sent.id] = {"outcome": outcome, "order_group_id": sent.group}
-                ledger.last[sent.id] = {outcome, "replayed"}
+                state.events[sent.id] = {"outcome": outcome, "order_group_id": sent.group}
+                tally.last[sent.id] = {outcome, "replayed"}
                 if left:
                     left -= 1
-                    ledger.applied[sent.id] = 1
-                    world.groups[sent.group] |= {"status": "paid", "stripe_checkout_session_id": sent.session}  # type: ignore[index]
-            if sent.fate in (Fate.REJECTED, Fate.UNMATCHED) or "rejected" in str(ledger.last[sent.id]):
-                world.exceptions[sent.id] = {"reason": sent.reason}
-        for group in story.groups:
-            if world.groups[group.id]["status"] == "paid":
-                world.commits.update({item.id: item.quantity for item in group.items})
-    return told, ledger, world, log
+                    tally.applied[sent.id] = 1
+                    state.groups[sent.group] |= {"status": "paid", "stripe_checkout_session_id": sent.session}  # type: ignore[index]
+            if sent.expected in (Expected.REJECTED, Expected.UNMATCHED) or "rejected" in str(tally.last[sent.id]):
+                state.exceptions[sent.id] = {"reason": sent.reason}
+        for group in scenario.groups:
+            if state.groups[group.id]["status"] == "paid":
+                state.commits.update({item.id: item.quantity for item in group.items})
+    return told, tally, state, log
 
 
 def test_a_happy_end_has_no_findings() -> None:
-    told, ledger, world, log = happy_end()
+    told, tally, state, log = happy_end()
 
-    assert findings(told, ledger, world, log, kills=0) == []
-    assert {story.kind for story in told} >= {"payment", "twins", "rivals", "voucher", "wrong amount", "unknown group"}
+    assert findings(told, tally, state, log, kills=0) == []
+    assert {scenario.kind for scenario in told} >= {
+        "payment",
+        "twins",
+        "rivals",
+        "voucher",
+        "wrong amount",
+        "unknown group",
+    }
 
 
-SPOILED: dict[str, Callable[[list[Story], Ledger, World, list[str]], object]] = {
-    "a broken invariant": lambda _t, _l, world, _o: world.broken_invariants.append("x"),
-    "a sender who gave up": lambda _t, ledger, _w, _o: ledger.problems.append("x"),
-    "a lost event": lambda told, _l, world, _o: world.events.pop(_of(told, "payment")),
-    "a lost rejection": lambda told, _l, world, _o: world.exceptions.pop(_of(told, "wrong amount")),
-    "a stranger's event": lambda _t, _l, world, _o: world.events.update(
+SPOILED: dict[str, Callable[[list[Scenario], Tally, DatabaseState, list[str]], object]] = {
+    "a broken invariant": lambda _t, _l, state, _o: state.broken_invariants.append("x"),
+    "a sender who gave up": lambda _t, tally, _w, _o: tally.problems.append("x"),
+    "a lost event": lambda told, _l, state, _o: state.events.pop(_of(told, "payment")),
+    "a lost rejection": lambda told, _l, state, _o: state.exceptions.pop(_of(told, "wrong amount")),
+    "a stranger's event": lambda _t, _l, state, _o: state.events.update(
         evt_0={"outcome": "applied", "order_group_id": uuid.uuid4()}
     ),
-    "an event of another group": lambda told, _l, world, _o: world.events[_of(told, "payment")].update(
+    "an event of another group": lambda told, _l, state, _o: state.events[_of(told, "payment")].update(
         order_group_id=uuid.uuid4()
     ),
-    "a delivery that never ended": lambda told, ledger, _w, _o: ledger.last.pop(_of(told, "payment")),
-    "a payment that was rejected": lambda told, ledger, _w, _o: ledger.last[_of(told, "payment")].add(
+    "a delivery that never ended": lambda told, tally, _w, _o: tally.last.pop(_of(told, "payment")),
+    "a payment that was rejected": lambda told, tally, _w, _o: tally.last[_of(told, "payment")].add(
         "rejected amount_mismatch"
     ),
-    "a wrong amount that was applied": lambda told, ledger, _w, _o: ledger.last[_of(told, "wrong amount")].add(
-        "applied"
-    ),
-    "two deliveries that paid": lambda told, ledger, _w, _o: ledger.applied.update([_of(told, "payment")]),
-    "a group that was not paid": lambda told, _l, world, _o: world.groups[_group(told)].update(status="pending"),
-    "a group that another session paid": lambda told, _l, world, _o: world.groups[_group(told)].update(
+    "a wrong amount that was applied": lambda told, tally, _w, _o: tally.last[_of(told, "wrong amount")].add("applied"),
+    "two deliveries that paid": lambda told, tally, _w, _o: tally.applied.update([_of(told, "payment")]),
+    "a group that was not paid": lambda told, _l, state, _o: state.groups[_group(told)].update(status="pending"),
+    "a group that another session paid": lambda told, _l, state, _o: state.groups[_group(told)].update(
         stripe_checkout_session_id="cs_0"
     ),
-    "stock that was taken twice": lambda _t, _l, world, _o: world.commits.update(
-        {item: 2 * taken for item, taken in world.commits.items()}
+    "stock that was taken twice": lambda _t, _l, state, _o: state.commits.update(
+        {item: 2 * taken for item, taken in state.commits.items()}
     ),
-    "stock that was not taken": lambda _t, _l, world, _o: world.commits.clear(),
+    "stock that was not taken": lambda _t, _l, state, _o: state.commits.clear(),
     "a 500 that is not in the log": lambda _t, _l, _w, log: log.clear(),
     "a 500 that nobody expected": lambda _t, _l, _w, log: log.append(
         json.dumps({"level": "error", "status": 500, "event_id": "evt_0", "reason": "unexpected"})
@@ -146,20 +151,20 @@ SPOILED: dict[str, Callable[[list[Story], Ledger, World, list[str]], object]] = 
 }
 
 
-def _of(told: list[Story], kind: str) -> str:
-    return next(story.sent[0].id for story in told if story.kind == kind)
+def _of(told: list[Scenario], kind: str) -> str:
+    return next(scenario.sent[0].id for scenario in told if scenario.kind == kind)
 
 
-def _group(told: list[Story]) -> uuid.UUID:
-    return next(story.groups[0].id for story in told if story.kind == "payment")
+def _group(told: list[Scenario]) -> uuid.UUID:
+    return next(scenario.groups[0].id for scenario in told if scenario.kind == "payment")
 
 
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
 def test_whatever_is_wrong_in_the_end_is_a_finding(
-    spoil: Callable[[list[Story], Ledger, World, list[str]], object],
+    spoil: Callable[[list[Scenario], Tally, DatabaseState, list[str]], object],
 ) -> None:
-    told, ledger, world, log = copy.deepcopy(happy_end())
+    told, tally, state, log = copy.deepcopy(happy_end())
 
-    spoil(told, ledger, world, log)
+    spoil(told, tally, state, log)
 
-    assert findings(told, ledger, world, log, kills=0) != []
+    assert findings(told, tally, state, log, kills=0) != []

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from testkit.stripe_events import STRIPE_KEY
 
 from relay import __version__, cli
 from relay.commands import check
@@ -14,9 +13,10 @@ from relay.commands.endings import CommandError
 from relay.config import SettingsError
 from relay.core.errors import Declined, NoVerdict
 from relay.core.outcomes import Reason
-from testkit.command_line import run, start
+from testkit.command_line import run, running
 from testkit.data_api_server import DataApi, Wait
 from testkit.relay_under_test import environ
+from testkit.stripe_events import STRIPE_KEY
 
 pytestmark = pytest.mark.anyio
 
@@ -86,11 +86,11 @@ async def test_a_fault_of_the_programs_own_keeps_its_traceback(
 @pytest.mark.parametrize("command", ASKING, ids=" ".join)
 async def test_ctrl_c_ends_a_command_with_130_and_one_line(command: list[str], data_api: DataApi) -> None:
     data_api.always = Wait()
-    process = await start(*command, env=environ(data_api.url, STRIPE_SECRET_KEY=STRIPE_KEY))
-    await data_api.arrived.wait()
+    async with running(*command, env=environ(data_api.url, STRIPE_SECRET_KEY=STRIPE_KEY)) as process:
+        await data_api.arrived.wait()
 
-    process.send_signal(signal.SIGINT)
-    output, errors = await process.communicate()
+        process.send_signal(signal.SIGINT)
+        output, errors = await process.communicate()
 
     assert (process.returncode, output, errors) == (130, b"", b"relay: interrupted\n")
 

@@ -7,18 +7,14 @@ from pathlib import Path
 import pytest
 
 from relay.server.webhook import PATH
-from testkit import sweeping
 from testkit.payments import reconcile
 from testkit.project import Project
 from testkit.relay_under_test import serving
 from testkit.stripe_api_server import StripeServer
 from testkit.sweeping import settings
-from tests.test_docs import GROUP, SWEEP, documented, filled
+from tests.documented import GROUP, SWEEP, documented, filled
 
 pytestmark = pytest.mark.anyio
-
-project = sweeping.project
-stripe = sweeping.stripe
 
 # Other tests serve and bring migrations; a name alone, in a sentence, is no command.
 NOT_HERE = re.compile(r"(serve|init)\b|(?!check$)[a-z]+( show)?$")

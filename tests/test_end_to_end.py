@@ -5,7 +5,7 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import jwt
@@ -17,19 +17,13 @@ from hypothesis import strategies as st
 from local_stack.stack import Stack
 from local_stack.surface import StackSurface
 from testkit.database import Connection, Row, scalar
-from testkit.project import Project, open_project
+from testkit.project import Project
 from testkit.relay_under_test import Relay, serving
 from testkit.shop import Shop, paid
 from testkit.snapshot import Snapshot
 from testkit.stripe_events import Json, completed, session_of, twin
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def project(stack: StackSurface) -> Iterator[Project]:
-    with open_project(stack) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

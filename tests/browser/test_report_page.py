@@ -6,15 +6,13 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from local_stack.surface import StackSurface
 from testkit.payments import reconcile
-from testkit.project import Project, open_project
-from tests.commands.test_report import EVIL
+from testkit.project import Project
+from testkit.shop import HOSTILE_NAME
 
 pytestmark = pytest.mark.anyio
 
@@ -47,12 +45,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
-def project(stack: StackSurface) -> Iterator[Project]:
-    with open_project(stack) as opened:
-        yield opened
-
-
 def chromium(*arguments: str) -> str:
     """Run Chromium and return what it printed."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -67,7 +59,7 @@ async def test_the_page_fits_its_window_and_asks_for_nothing(project: Project, t
     project.a_year_passes()
     shop = project.shop
     project.query(
-        "update public.products set name = %s where id = %s returning id", EVIL, shop.sellers[0].product_ids[0]
+        "update public.products set name = %s where id = %s returning id", HOSTILE_NAME, shop.sellers[0].product_ids[0]
     )
     project.query("update public.sellers set name = %s where id = %s returning id", "S" * 200, shop.sellers[0].id)
     for _ in range(2):

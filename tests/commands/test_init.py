@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,69 +16,25 @@ from local_stack.errors import StackError
 from local_stack.postgres import Postgres, free_port
 from relay.cli import main
 from relay.commands.init.command import migrations
+from testkit.project_folder import ProjectFolder
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = migrations()
 # Later than all of ours, as everything is that a project adds after this release.
 LATER = "20990101000000_create_reviews.sql"
 REVIEWS = "create table public.reviews (id int primary key);\nalter table public.reviews enable row level security;\n"
-WISHES = """\
-create table public.wishes (id int primary key);
-alter table public.wishes enable row level security;
-create policy "Everybody can read wishes" on public.wishes for select to anon using (true);
-grant select on table public.wishes to anon;
-create function public.count_wishes() returns bigint language sql set search_path = '' as $$
-    select count(*) from public.wishes
-$$;
-grant execute on function public.count_wishes() to anon;
-"""
-
-
-class Project:
-    """A Supabase project's folder, and `relay init` on it."""
-
-    def __init__(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.home = home
-        self.folder = home / "supabase" / "migrations"
-        self._capsys = capsys
-        self.folder.mkdir(parents=True)
-        (home / "supabase" / "config.toml").write_text('project_id = "shop"\n')
-        self.add("20250101000000_create_wishes.sql", WISHES)
-
-    def add(self, name: str, text: str) -> Path:
-        path = self.folder / name
-        path.write_text(text)
-        return path
-
-    def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit status, output, errors."""
-        status = main(["init", str(self.home), *arguments])
-        said = self._capsys.readouterr()
-        return status, said.out, said.err
-
-    def report(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        """Exit status and what a program reads."""
-        status, output, errors = self.run("--json", *arguments)
-        assert errors == ""
-        report: dict[str, Any] = json.loads(output)
-        return status, report
-
-    def state(self) -> dict[str, tuple[bytes, int]]:
-        """Every file with its content and when it was written."""
-        files = (path for path in self.home.rglob("*") if path.is_file())
-        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 @pytest.fixture
-def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Project:
-    return Project(tmp_path / "a shop", capsys)
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> ProjectFolder:
+    return ProjectFolder(tmp_path / "a shop", capsys)
 
 
 def subjects(report: dict[str, Any]) -> list[str]:
     return [problem["subject"] for problem in report["problems"]]
 
 
-def test_files_come_under_their_own_names_with_their_own_bytes(project: Project) -> None:
+def test_files_come_under_their_own_names_with_their_own_bytes(project: ProjectFolder) -> None:
     status, report = project.report()
 
     assert status == 0
@@ -88,7 +43,7 @@ def test_files_come_under_their_own_names_with_their_own_bytes(project: Project)
         assert (project.folder / name).read_bytes() == (ROOT / "supabase" / "migrations" / name).read_bytes()
 
 
-def test_run_again_changes_nothing_and_says_so(project: Project) -> None:
+def test_run_again_changes_nothing_and_says_so(project: ProjectFolder) -> None:
     project.run()
     before = project.state()
 
@@ -98,7 +53,7 @@ def test_run_again_changes_nothing_and_says_so(project: Project) -> None:
     assert project.state() == before
 
 
-def test_newer_release_adds_what_is_missing_and_leaves_the_rest(project: Project) -> None:
+def test_newer_release_adds_what_is_missing_and_leaves_the_rest(project: ProjectFolder) -> None:
     project.run()
     newest = max(OURS)
     (project.folder / newest).unlink()
@@ -110,7 +65,7 @@ def test_newer_release_adds_what_is_missing_and_leaves_the_rest(project: Project
     assert {name: known for name, known in project.state().items() if not name.endswith(newest)} == before
 
 
-def test_dry_run_writes_nothing(project: Project) -> None:
+def test_dry_run_writes_nothing(project: ProjectFolder) -> None:
     before = project.state()
 
     status, output, _ = project.run("--dry-run")
@@ -120,7 +75,7 @@ def test_dry_run_writes_nothing(project: Project) -> None:
     assert project.state() == before
 
 
-def test_line_ends_that_git_has_changed_are_no_difference(project: Project) -> None:
+def test_line_ends_that_git_has_changed_are_no_difference(project: ProjectFolder) -> None:
     name = min(OURS)
     (project.folder / name).write_bytes(OURS[name].replace("\n", "\r\n").encode())
 
@@ -129,31 +84,31 @@ def test_line_ends_that_git_has_changed_are_no_difference(project: Project) -> N
     assert (status, report["present"]) == (0, [name])
 
 
-def spoil_edited(project: Project) -> str:
+def spoil_edited(project: ProjectFolder) -> str:
     return project.add(min(OURS), "-- ours, edited\n").name
 
 
-def spoil_version(project: Project) -> str:
+def spoil_version(project: ProjectFolder) -> str:
     return project.add(f"{min(OURS).partition('_')[0]}_create_carts.sql", "create table carts ();\n").name
 
 
-def spoil_table(project: Project) -> str:
+def spoil_table(project: ProjectFolder) -> str:
     project.add("20250102000000_create_orders.sql", 'CREATE TABLE IF NOT EXISTS "public"."orders" ("id" bigint);\n')
     return "public.orders"
 
 
-def spoil_function(project: Project) -> str:
+def spoil_function(project: ProjectFolder) -> str:
     text = "create function public.cancel_order_group(id int) returns void language sql as $$ select $$;\n"
     project.add("20250102000000_create_cancel.sql", text)
     return "public.cancel_order_group"
 
 
-def spoil_schema(project: Project) -> str:
+def spoil_schema(project: ProjectFolder) -> str:
     project.add("20250102000000_create_payments.sql", "create schema if not exists payments;\n")
     return "payments"
 
 
-def spoil_api(project: Project) -> str:
+def spoil_api(project: ProjectFolder) -> str:
     path = project.home / "supabase" / "config.toml"
     path.write_text('[api]\nschemas = ["public", "payments"]\n')
     return "supabase/config.toml"
@@ -164,7 +119,7 @@ SPOILERS = [spoil_edited, spoil_version, spoil_table, spoil_function, spoil_sche
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: str(spoil.__name__.removeprefix("spoil_")))
 def test_what_is_taken_is_told_with_its_remedy_and_nothing_is_written(
-    project: Project, spoil: Callable[[Project], str]
+    project: ProjectFolder, spoil: Callable[[ProjectFolder], str]
 ) -> None:
     subject = spoil(project)
     before = project.state()
@@ -188,7 +143,7 @@ def test_folder_that_is_no_project_is_status_2(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("text", [b"[api\n", b"\xff\xfe"])
-def test_project_that_cannot_be_read_is_status_2_in_words(project: Project, text: bytes) -> None:
+def test_project_that_cannot_be_read_is_status_2_in_words(project: ProjectFolder, text: bytes) -> None:
     (project.home / "supabase" / "config.toml").write_bytes(text)
 
     status, output, errors = project.run()
@@ -197,7 +152,7 @@ def test_project_that_cannot_be_read_is_status_2_in_words(project: Project, text
     assert "config.toml" in errors
 
 
-def test_write_that_fails_is_status_2_and_leaves_no_half_migration(project: Project) -> None:
+def test_write_that_fails_is_status_2_and_leaves_no_half_migration(project: ProjectFolder) -> None:
     shutil.rmtree(project.folder)
     project.folder.write_text("a file where the folder should be\n")
 
@@ -237,7 +192,7 @@ def fetch(dsn: str, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def test_push_then_works_beside_the_projects_own_migrations(project: Project, dsn: str) -> None:
+def test_push_then_works_beside_the_projects_own_migrations(project: ProjectFolder, dsn: str) -> None:
     status, report = project.report("--db-url", dsn)
     assert (status, report["include_all"], report["database_checked"]) == (0, False, True)
 
@@ -249,7 +204,7 @@ def test_push_then_works_beside_the_projects_own_migrations(project: Project, ds
 
 
 def test_later_migration_that_was_pushed_makes_the_push_need_include_all_and_init_says_so(
-    project: Project, dsn: str
+    project: ProjectFolder, dsn: str
 ) -> None:
     project.add(LATER, REVIEWS)
     supabase_cli.db_push(dsn, project_dir=project.home)
@@ -265,7 +220,7 @@ def test_later_migration_that_was_pushed_makes_the_push_need_include_all_and_ini
     assert project.report("--db-url", dsn)[1]["include_all"] is False
 
 
-def test_without_a_database_it_says_when_include_all_is_needed(project: Project) -> None:
+def test_without_a_database_it_says_when_include_all_is_needed(project: ProjectFolder) -> None:
     project.add(LATER, REVIEWS)
 
     status, report = project.report()
@@ -290,7 +245,7 @@ def test_without_a_database_it_says_when_include_all_is_needed(project: Project)
     ],
 )
 def test_what_only_the_database_knows_is_noticed_before_the_push_fails_at_it(
-    project: Project, dsn: str, made: str, taken: list[str] | None
+    project: ProjectFolder, dsn: str, made: str, taken: list[str] | None
 ) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute(made.encode())
@@ -302,7 +257,7 @@ def test_what_only_the_database_knows_is_noticed_before_the_push_fails_at_it(
     assert project.state() == before
 
 
-def test_table_that_was_moved_out_of_the_way_as_advised_lets_the_push_through(project: Project, dsn: str) -> None:
+def test_table_that_was_moved_out_of_the_way_as_advised_lets_the_push_through(project: ProjectFolder, dsn: str) -> None:
     project.add("20250102000000_create_orders.sql", "create table public.orders (id int primary key);\n")
     supabase_cli.db_push(dsn, project_dir=project.home)
     assert project.report("--db-url", dsn)[0] == 1
@@ -315,7 +270,7 @@ def test_table_that_was_moved_out_of_the_way_as_advised_lets_the_push_through(pr
     assert fetch(dsn, "select count(*) from shop.orders") == [(0,)]
 
 
-def test_version_that_was_pushed_under_another_name_is_noticed(project: Project, dsn: str) -> None:
+def test_version_that_was_pushed_under_another_name_is_noticed(project: ProjectFolder, dsn: str) -> None:
     other = project.add(f"{min(OURS).partition('_')[0]}_create_carts.sql", "create table public.carts ();\n")
     supabase_cli.db_push(dsn, project_dir=project.home)
     other.unlink()
@@ -325,7 +280,7 @@ def test_version_that_was_pushed_under_another_name_is_noticed(project: Project,
     assert (status, subjects(report)) == (1, [min(OURS).partition("_")[0]])
 
 
-def test_database_that_is_no_projects_is_noticed(project: Project, postgres: Postgres) -> None:
+def test_database_that_is_no_projects_is_noticed(project: ProjectFolder, postgres: Postgres) -> None:
     name = f"bare_{uuid4().hex[:12]}"
     postgres.create_database(name)
 
@@ -335,7 +290,7 @@ def test_database_that_is_no_projects_is_noticed(project: Project, postgres: Pos
     assert "auth.users" in report["problems"][0]["detail"]
 
 
-def test_database_that_cannot_be_asked_is_status_2_and_its_password_is_not_shown(project: Project) -> None:
+def test_database_that_cannot_be_asked_is_status_2_and_its_password_is_not_shown(project: ProjectFolder) -> None:
     before = project.state()
     password = uuid4().hex
 

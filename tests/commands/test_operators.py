@@ -5,27 +5,19 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import relay.data_api.records
-from local_stack.surface import StackSurface
 from relay.commands import exceptions, terminal
 from relay.commands.exceptions import without_metadata
 from relay.config import Settings
 from testkit.database import Row
 from testkit.payments import Payment, reconcile
-from testkit.project import Project, open_project
+from testkit.project import Project
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def project(stack: StackSurface) -> Iterator[Project]:
-    with open_project(stack) as opened:
-        yield opened
 
 
 def rejected(project: Project) -> tuple[Payment, Row]:

@@ -17,10 +17,9 @@ from relay.commands.report.command import EXTRA
 from relay.commands.report.figures import Facts
 from testkit.payments import reconcile
 from testkit.project import Project, open_project
+from testkit.shop import HOSTILE_NAME
 
 pytestmark = pytest.mark.anyio
-
-EVIL = "Bowl <script>alert(1)</script> \"' & <img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +29,11 @@ def project(stack: StackSurface) -> Iterator[Project]:
         opened.a_year_passes()
         shop = opened.shop
         opened.query(
-            "update public.products set name = %s where id = %s returning id", EVIL, shop.sellers[0].product_ids[0]
+            "update public.products set name = %s where id = %s returning id",
+            HOSTILE_NAME,
+            shop.sellers[0].product_ids[0],
         )
-        opened.query("update public.sellers set name = %s where id = %s returning id", EVIL, shop.sellers[0].id)
+        opened.query("update public.sellers set name = %s where id = %s returning id", HOSTILE_NAME, shop.sellers[0].id)
         for items, currency in (
             ([[(1, "1234567.89")]], "USD"),
             ([[(2, "500")]], "JPY"),
@@ -106,7 +107,7 @@ async def test_names_and_sweeps_are_escaped(project: Project, tmp_path: Path) ->
     file.write_text(json.dumps(SWEEP))
     html, shown = await page(project, tmp_path, "--sweep", str(file))
 
-    assert EVIL in shown.words
+    assert HOSTILE_NAME in shown.words
     assert "cs_test_<b>" in shown.words
     assert "</SCRIPT><SVG>" in shown.words
     assert "<script" not in html.lower()

@@ -4,25 +4,19 @@ each difference where it does not."""
 import json
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from local_stack.surface import StackSurface
 from relay.commands.simulate.scenarios import SCENARIOS
 from relay.commands.simulate.shop import NAME
 from relay.server.webhook import PATH
-from testkit.project import Ended, Project, open_project
+from testkit.command_line import Ended
+from testkit.project import Project
 from testkit.relay_under_test import Relay, serving
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def project(stack: StackSurface) -> Iterator[Project]:
-    with open_project(stack) as opened:
-        yield opened
 
 
 @pytest.fixture

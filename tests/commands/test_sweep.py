@@ -4,16 +4,12 @@ import uuid
 
 import pytest
 
-from testkit import sweeping
 from testkit.project import Project
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import SUCCEEDED
 from testkit.sweeping import LISTS, delivered, exceptions_of, found, paying_event, settings, sweep
 
 pytestmark = pytest.mark.anyio
-
-project = sweeping.project
-stripe = sweeping.stripe
 
 
 async def test_after_one_sweep_no_drift_is_left_and_a_second_one_changes_nothing(

@@ -16,7 +16,6 @@ from relay.commands.sweep.order_groups import Books
 from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
 from relay.config import Settings
 from relay.data_api import records
-from testkit import sweeping
 from testkit.data_api_server import DataApi, Reply, Reset
 from testkit.project import Project
 from testkit.relay_under_test import environ, serving
@@ -25,9 +24,6 @@ from testkit.stripe_events import STRIPE_KEY, Json, delivery
 from testkit.sweeping import delivered, settings, sweep
 
 pytestmark = pytest.mark.anyio
-
-project = sweeping.project
-stripe = sweeping.stripe
 
 
 async def test_deliveries_that_overtake_the_sweep_are_known_and_nothing_is_paid_twice(

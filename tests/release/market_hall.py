@@ -32,7 +32,7 @@ ANA = UUID("00000000-0000-4000-8000-00000000000a")
 
 
 @dataclass(frozen=True, slots=True)
-class Hall:
+class MarketHall:
     """The adopted hall with a relay in front of it, and what the README's commands have said."""
 
     stack: Stack
@@ -124,7 +124,7 @@ def run(script: str, home: Path, **settings: str) -> str:
 
 
 @contextmanager
-def open_hall(home: Path) -> Iterator[Hall]:
+def open_hall(home: Path) -> Iterator[MarketHall]:
     """The README in the folder `home`, step by step; the Data API and the relay start before its last one."""
     (home / "examples").symlink_to(ROOT / "examples")
     first, *middle, last = blocks()
@@ -149,4 +149,4 @@ def open_hall(home: Path) -> Iterator[Hall]:
         database = Database("postgres", server.host, server.port, server.password)
         superuser = parts.enter_context(database.connect())
         service = parts.enter_context(database.act_as("service_role"))
-        yield Hall(stack, relay, database, superuser, service, tuple(said), before)
+        yield MarketHall(stack, relay, database, superuser, service, tuple(said), before)

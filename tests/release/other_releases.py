@@ -25,7 +25,7 @@ RECONCILE: Final = "public.reconcile_order_group_payment"
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
+class AdjacentRelease:
     """A release. `relay` is the folder that holds its package, `project` the one that holds its `supabase/`."""
 
     relay: Path
@@ -46,18 +46,18 @@ class Neighbour:
         return subprocess.run(command, cwd=self.relay, capture_output=True, text=True, check=True).stdout
 
 
-def neighbour(number: int, home: Path) -> Neighbour:
+def adjacent_release(number: int, home: Path) -> AdjacentRelease:
     """Release 0 is today's tree, 1 the next one, 2 the one after, LAST the last that was released.
 
     Raises MissingReleaseError.
     """
     if number == 0:
-        return Neighbour(REPOSITORY, REPOSITORY)
+        return AdjacentRelease(REPOSITORY, REPOSITORY)
     if number == LAST:
         # On the commit of the very first release there is none before.
         release = last_release() or releases()[-1]
-        return Neighbour(relay_of(release, home), project_at(release.head, home))
-    return Neighbour(_relay(number, home), _project(number, home))
+        return AdjacentRelease(relay_of(release, home), project_at(release.head, home))
+    return AdjacentRelease(_relay(number, home), _project(number, home))
 
 
 # The relays -----------------------------------------------------------------------------------------------------------

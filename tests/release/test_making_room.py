@@ -22,10 +22,10 @@ from relay.cli import main
 from relay.commands.init.command import migrations
 from testkit.database import Connection, Database, Row
 from testkit.invariants import broken_invariants
+from testkit.project_folder import ProjectFolder
 from testkit.relay_process import RelayProcess
 from testkit.shop import paid, shop_on
 from testkit.stripe_events import deliver, encode
-from tests.commands.test_init import Project
 
 pytestmark = pytest.mark.release
 
@@ -95,11 +95,11 @@ def readers_see_what_they_saw(database: Database) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Project:
-    return Project(tmp_path / "a shop", capsys)
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> ProjectFolder:
+    return ProjectFolder(tmp_path / "a shop", capsys)
 
 
-def test_shop_with_orders_of_its_own_makes_room_and_is_paid_through_ours(project: Project) -> None:
+def test_shop_with_orders_of_its_own_makes_room_and_is_paid_through_ours(project: ProjectFolder) -> None:
     second_name, who_says_it, room = steps()
 
     def adopt(dsn: str) -> str:
@@ -171,7 +171,7 @@ def new_database(postgres: Postgres) -> str:
     return postgres.dsn(user="postgres", dbname=name)
 
 
-def push(project: Project, dsn: str, *, include_all: bool = False) -> None:
+def push(project: ProjectFolder, dsn: str, *, include_all: bool = False) -> None:
     supabase_cli.db_push(dsn, project_dir=project.home, include_all=include_all)
 
 
@@ -186,7 +186,7 @@ def findings(dsn: str) -> list[Row]:
 
 
 def test_orders_of_a_later_migration_make_room_where_they_are_and_in_a_new_database(
-    project: Project, postgres: Postgres
+    project: ProjectFolder, postgres: Postgres
 ) -> None:
     lives, new = new_database(postgres), new_database(postgres)
     own = project.add(LATE, ORDERS)
@@ -238,7 +238,7 @@ TAKEN: dict[LiteralString, str] = {
 
 @pytest.mark.parametrize("known", ["in the folder", "in the database alone"])
 def test_statements_that_init_shows_make_room_for_whatever_took_a_name(
-    project: Project, postgres: Postgres, known: str
+    project: ProjectFolder, postgres: Postgres, known: str
 ) -> None:
     dsn = new_database(postgres)
     words = {"careful": "", "function": "function"}
@@ -264,7 +264,7 @@ def test_statements_that_init_shows_make_room_for_whatever_took_a_name(
 
 
 def test_policies_triggers_and_constraints_of_our_names_are_in_nobodys_way(
-    project: Project, postgres: Postgres
+    project: ProjectFolder, postgres: Postgres
 ) -> None:
     dsn = new_database(postgres)
     project.add(
@@ -286,7 +286,7 @@ def test_policies_triggers_and_constraints_of_our_names_are_in_nobodys_way(
     assert findings(dsn) == []
 
 
-def test_version_that_is_taken_is_moved_to_a_free_one_as_advised(project: Project, postgres: Postgres) -> None:
+def test_version_that_is_taken_is_moved_to_a_free_one_as_advised(project: ProjectFolder, postgres: Postgres) -> None:
     dsn, version = new_database(postgres), min(migrations()).partition("_")[0]
     free = str(int(version) - 1)
     carts = "create table public.carts (); alter table public.carts enable row level security;\n"
@@ -305,7 +305,7 @@ def test_version_that_is_taken_is_moved_to_a_free_one_as_advised(project: Projec
 
 
 def test_migration_that_the_folder_lacks_is_told_before_the_push_refuses(
-    project: Project, postgres: Postgres, capsys: pytest.CaptureFixture[str]
+    project: ProjectFolder, postgres: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dsn = new_database(postgres)
     own = project.add("20250102000000_create_notes.sql", "create table public.notes ();\n")

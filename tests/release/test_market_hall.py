@@ -26,8 +26,8 @@ from local_stack import platform, supabase_cli
 from relay.commands.init.command import migrations
 from testkit.database import Row, past_every_guard, scalar
 from testkit.stripe_events import STRIPE_KEY, Answer, completed, encode
-from tests.release.market_hall import ANA, BINDING, EXAMPLE, ROOT, Hall, blocks, open_hall
-from tests.test_docs import commands
+from tests.documented import commands
+from tests.release.market_hall import ANA, BINDING, EXAMPLE, ROOT, MarketHall, blocks, open_hall
 
 BEN, CARLA = (UUID(f"00000000-0000-4000-8000-00000000000{letter}") for letter in "bc")
 OLD_BASKET, ANAS_BASKET, BENS_BASKET = 1, 2, 3
@@ -36,13 +36,13 @@ LOOK_AGAIN = 0.005  # seconds between two looks at the server
 
 
 @pytest.fixture(scope="module")
-def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
+def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MarketHall]:
     with open_hall(tmp_path_factory.mktemp("clone")) as opened:
         yield opened
 
 
 @pytest.fixture(autouse=True)
-def whole(hall: Hall) -> Iterator[None]:
+def whole(hall: MarketHall) -> Iterator[None]:
     """Whatever a test did, everything adds up after it."""
     yield
     assert hall.broken() == []
@@ -51,7 +51,7 @@ def whole(hall: Hall) -> Iterator[None]:
 # The adoption ---------------------------------------------------------------------------------------------------------
 
 
-def test_readme_leads_from_the_shop_as_it_was_to_a_relay_that_may_reconcile(hall: Hall) -> None:
+def test_readme_leads_from_the_shop_as_it_was_to_a_relay_that_may_reconcile(hall: MarketHall) -> None:
     before, init, adoption, checks, relay = hall.said
 
     assert "20250301090100_create_baskets.sql" in before
@@ -62,14 +62,14 @@ def test_readme_leads_from_the_shop_as_it_was_to_a_relay_that_may_reconcile(hall
     assert {line.split()[0] for line in relay.splitlines()} == {"ok"}
 
 
-def test_all_of_the_readmes_commands_were_run(hall: Hall) -> None:
+def test_all_of_the_readmes_commands_were_run(hall: MarketHall) -> None:
     page = (EXAMPLE / "README.md").read_text()
 
     assert [command.split()[0] for command in commands(page)] == ["init", "check", "init"]
     assert len(hall.said) == len(blocks()) == len(re.findall(r"^\*\*\d\. ", page, re.MULTILINE))
 
 
-def test_the_whole_history_also_makes_a_new_database(hall: Hall, tmp_path: Path) -> None:
+def test_the_whole_history_also_makes_a_new_database(hall: MarketHall, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(EXAMPLE / "supabase", project / "supabase")
     for folder in (ROOT / "supabase" / "migrations", EXAMPLE / "adoption"):
@@ -86,7 +86,7 @@ def test_the_whole_history_also_makes_a_new_database(hall: Hall, tmp_path: Path)
         assert superuser.execute("select * from public.security_findings()").fetchall() == []
 
 
-def test_readers_of_the_old_tables_see_what_they_saw(hall: Hall) -> None:
+def test_readers_of_the_old_tables_see_what_they_saw(hall: MarketHall) -> None:
     headers = {"apikey": hall.stack.anon_key, "Authorization": f"Bearer {hall.stack.user_token(ANA)}"}
     with httpx.Client(base_url=f"{hall.stack.url}/rest/v1", headers=headers, trust_env=False) as ana:
         baskets = ana.get("/baskets", params={"select": "id,paid_at", "id": f"lte.{BENS_BASKET}"}).json()
@@ -101,7 +101,7 @@ def test_readers_of_the_old_tables_see_what_they_saw(hall: Hall) -> None:
     assert [row["pieces"] for row in shelf] == [20, 0, 20, 20, 20]
 
 
-def test_what_lay_on_the_shelf_came_in_as_receipts(hall: Hall) -> None:
+def test_what_lay_on_the_shelf_came_in_as_receipts(hall: MarketHall) -> None:
     receipts = hall.superuser.execute(
         "select quantity_delta, note from public.inventory_ledger where entry_type = 'receipt' order by id limit 4"
     ).fetchall()
@@ -109,7 +109,7 @@ def test_what_lay_on_the_shelf_came_in_as_receipts(hall: Hall) -> None:
     assert receipts == [{"quantity_delta": 20, "note": "handed over from public.shelf"}] * 4
 
 
-def test_privileges_are_as_written_and_supabases_linter_is_silent(hall: Hall) -> None:
+def test_privileges_are_as_written_and_supabases_linter_is_silent(hall: MarketHall) -> None:
     dsn = hall.stack.dsn(user="postgres")
 
     assert hall.service.execute("select * from public.security_findings()").fetchall() == []
@@ -129,7 +129,7 @@ def test_privileges_are_as_written_and_supabases_linter_is_silent(hall: Hall) ->
 # Selling --------------------------------------------------------------------------------------------------------------
 
 
-def test_payment_pays_the_basket_takes_its_stock_and_queues_it_once(hall: Hall) -> None:
+def test_payment_pays_the_basket_takes_its_stock_and_queues_it_once(hall: MarketHall) -> None:
     shelf = "select sum(pieces) from public.shelf"
     before = scalar(hall.service, shelf)
     checkout = hall.call("check_out_basket", ANAS_BASKET)
@@ -158,7 +158,7 @@ def test_payment_pays_the_basket_takes_its_stock_and_queues_it_once(hall: Hall) 
     assert hall.call("reopen_basket", ANAS_BASKET)["reason"] == "basket_is_paid"
 
 
-def test_yen_are_charged_as_they_are(hall: Hall) -> None:
+def test_yen_are_charged_as_they_are(hall: MarketHall) -> None:
     checkout = hall.call("check_out_basket", BENS_BASKET)
     total = "select total_amount::text from public.order_groups where id = %s"
 
@@ -167,7 +167,7 @@ def test_yen_are_charged_as_they_are(hall: Hall) -> None:
     assert hall.pay(checkout)[0].body["outcome"] == "applied"
 
 
-def test_payment_of_a_wrong_amount_leaves_the_basket_unpaid(hall: Hall) -> None:
+def test_payment_of_a_wrong_amount_leaves_the_basket_unpaid(hall: MarketHall) -> None:
     basket = hall.basket({"C-1": 1, "B-1": 1})
     checkout = hall.call("check_out_basket", basket)
     answers: list[Answer] = []
@@ -180,7 +180,7 @@ def test_payment_of_a_wrong_amount_leaves_the_basket_unpaid(hall: Hall) -> None:
     assert hall.pay(checkout)[0].body["outcome"] == "applied"
 
 
-def test_basket_is_checked_out_once_however_often_the_server_asks(hall: Hall) -> None:
+def test_basket_is_checked_out_once_however_often_the_server_asks(hall: MarketHall) -> None:
     basket = hall.basket({"C-1": 1})
     first = hall.call("check_out_basket", basket)
     again: list[Row] = []
@@ -192,7 +192,9 @@ def test_basket_is_checked_out_once_however_often_the_server_asks(hall: Hall) ->
 @pytest.mark.parametrize(
     ("basket", "reason"), [(-1, "basket_not_found"), (OLD_BASKET, "basket_is_paid"), (None, "basket_empty")]
 )
-def test_what_cannot_be_checked_out_is_told_and_nothing_is_written(hall: Hall, basket: int | None, reason: str) -> None:
+def test_what_cannot_be_checked_out_is_told_and_nothing_is_written(
+    hall: MarketHall, basket: int | None, reason: str
+) -> None:
     number = hall.basket({}) if basket is None else basket
     answers: list[Row] = []
 
@@ -208,7 +210,7 @@ EDITS: dict[str, LiteralString] = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_lines_are_frozen_from_the_checkout_on_and_open_again_when_it_is_given_up(hall: Hall, edit: str) -> None:
+def test_lines_are_frozen_from_the_checkout_on_and_open_again_when_it_is_given_up(hall: MarketHall, edit: str) -> None:
     basket = hall.basket({"C-1": 1, "C-2": 1})
     hall.call("check_out_basket", basket)
 
@@ -220,12 +222,12 @@ def test_lines_are_frozen_from_the_checkout_on_and_open_again_when_it_is_given_u
         ana.execute(EDITS[edit], {"basket": basket})
 
 
-def test_lines_of_what_was_paid_before_are_frozen_too(hall: Hall) -> None:
+def test_lines_of_what_was_paid_before_are_frozen_too(hall: MarketHall) -> None:
     with hall.database.act_as("authenticated", user_id=ANA) as ana, pytest.raises(psycopg.errors.CheckViolation):
         ana.execute(EDITS["change"], {"basket": OLD_BASKET})
 
 
-def test_late_payment_of_a_checkout_that_was_given_up_pays_nothing(hall: Hall) -> None:
+def test_late_payment_of_a_checkout_that_was_given_up_pays_nothing(hall: MarketHall) -> None:
     basket = hall.basket({"C-1": 1})
     given_up = hall.call("check_out_basket", basket)
     hall.call("reopen_basket", basket)
@@ -239,7 +241,7 @@ def test_late_payment_of_a_checkout_that_was_given_up_pays_nothing(hall: Hall) -
     assert hall.pay(checkout)[0].body["outcome"] == "applied"
 
 
-def test_group_that_was_cancelled_past_the_basket_is_checked_out_anew(hall: Hall) -> None:
+def test_group_that_was_cancelled_past_the_basket_is_checked_out_anew(hall: MarketHall) -> None:
     basket = hall.basket({"C-1": 1})
     first = hall.call("check_out_basket", basket)
     scalar(hall.service, "select public.cancel_order_group(%s)", first["order_group_id"])
@@ -284,7 +286,7 @@ def stripe() -> Iterator[StripeClient]:
 
 
 def test_the_shops_server_leads_the_buyer_to_one_session_for_exactly_the_basket(
-    hall: Hall, stripe: StripeClient, http: httpx.Client
+    hall: MarketHall, stripe: StripeClient, http: httpx.Client
 ) -> None:
     server = runpy.run_path(str(EXAMPLE / "checkout.py"))
     options = SyncClientOptions(httpx_client=http)
@@ -312,7 +314,7 @@ def rivals() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def until_waiting(hall: Hall, call: Future[Any], pid: int) -> int:
+def until_waiting(hall: MarketHall, call: Future[Any], pid: int) -> int:
     """The session that the call runs in, once the server says that it waits for `pid`."""
     waiting = "select coalesce(min(pid), 0) from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
     for _ in range(int(PATIENCE / LOOK_AGAIN)):
@@ -327,7 +329,7 @@ def until_waiting(hall: Hall, call: Future[Any], pid: int) -> int:
     ("end", "outcome", "reason"), [("commit", "rejected", "order_group_not_payable"), ("rollback", "applied", None)]
 )
 def test_payment_waits_for_a_buyer_who_reopens_the_basket(
-    hall: Hall, rivals: ThreadPoolExecutor, end: str, outcome: str, reason: str | None
+    hall: MarketHall, rivals: ThreadPoolExecutor, end: str, outcome: str, reason: str | None
 ) -> None:
     basket = hall.basket({"C-1": 1})
     checkout = hall.call("check_out_basket", basket)
@@ -344,7 +346,7 @@ def test_payment_waits_for_a_buyer_who_reopens_the_basket(
 
 
 def test_buyer_who_reopens_waits_for_the_payment_and_neither_is_a_deadlocks_victim(
-    hall: Hall, rivals: ThreadPoolExecutor
+    hall: MarketHall, rivals: ThreadPoolExecutor
 ) -> None:
     basket = hall.basket({"C-1": 1})
     checkout = hall.call("check_out_basket", basket)
@@ -362,19 +364,19 @@ def test_buyer_who_reopens_waits_for_the_payment_and_neither_is_a_deadlocks_vict
     assert hall.is_paid(basket)
 
 
-def reopen(hall: Hall, basket: int) -> Row:
+def reopen(hall: MarketHall, basket: int) -> Row:
     with hall.database.act_as("service_role") as server:
         return hall.call("reopen_basket", basket, server)
 
 
-def check_out(hall: Hall, basket: int) -> Row:
+def check_out(hall: MarketHall, basket: int) -> Row:
     with hall.database.act_as("service_role") as server:
         return hall.call("check_out_basket", basket, server)
 
 
 @pytest.mark.parametrize(("end", "amount"), [("commit", 9 * 745), ("rollback", 745)])
 def test_checkout_waits_for_an_edit_and_asks_for_what_the_basket_then_holds(
-    hall: Hall, rivals: ThreadPoolExecutor, end: str, amount: int
+    hall: MarketHall, rivals: ThreadPoolExecutor, end: str, amount: int
 ) -> None:
     basket = hall.basket({"C-1": 1})
     with hall.database.act_as("authenticated", user_id=ANA, autocommit=False) as ana:
@@ -392,7 +394,7 @@ def test_checkout_waits_for_an_edit_and_asks_for_what_the_basket_then_holds(
 @pytest.mark.parametrize("isolation", [psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.REPEATABLE_READ])
 @pytest.mark.parametrize("end", ["commit", "rollback"])
 def test_edit_waits_for_a_checkout_and_is_refused_where_it_came_too_late(
-    hall: Hall, rivals: ThreadPoolExecutor, end: str, isolation: psycopg.IsolationLevel
+    hall: MarketHall, rivals: ThreadPoolExecutor, end: str, isolation: psycopg.IsolationLevel
 ) -> None:
     basket = hall.basket({"C-1": 1})
     with (
@@ -416,7 +418,7 @@ def test_edit_waits_for_a_checkout_and_is_refused_where_it_came_too_late(
 # The other tables -----------------------------------------------------------------------------------------------------
 
 
-def test_new_vendor_article_and_staff_are_bound_at_once_and_kept_equal(hall: Hall) -> None:
+def test_new_vendor_article_and_staff_are_bound_at_once_and_kept_equal(hall: MarketHall) -> None:
     service = hall.service
     vendor = scalar(service, "insert into public.vendors (name) values ('Mill') returning id")
     service.execute("insert into public.vendor_staff (vendor_id, user_id) values (%s, %s)", [vendor, CARLA])
@@ -437,7 +439,7 @@ def test_new_vendor_article_and_staff_are_bound_at_once_and_kept_equal(hall: Hal
     assert hall.pay(hall.call("check_out_basket", hall.basket({"M-1": 3})))[0].body["outcome"] == "applied"
 
 
-def test_staff_see_their_vendors_orders_and_nobody_elses(hall: Hall) -> None:
+def test_staff_see_their_vendors_orders_and_nobody_elses(hall: MarketHall) -> None:
     hall.pay(hall.call("check_out_basket", hall.basket({"C-1": 1, "B-1": 1}, buyer=BEN)))
 
     with hall.database.act_as("authenticated", user_id=CARLA) as carla:
@@ -488,7 +490,7 @@ FAULTS: dict[str, LiteralString] = {
 
 
 @pytest.fixture(scope="module")
-def names(hall: Hall) -> dict[str, str]:
+def names(hall: MarketHall) -> dict[str, str]:
     """A paid basket, a pending one and a reopened one, and their groups."""
     baskets = [hall.basket({"C-1": 2, "B-1": 1}) for _ in range(3)]
     checkouts = [hall.call("check_out_basket", basket) for basket in baskets]
@@ -501,7 +503,9 @@ def names(hall: Hall) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("invariant", FAULTS)
-def test_fault_is_named_by_its_invariant_and_by_no_other(hall: Hall, names: dict[str, str], invariant: str) -> None:
+def test_fault_is_named_by_its_invariant_and_by_no_other(
+    hall: MarketHall, names: dict[str, str], invariant: str
+) -> None:
     fault = re.sub(r"(?<!:):(\w+)", lambda name: f"'{names[name[1]]}'", FAULTS[invariant])
 
     with past_every_guard(hall.superuser, force_rollback=True):

@@ -28,38 +28,38 @@ from testkit.shop import paid
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import STRIPE_KEY, Json, completed, delivery, twin
 from tests.release.load import PATIENCE_SECONDS, Load
-from tests.release.other_releases import LAST, NEW_REASON, NEW_WORD, Neighbour, add_migration, neighbour
+from tests.release.other_releases import LAST, NEW_REASON, NEW_WORD, AdjacentRelease, add_migration, adjacent_release
 
 pytestmark = [pytest.mark.anyio, pytest.mark.release]
 
 RELAYS = 2
 # (relay, database): 0 is today's, 1 the next release, 2 the one after. The last release joins as soon as there is one.
 PAIRS = [(1, 0), (0, 1), (2, 1), (1, 2), *([(0, LAST), (LAST, 0)] if releases() else [])]
-Made = Callable[[int], Neighbour]
+Made = Callable[[int], AdjacentRelease]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The releases by their numbers, each made once."""
-    return cache(lambda number: neighbour(number, tmp_path_factory.mktemp("release")))
+    return cache(lambda number: adjacent_release(number, tmp_path_factory.mktemp("release")))
 
 
 @contextmanager
-def project_of(release: Neighbour) -> Iterator[Project]:
+def project_of(release: AdjacentRelease) -> Iterator[Project]:
     """A project of this test's own with the migrations of a release, because it may be another's afterwards."""
     migrate = partial(supabase_cli.db_push, project_dir=release.project)
     with Stack(migrate=migrate) as stack, open_project(stack) as project:
         yield project
 
 
-def push(project: Project, release: Neighbour) -> str:
+def push(project: Project, release: AdjacentRelease) -> str:
     """`supabase db push` from the folder of a release. Raises StackError."""
     return supabase_cli.db_push(project.stack.dsn(user="postgres"), project_dir=release.project)
 
 
 @contextmanager
 def relay_of(
-    project: Project, release: Neighbour, home: Path, *, ready_path: str = "/readyz"
+    project: Project, release: AdjacentRelease, home: Path, *, ready_path: str = "/readyz"
 ) -> Iterator[RelayProcess]:
     """A relay of that release, in front of the project."""
     relay = RelayProcess(env=project.stack.env(), log=home / "relay.log", code=release.relay, ready_path=ready_path)
@@ -78,7 +78,7 @@ async def deliver(project: Project, relay: RelayProcess, event: Json) -> tuple[i
         return response.status, answer["outcome"], answer["reason"]
 
 
-async def check(project: Project, release: Neighbour) -> tuple[int | None, dict[str, Any]]:
+async def check(project: Project, release: AdjacentRelease) -> tuple[int | None, dict[str, Any]]:
     """`relay check` of that release: its exit status, and what it says of the contract."""
     ended = await replace(project, code=release.relay).relay("check", "--json")
     (contract,) = (one for one in json.loads(ended.output)["checks"] if one["name"] == "contract_version")
@@ -210,7 +210,7 @@ async def test_reason_that_the_relay_does_not_know_is_no_verdict_and_its_evidenc
 ) -> None:
     """A database that answers a word too early breaks the rules; the payment waits, and no word gets out unknown."""
     with project_of(made(1)) as project, relay_of(project, made(0), tmp_path) as relay:
-        hasty = neighbour(1, tmp_path / "hasty")
+        hasty = adjacent_release(1, tmp_path / "hasty")
         add_migration(hasty.project, "20990102000000_answer_too_early.sql", NEW_WORD)
         await asyncio.to_thread(push, project, hasty)
         group = project.shop.order_group([], total_amount=project.shop.order_group().total_amount)
@@ -238,7 +238,7 @@ async def test_reason_that_the_relay_does_not_know_is_no_verdict_and_its_evidenc
 
 
 @contextmanager
-def relays_of(project: Project, release: Neighbour, home: Path) -> Iterator[list[RelayProcess]]:
+def relays_of(project: Project, release: AdjacentRelease, home: Path) -> Iterator[list[RelayProcess]]:
     """Several relays of that release."""
     relays = [
         RelayProcess(env=project.stack.env(), log=home / f"relay-{number}.log", code=release.relay)
@@ -253,7 +253,7 @@ def relays_of(project: Project, release: Neighbour, home: Path) -> Iterator[list
             relay.stop()
 
 
-async def roll(load: Load, relays: list[RelayProcess], release: Neighbour) -> None:
+async def roll(load: Load, relays: list[RelayProcess], release: AdjacentRelease) -> None:
     """Replace one relay after the other, by SIGTERM and a start, each in its turn while the others serve."""
     for relay in relays:
         await asyncio.to_thread(relay.stop)

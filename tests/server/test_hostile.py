@@ -210,7 +210,7 @@ async def test_an_unknown_path_is_404(relay: Relay, data_api: DataApi, path: str
 # Anything at all, over HTTP
 
 
-class Play:
+class RunningRelay:
     """A relay and its Data API that live as long as one property's examples."""
 
     def __init__(self) -> None:
@@ -247,8 +247,8 @@ class Play:
 
 
 @pytest.fixture
-def play() -> Iterator[Play]:
-    running = Play()
+def running() -> Iterator[RunningRelay]:
+    running = RunningRelay()
     yield running
     running.close()
 
@@ -270,19 +270,19 @@ IN_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
     method=st.sampled_from([b"POST"] * 5 + [b"PUT", b"DELETE", b"BREW"]),
 )
 def test_without_a_valid_signature_the_answer_is_4xx_and_the_data_api_is_never_called(
-    play: Play, body: bytes, signatures: list[bytes], encoding: bytes, method: bytes
+    running: RunningRelay, body: bytes, signatures: list[bytes], encoding: bytes, method: bytes
 ) -> None:
     lines = [b"%b %b HTTP/1.1" % (method, PATH.encode()), b"Host: relay", b"Content-Encoding: " + encoding]
     lines += [b"Stripe-Signature: " + signature for signature in signatures]
     lines += [b"Content-Length: %d" % len(body), b"", body]
 
-    status, answer = play.send_raw(b"\r\n".join(lines))
+    status, answer = running.send_raw(b"\r\n".join(lines))
 
     assert 400 <= status < 500
     assert answer.keys() == KEYS
     assert (answer["received"], answer["outcome"], answer["event_id"]) == (False, "refused", None)
     assert answer["reason"] in set(Reason)
-    assert play.data_api.calls == []
+    assert running.data_api.calls == []
 
 
 ANYTHING = st.recursive(
@@ -297,12 +297,14 @@ ANYTHING = st.recursive(
     key=st.sampled_from([*sorted(completed()), *(f"session.{key}" for key in sorted(session_of(completed())))]),
     value=ANYTHING,
 )
-def test_with_a_valid_signature_only_the_outcomes_of_the_contract_exist(play: Play, key: str, value: object) -> None:
+def test_with_a_valid_signature_only_the_outcomes_of_the_contract_exist(
+    running: RunningRelay, key: str, value: object
+) -> None:
     event = completed()
     target = session_of(event) if key.startswith("session.") else event
     target[key.removeprefix("session.")] = value
 
-    status, outcome, reason = play.send(*delivery(event))
+    status, outcome, reason = running.send(*delivery(event))
 
     assert (status, outcome) in [(200, "applied"), (200, "unmatched"), (200, "ignored"), (200, "awaiting_funds")] or (
         status,
@@ -314,12 +316,12 @@ def test_with_a_valid_signature_only_the_outcomes_of_the_contract_exist(play: Pl
 
 @IN_FIXTURE
 @given(body=st.text(max_size=200) | ANYTHING.map(json.dumps))
-def test_any_signed_text_is_ignored_or_malformed(play: Play, body: str) -> None:
+def test_any_signed_text_is_ignored_or_malformed(running: RunningRelay, body: str) -> None:
     try:
         body.encode()
     except UnicodeEncodeError:
         return
-    calls = len(play.data_api.calls)
+    calls = len(running.data_api.calls)
 
-    assert play.send(*delivery(body)) in [(200, "ignored", "event_type"), (400, "refused", "malformed_event")]
-    assert len(play.data_api.calls) == calls
+    assert running.send(*delivery(body)) in [(200, "ignored", "event_type"), (400, "refused", "malformed_event")]
+    assert len(running.data_api.calls) == calls

@@ -3,53 +3,18 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 
 from relay.server.webhook import PATH
-from testkit.command_line import run, start
+from testkit.command_line import run, serve
 from testkit.data_api_server import DataApi, Wait
 from testkit.relay_under_test import environ
 from testkit.stripe_events import completed, delivery
 
 pytestmark = pytest.mark.anyio
-
-
-class Process:
-    """A running `relay serve`."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.lines: list[dict[str, Any]] = []
-
-    async def line(self) -> dict[str, Any]:
-        """The next line of its log."""
-        assert self.process.stdout is not None
-        self.lines.append(json.loads(await self.process.stdout.readline()))
-        return self.lines[-1]
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    async def exit_status(self) -> int:
-        return await self.process.wait()
-
-
-@asynccontextmanager
-async def relay_serve(data_api: DataApi) -> AsyncIterator[tuple[Process, str]]:
-    """The process, and the address that its first line names."""
-    running = Process(await start("serve", env=environ(data_api.url)))
-    try:
-        message = (await running.line())["message"]
-        yield running, message.removeprefix("Listening on ")
-    finally:
-        if running.process.returncode is None:
-            running.process.kill()
-        await running.process.communicate()
 
 
 async def post(url: str) -> tuple[int, dict[str, Any]]:
@@ -67,44 +32,44 @@ async def get_status(url: str) -> int:
 async def test_a_signal_makes_it_not_ready_finishes_the_delivery_in_hand_and_exits_with_0(
     data_api: DataApi, number: signal.Signals
 ) -> None:
-    async with relay_serve(data_api) as (process, url):
+    async with serve(env=environ(data_api.url)) as relay:
         gate = Wait()
         data_api.script = [gate]
-        in_hand = asyncio.create_task(post(url))
+        in_hand = asyncio.create_task(post(relay.url))
         await data_api.arrived.wait()
 
-        process.signal(number)
-        assert (await process.line())["message"].startswith("Stopping")
-        assert await get_status(url + "/readyz") == 503
-        assert await get_status(url + "/healthz") == 200
+        relay.process.send_signal(number)
+        assert (await relay.line())["message"].startswith("Stopping")
+        assert await get_status(relay.url + "/readyz") == 503
+        assert await get_status(relay.url + "/healthz") == 200
         gate.released.set()
 
         status, answer = await in_hand
         assert (status, answer["outcome"]) == (200, "applied")
-        assert await process.exit_status() == 0
-        assert [(await process.line())["message"] for _ in range(2)] == ["applied", "Stopped"]
+        assert await relay.process.wait() == 0
+        assert [(await relay.line())["message"] for _ in range(2)] == ["applied", "Stopped"]
 
 
 async def test_an_idle_relay_stops_at_once(data_api: DataApi) -> None:
-    async with relay_serve(data_api) as (process, url):
-        assert await get_status(url + "/healthz") == 200
+    async with serve(env=environ(data_api.url)) as relay:
+        assert await get_status(relay.url + "/healthz") == 200
 
-        process.signal(signal.SIGTERM)
+        relay.process.send_signal(signal.SIGTERM)
 
-        assert await process.exit_status() == 0
+        assert await relay.process.wait() == 0
 
 
 async def test_a_second_signal_ends_at_once(data_api: DataApi) -> None:
-    async with relay_serve(data_api) as (process, url):
+    async with serve(env=environ(data_api.url)) as relay:
         data_api.script = [Wait()]
-        in_hand = asyncio.create_task(post(url))
+        in_hand = asyncio.create_task(post(relay.url))
         await data_api.arrived.wait()
-        process.signal(signal.SIGTERM)
-        await process.line()
+        relay.process.send_signal(signal.SIGTERM)
+        await relay.line()
 
-        process.signal(signal.SIGTERM)
+        relay.process.send_signal(signal.SIGTERM)
 
-        assert await process.exit_status() == -signal.SIGTERM
+        assert await relay.process.wait() == -signal.SIGTERM
         with pytest.raises(aiohttp.ClientError):
             await in_hand
 
@@ -127,8 +92,8 @@ async def test_unusable_settings_stop_the_start_with_one_message_and_status_2(co
 
 
 async def test_an_address_in_use_is_said_in_words_and_status_1(data_api: DataApi) -> None:
-    async with relay_serve(data_api) as (_, url):
-        status, _, errors = await run("serve", env=environ(data_api.url, RELAY_PORT=url.rsplit(":", 1)[1]))
+    async with serve(env=environ(data_api.url)) as relay:
+        status, _, errors = await run("serve", env=environ(data_api.url, RELAY_PORT=relay.url.rsplit(":", 1)[1]))
 
     assert status == 1
     assert errors.startswith("relay: cannot listen on 127.0.0.1:")

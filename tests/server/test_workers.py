@@ -7,10 +7,8 @@ import importlib.util
 import json
 import os
 import signal
-import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,9 @@ from relay.cli import main
 from relay.config import Settings, SettingsError
 from relay.server.webhook import PATH
 from relay.server.workers import replace_process
+from testkit.command_line import Serving, serve
 from testkit.data_api_server import DataApi, Wait
+from testkit.polling import until
 from testkit.relay_under_test import KEYS, environ
 from testkit.stripe_events import Json, completed, delivery
 from testkit.wire import connected
@@ -31,78 +31,42 @@ pytestmark = pytest.mark.anyio
 WORKERS = 3
 # With so many connections the kernel gives some to each worker.
 DELIVERIES = 24
-PATIENCE_SECONDS = 60
 
 
-class Workers:
-    """A running `relay serve --workers`."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.lines: list[Json] = []
-        self.url = ""
-
-    async def line(self) -> Json:
-        """The next line of the log, whichever process has written it."""
-        assert self.process.stdout is not None
-        self.lines.append(json.loads(await self.process.stdout.readline()))
-        return self.lines[-1]
-
-    async def listen(self) -> None:
-        message = (await self.line())["message"]
-        self.url = message.removeprefix("Listening on ")
-
-    @property
-    def pids(self) -> list[int]:
-        """The workers' process ids."""
-        pid = self.process.pid
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    async def post(self, body: bytes, headers: dict[str, str]) -> tuple[int, Json] | None:
-        """One delivery on a connection of its own; None where no answer came."""
-        try:
-            async with (
-                aiohttp.ClientSession() as http,
-                http.post(self.url + PATH, data=body, headers=headers) as answer,
-            ):
-                return answer.status, await answer.json()
-        except aiohttp.ClientError:
-            return None
+def workers_of(relay: Serving) -> list[int]:
+    """The workers' process ids."""
+    pid = relay.process.pid
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@asynccontextmanager
-async def relay_serve(data_api: DataApi, count: int = WORKERS) -> AsyncIterator[Workers]:
-    running = Workers(
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "relay", "serve", "--workers", str(count)),
-            env={"PATH": os.environ["PATH"], "TMPDIR": tempfile.gettempdir(), **environ(data_api.url)},
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-    )
+async def post(relay: Serving, body: bytes, headers: dict[str, str]) -> tuple[int, Json] | None:
+    """One delivery on a connection of its own; None where no answer came."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await running.listen()
-            yield running
-    finally:
-        if running.process.returncode is None:
-            os.killpg(running.process.pid, signal.SIGKILL)
-        await running.process.communicate()
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(relay.url + PATH, data=body, headers=headers) as answer,
+        ):
+            return answer.status, await answer.json()
+    except aiohttp.ClientError:
+        return None
+
+
+def serve_with_workers(data_api: DataApi) -> AbstractAsyncContextManager[Serving]:
+    return serve("--workers", str(WORKERS), env={"TMPDIR": tempfile.gettempdir(), **environ(data_api.url)})
 
 
 def any_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-async def in_hand(relay: Workers, data_api: DataApi, sent: list[Any]) -> tuple[list[asyncio.Task[Any]], Wait]:
+async def in_hand(relay: Serving, data_api: DataApi, sent: list[Any]) -> tuple[list[asyncio.Task[Any]], Wait]:
     """Deliveries that have reached the Data API and wait there."""
     gate = Wait()
     data_api.always = gate
     posting = []
     for number, each in enumerate(sent, start=1):
         # One by one: a burst is often accepted by a single worker.
-        posting.append(asyncio.create_task(relay.post(*each)))
+        posting.append(asyncio.create_task(post(relay, *each)))
         while len(data_api.calls) < number:
             data_api.arrived.clear()
             await data_api.arrived.wait()
@@ -113,7 +77,7 @@ async def test_sigterm_drains_all_workers_ends_with_0_and_leaves_nothing_behind(
     data_api: DataApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with relay_serve(data_api) as relay:
+    async with serve_with_workers(data_api) as relay:
         posting, gate = await in_hand(relay, data_api, [delivery(completed()) for _ in range(DELIVERIES)])
 
         relay.process.send_signal(signal.SIGTERM)
@@ -130,9 +94,9 @@ async def test_sigterm_drains_all_workers_ends_with_0_and_leaves_nothing_behind(
 
 async def test_sigkill_of_a_worker_loses_nothing_that_the_next_attempt_does_not_heal(data_api: DataApi) -> None:
     sent = [delivery(completed()) for _ in range(DELIVERIES)]
-    async with relay_serve(data_api) as relay:
+    async with serve_with_workers(data_api) as relay:
         posting, gate = await in_hand(relay, data_api, sent)
-        before = relay.pids
+        before = workers_of(relay)
         busiest = max(before, key=lambda pid: len(any_in(Path(f"/proc/{pid}/fd"))))
 
         os.kill(busiest, signal.SIGKILL)
@@ -143,18 +107,17 @@ async def test_sigkill_of_a_worker_loses_nothing_that_the_next_attempt_does_not_
         lost = [each for each, answer in zip(sent, answers, strict=True) if answer is None]
         assert lost != []
         assert {answer[1]["outcome"] for answer in answers if answer} <= {"applied"}
-        again = await asyncio.gather(*(relay.post(*each) for each in lost))
+        again = await asyncio.gather(*(post(relay, *each) for each in lost))
         assert {answer and answer[0] for answer in again} == {200}
-        while len(set(relay.pids) - {busiest}) < WORKERS:  # noqa: ASYNC110  nobody announces it
-            await asyncio.sleep(0.05)
+        await until(lambda: len(set(workers_of(relay)) - {busiest}) == WORKERS)
 
 
 async def test_the_workers_answer_as_one_with_the_relays_own_connections_and_one_set_of_metrics(
     data_api: DataApi,
 ) -> None:
-    async with relay_serve(data_api) as relay:
+    async with serve_with_workers(data_api) as relay:
         for _ in range(DELIVERIES):
-            assert await relay.post(*delivery(completed())) is not None
+            assert await post(relay, *delivery(completed())) is not None
             async with connected(int(relay.url.rsplit(":", 1)[1])) as wire:
                 wire.send(b"GET\r\n\r\n")
                 refusal = await wire.answer()

@@ -1,4 +1,4 @@
-"""The shop's side: pending groups by the thousand, written as `service_role`; and the look at what became of them."""
+"""The database of a run: pending groups by the thousand, written as `service_role`; and what became of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from chaos.plan import Group, Story
+from chaos.plan import Group, Scenario
 from local_stack.surface import StackSurface
 from testkit.database import Connection, connected
 from testkit.invariants import broken_invariants
@@ -21,14 +21,14 @@ PRODUCTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class DatabaseState:
     """What the database shows at the end."""
 
     events: dict[str, dict[str, Any]]
     exceptions: dict[str, dict[str, Any]]
     groups: dict[uuid.UUID, dict[str, Any]]
     commits: dict[uuid.UUID, int]
-    """Item id -> quantity that the ledger took for it."""
+    """Item id -> quantity that the stock ledger took for it."""
     broken_invariants: list[str]
 
 
@@ -37,11 +37,11 @@ def connect(stack: StackSurface, user: str = "supabase_admin") -> Connection:
     return psycopg.connect(stack.dsn(user=user), autocommit=True, row_factory=dict_row)
 
 
-def open_market(stack: StackSurface, stories: Sequence[Story]) -> None:
-    """Sellers, products, and every story's groups, still pending."""
+def fill(stack: StackSurface, scenarios: Sequence[Scenario]) -> None:
+    """Sellers, products, and every scenario's groups, still pending."""
     with connected(stack) as (superuser, service):
         shop = open_shop(superuser, service, sellers=SELLERS, products=PRODUCTS)
-        groups = [group for story in stories for group in story.groups]
+        groups = [group for scenario in scenarios for group in scenario.groups]
         with service.transaction(), service.cursor() as cursor:
             cursor.executemany(
                 "insert into public.order_groups (id, buyer_id, currency, total_amount) values (%s, %s, %s, %s)",
@@ -83,7 +83,7 @@ def _items(shop: Shop, group: Group) -> list[tuple[Any, ...]]:
     ]
 
 
-def look(stack: StackSurface) -> World:
+def look(stack: StackSurface) -> DatabaseState:
     """Everything that the end is judged by."""
     with connect(stack) as superuser:
         events = superuser.execute("select id, order_group_id, outcome from payments.stripe_events").fetchall()
@@ -99,7 +99,7 @@ def look(stack: StackSurface) -> World:
         ).fetchall()
     with connect(stack, "postgres") as owner:
         broken = broken_invariants(owner)
-    return World(
+    return DatabaseState(
         events={row["id"]: row for row in events},
         exceptions={row["stripe_event_id"]: row for row in exceptions},
         groups={row["id"]: row for row in groups},
