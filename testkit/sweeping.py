@@ -13,7 +13,7 @@ from testkit.shop import OrderGroup
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import STRIPE_KEY, Json
 
-LISTS = ("rejected", "unmatched", "failed", "paid_here_only")
+LISTS = ("rejected", "unmatched", "failed", "paid_here_only")  # the contract's words, so not the relay's own
 
 
 def settings(stripe: StripeServer) -> dict[str, str]:

@@ -41,8 +41,8 @@ def write_json(value: object) -> None:
     sys.stdout.write("\n")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table that fits the terminal; in a pipe one line a row, however long."""
+def fit_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table that fits the terminal; in a pipe one line per row, however long."""
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     return terminal.table(header, rows, columns=columns)
 

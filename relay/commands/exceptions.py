@@ -4,14 +4,15 @@ import argparse
 import os
 import sys
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from relay.commands import console, env_file, terminal
+from relay.commands import answers, console, env_file, terminal
 from relay.commands.endings import NO, OK, STATUSES, CommandError
+from relay.commands.exception_rows import ExceptionRow, fetch, without_metadata
 from relay.config import Settings
 from relay.core.currency import format_amount
 from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
-from relay.data_api.records import Clients, Condition, Records, Row
+from relay.data_api.records import Clients, Condition, Records
 
 NAME: Final = "exceptions"
 HELP: Final = "list, show and resolve the payments that need a person"
@@ -28,11 +29,9 @@ Needs the same settings as `relay serve`, so that one environment serves all com
 {STATUSES}
 """
 RESOLUTIONS: Final = ("refunded", "fixed_by_hand", "dismissed")
-FUNCTION: Final = "list_payment_exceptions"
+_RESOLVE: Final = "resolve_payment_exception"
 _ID: Final = "the exception's number, from the list"
 _LONGEST_NUMBER: Final = 18  # digits; a bigint holds all of them
-# Metadata is the shop's, and may hold what a shop knows about its buyers.
-_PRIVATE: Final = "session_metadata"
 _FIRST: Final = (
     "order_group_status",
     "amount",
@@ -95,19 +94,13 @@ def run(arguments: argparse.Namespace) -> int:
     return console.run(work)
 
 
-async def fetch(records: Records, *conditions: Condition, status: str = "all") -> list[Row]:
-    """The exceptions that meet the conditions, oldest first. Raises NoVerdict or Declined."""
-    rows = await records.rows(FUNCTION, "*", *conditions, parameters={"p_status": status})
-    return sorted(rows, key=lambda row: (row["first_seen_at"], row["id"]))
-
-
 async def _list(arguments: argparse.Namespace, records: Records) -> int:
     conditions: list[Condition] = []
     if arguments.reason:
         conditions.append(("reason", "eq", arguments.reason))
     if arguments.group:
         conditions.append(("order_group_id", "eq", arguments.group))
-    rows = [without_metadata(row) for row in await fetch(records, *conditions, status=arguments.status)]
+    rows: list[ExceptionRow] = without_metadata(await fetch(records, *conditions, status=arguments.status))
     if arguments.json:
         console.write_json(rows)
         return OK
@@ -123,13 +116,13 @@ async def _list(arguments: argparse.Namespace, records: Records) -> int:
             terminal.age(row["first_seen_at"], now),
             row["attempts"],
             row["reason"],
-            _money(row["details"].get("expected"), "total_amount"),
-            _money(row["details"].get("received"), "amount"),
+            _money(_object(row["details"], "expected"), "total_amount"),
+            _money(_object(row["details"], "received"), "amount"),
             row["order_group_id"],
         )
         for row in rows
     ]
-    sys.stdout.write(console.table(header, lines))
+    sys.stdout.write(console.fit_table(header, lines))
     return OK
 
 
@@ -137,7 +130,7 @@ async def _show(arguments: argparse.Namespace, records: Records) -> int:
     rows = await fetch(records, ("id", "eq", str(arguments.id)))
     if not rows:
         raise CommandError(f"there is no payment exception {arguments.id}", NO)
-    row = rows[0] if arguments.metadata else without_metadata(rows[0])
+    row: ExceptionRow = rows[0] if arguments.metadata else without_metadata(rows[0])
     if arguments.json:
         console.write_json(row)
     else:
@@ -152,29 +145,26 @@ async def _resolve(arguments: argparse.Namespace, records: Records) -> int:
         "p_resolved_by": arguments.by,
         "p_note": arguments.note,
     }
-    data = await records.call("resolve_payment_exception", parameters)
-    row = without_metadata(data) if isinstance(data, dict) else {}
+    answer = without_metadata(await records.call(_RESOLVE, parameters))
+    row = answers.read(ExceptionRow, answer, of=_RESOLVE)
     if arguments.json:
         console.write_json(row)
         return OK
     sys.stdout.write(
-        f"Exception {arguments.id} is resolved: {row.get('resolution')}, by {terminal.clean(row.get('resolved_by'))}.\n"
+        f"Exception {arguments.id} is resolved: {row['resolution']}, by {terminal.clean(row['resolved_by'])}.\n"
         "From now on Stripe's attempts for this event are answered 200.\n\n" + _describe(row)
     )
     return OK
 
 
-def without_metadata(value: Any) -> Any:
-    """The same, without any session's metadata."""
-    if isinstance(value, dict):
-        return {key: without_metadata(inner) for key, inner in value.items() if key != _PRIVATE}
-    return [without_metadata(inner) for inner in value] if isinstance(value, list) else value
+def _object(details: object, name: str) -> dict[str, object]:
+    """A part of the evidence; empty where there is none. Evidence is jsonb, and may hold anything."""
+    part = details.get(name) if isinstance(details, dict) else None
+    return part if isinstance(part, dict) else {}
 
 
-def _money(facts: object, amount: str) -> str | None:
-    if not isinstance(facts, dict) or facts.get(amount) is None:
-        return None
-    return format_amount(facts[amount], facts.get("currency"))
+def _money(evidence: dict[str, object], amount: str) -> str | None:
+    return None if evidence.get(amount) is None else format_amount(evidence[amount], evidence.get("currency"))
 
 
 def _in_order(found: dict[str, object]) -> list[tuple[str, object]]:
@@ -183,9 +173,9 @@ def _in_order(found: dict[str, object]) -> list[tuple[str, object]]:
     return sorted(found.items(), key=lambda item: (places.get(item[0], len(places)), item[0]))
 
 
-def _describe(row: Row) -> str:
+def _describe(row: ExceptionRow) -> str:
     now = datetime.now(UTC)
-    details = row.get("details") or {}
+    details = row["details"]
     parts = [
         terminal.facts(
             [
@@ -193,11 +183,8 @@ def _describe(row: Row) -> str:
                 ("status", row["status"]),
                 ("reason", row["reason"]),
                 ("attempts", row["attempts"]),
-                (
-                    "first seen",
-                    f"{terminal.when(row['first_seen_at'])} ({terminal.age(row['first_seen_at'], now)} ago)",
-                ),
-                ("last seen", f"{terminal.when(row['last_seen_at'])} ({terminal.age(row['last_seen_at'], now)} ago)"),
+                ("first seen", _since(row["first_seen_at"], now)),
+                ("last seen", _since(row["last_seen_at"], now)),
                 ("order group", row["order_group_id"]),
                 ("event", row["stripe_event_id"]),
                 ("checkout session", row["checkout_session_id"]),
@@ -206,15 +193,26 @@ def _describe(row: Row) -> str:
         )
     ]
     for title in ("expected", "received"):
-        found = details.get(title)
+        found = _object(details, title)
         parts.append(
             f"\n{title}\n" + (terminal.facts(_in_order(found), indent="  ") if found else "  nothing is known\n")
         )
+    earlier = details.get("earlier") if isinstance(details, dict) else None
     parts += [
-        f"\nuntil {terminal.when(earlier.get('until'))} the reason was {terminal.clean(earlier.get('reason'))}\n"
-        for earlier in details.get("earlier", [])
+        f"\nuntil {terminal.when(one.get('until'))} the reason was {terminal.clean(one.get('reason'))}\n"
+        for one in (earlier if isinstance(earlier, list) else [])
+        if isinstance(one, dict)
     ]
     if row["status"] == "resolved":
-        resolved = [(name, row[name]) for name in ("resolution", "resolved_by", "resolved_at", "note")]
+        resolved = [
+            ("resolution", row["resolution"]),
+            ("resolved_by", row["resolved_by"]),
+            ("resolved_at", row["resolved_at"]),
+            ("note", row["note"]),
+        ]
         parts.append("\nresolved\n" + terminal.facts(resolved, indent="  "))
     return "".join(parts)
+
+
+def _since(instant: str, now: datetime) -> str:
+    return f"{terminal.when(instant)} ({terminal.age(instant, now)} ago)"

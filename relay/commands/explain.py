@@ -4,12 +4,14 @@ import argparse
 import sys
 from typing import Any, Final
 
-from relay.commands import console, terminal
+from typing_extensions import TypedDict
+
+from relay.commands import answers, console, terminal
 from relay.commands.endings import NO, OK, STATUSES
-from relay.commands.exceptions import without_metadata
+from relay.commands.exception_rows import without_metadata
 from relay.config import Settings
 from relay.core.currency import format_amount
-from relay.data_api.records import Clients, Row
+from relay.data_api.records import Clients
 
 NAME: Final = "explain"
 HELP: Final = "tell an order group's story: events, decisions, rules, ledger"
@@ -22,6 +24,82 @@ A group that does not exist is told too (payments may have come for it), with ex
 Needs the same settings as `relay serve`; Stripe is not called.
 {STATUSES}
 """
+_FUNCTION: Final = "explain_order_group"
+
+
+class OrderGroup(TypedDict):
+    """The group as it is now; the amount in major units."""
+
+    status: str
+    currency: str
+    total_amount: str
+    paid_at: str | None
+    stripe_webhook_event_id: str | None
+    stripe_checkout_session_id: str | None
+    stripe_payment_intent_id: str | None
+
+
+class Order(TypedDict):
+    """One seller's part of it."""
+
+    id: str
+    seller_id: str
+    status: str
+    total_amount: str
+    items: list[Any]
+
+
+class Entry(TypedDict):
+    """One thing that happened, and the rule that decided it. What else it tells depends on its kind."""
+
+    at: str
+    kind: str
+    rule: str | None
+
+
+class Event(Entry):
+    """A payment of the group that was recorded."""
+
+    outcome: str
+    event_type: str
+    stripe_event_id: str
+    source: str
+    amount: str | None
+    currency: str | None
+    checkout_session_id: str | None
+
+
+class ExceptionEntry(Entry):
+    """A payment that needed a person."""
+
+    exception_id: int
+    status: str
+    reason: str
+    attempts: int
+    last_seen_at: str
+    stripe_event_id: str
+    resolution: str | None
+    resolved_by: str | None
+    note: str | None
+
+
+class Movement(Entry):
+    """Stock that was taken."""
+
+    ledger_id: int
+    quantity_delta: int
+    product_id: str
+    order_item_id: str
+
+
+class Story(TypedDict):
+    """What `explain_order_group` returns."""
+
+    order_group_id: str
+    verdict: str
+    order_group: OrderGroup | None
+    orders: list[Order]
+    timeline: list[Entry]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Tell the story. Raises SettingsError."""
 
     async def work(_: Settings, clients: Clients) -> int:
-        story: Any = await clients.records.call("explain_order_group", {"p_order_group_id": arguments.order_group_id})
-        if not arguments.metadata:
-            story = without_metadata(story)
-            (story["order_group"] or {}).pop("stripe_session_metadata", None)
+        answer = await clients.records.call(_FUNCTION, {"p_order_group_id": arguments.order_group_id})
+        story = answers.read(Story, answer if arguments.metadata else without_metadata(answer), of=_FUNCTION)
         if arguments.json:
             console.write_json(story)
         else:
@@ -48,9 +124,9 @@ def run(arguments: argparse.Namespace) -> int:
     return console.run(work)
 
 
-def _tell(story: Row) -> str:
+def _tell(story: Story) -> str:
     group = story["order_group"]
-    parts = [f"Order group {story['order_group_id']}\n{terminal.clean(story['verdict'])}\n"]
+    parts = [f"Order group {terminal.clean(story['order_group_id'])}\n{terminal.clean(story['verdict'])}\n"]
     if group:
         parts.append(
             "\n"
@@ -70,33 +146,36 @@ def _tell(story: Row) -> str:
             (order["id"], order["status"], order["total_amount"], len(order["items"]), order["seller_id"])
             for order in story["orders"]
         ]
-        parts.append("\n" + console.table(("order", "status", "total", "items", "seller"), rows))
+        parts.append("\n" + console.fit_table(("order", "status", "total", "items", "seller"), rows))
     parts.append("\nWhat happened\n" if story["timeline"] else "\nNothing has happened.\n")
     parts += [_entry(entry) for entry in story["timeline"]]
     return "".join(parts)
 
 
-def _entry(entry: Row) -> str:
+def _entry(entry: Entry) -> str:
     """One step and the rule that decided it."""
     match entry["kind"]:
         case "stripe_event":
+            event = answers.read(Event, entry, of=_FUNCTION)
             what = (
-                f"{entry['outcome']}: {entry['event_type']} {entry['stripe_event_id']} ({entry['source']}), "
-                f"{format_amount(entry['amount'], entry['currency'])}, session {entry['checkout_session_id']}"
+                f"{event['outcome']}: {event['event_type']} {event['stripe_event_id']} ({event['source']}), "
+                f"{format_amount(event['amount'], event['currency'])}, session {event['checkout_session_id']}"
             )
         case "payment_exception":
-            state = entry["resolution"] or entry["status"]
+            told = answers.read(ExceptionEntry, entry, of=_FUNCTION)
             what = (
-                f"exception {entry['exception_id']}, {state}: {entry['reason']}, event {entry['stripe_event_id']}, "
-                f"{terminal.counted(entry['attempts'], 'attempt')}, last {terminal.when(entry['last_seen_at'])}"
+                f"exception {told['exception_id']}, {told['resolution'] or told['status']}: {told['reason']}, "
+                f"event {told['stripe_event_id']}, {terminal.counted(told['attempts'], 'attempt')}, "
+                f"last {terminal.when(told['last_seen_at'])}"
             )
-            if entry["resolved_by"]:
-                what += f"; by {entry['resolved_by']}: {entry['note'] or 'no note'}"
+            if told["resolved_by"]:
+                what += f"; by {told['resolved_by']}: {told['note'] or 'no note'}"
         case "inventory_ledger":
+            movement = answers.read(Movement, entry, of=_FUNCTION)
             what = (
-                f"stock: {entry['quantity_delta']:+d} of product {entry['product_id']} "
-                f"(ledger {entry['ledger_id']}, item {entry['order_item_id']})"
+                f"stock: {movement['quantity_delta']:+d} of product {movement['product_id']} "
+                f"(ledger {movement['ledger_id']}, item {movement['order_item_id']})"
             )
         case kind:
-            what = str(kind).replace("_", " ")
+            what = kind.replace("_", " ")
     return f"  {terminal.when(entry['at'])}  {terminal.clean(what)}\n{'':27}because {terminal.clean(entry['rule'])}\n"

@@ -1,4 +1,4 @@
-"""Aligned text for terminals. Pure, no I/O.
+"""Text for people: aligned, without anything that steers a terminal. Pure, no I/O.
 
 What comes out of the database may have been written by a stranger (ids, metadata, notes); nothing of it may move a
 terminal's cursor or colour its lines.
@@ -61,8 +61,11 @@ def counted(number: int, noun: str) -> str:
 
 
 def age(since: str, now: datetime) -> str:
-    """How long ago, in its two largest units: "3d 4h". `since` is ISO 8601."""
-    seconds = max(0, int((now - datetime.fromisoformat(since)).total_seconds()))
+    """How long ago, in its two largest units: "3d 4h"; a question mark where `since` is no ISO 8601 time."""
+    began = _instant(since)
+    if began is None:
+        return "?"
+    seconds = max(0, int((now - began).total_seconds()))
     parts: list[str] = []
     for size, unit in _UNITS:
         count, seconds = divmod(seconds, size)
@@ -71,8 +74,14 @@ def age(since: str, now: datetime) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def when(instant: str | None) -> str:
-    """An instant in UTC, to the second."""
-    if instant is None:
-        return "-"
-    return datetime.fromisoformat(instant).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+def when(instant: object) -> str:
+    """An ISO 8601 time in UTC, to the second; what is none as it came, Postgres' `infinity` among it."""
+    read = _instant(instant)
+    return clean(instant) if read is None else read.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _instant(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -73,6 +73,15 @@ def to_major(minor: int, currency: str | None) -> str:
     return format(Decimal(minor).scaleb(-exponent_of(currency)), "f")
 
 
+def read_amount(amount: object) -> Decimal | None:
+    """An amount of money in major units; None where it is none: no number, NaN, infinite, or beyond all money."""
+    try:
+        value = Decimal(str(amount))
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() and -_MOST_DIGITS <= value.adjusted() <= _MOST_DIGITS else None
+
+
 def format_amount(amount: object, currency: object) -> str:
     """An amount in major units for people: ("1234.5", "USD") -> "1,234.50 USD", ("100", "ISK") -> "100 ISK".
 
@@ -82,11 +91,8 @@ def format_amount(amount: object, currency: object) -> str:
     if amount is None:
         return "-"
     code = None if currency is None else str(currency)
-    try:
-        value = Decimal(str(amount))
-    except InvalidOperation:
-        value = Decimal("NaN")
-    if not value.is_finite() or not -_MOST_DIGITS <= value.adjusted() <= _MOST_DIGITS:
+    value = read_amount(amount)
+    if value is None:
         return f"{amount} {code or '?'}"
     fraction = f"{value:f}".partition(".")[2].rstrip("0")
     return f"{value:,.{max(decimals_of(code), len(fraction))}f} {code or '?'}"

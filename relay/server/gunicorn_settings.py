@@ -6,28 +6,27 @@ The lower-case names are gunicorn's settings: https://docs.gunicorn.org/en/stabl
 import logging
 import os
 import shutil
-import time
+from functools import cache
 from typing import Any, Final
 
 from gunicorn.glogging import Logger
 from prometheus_client.multiprocess import mark_process_dead
 
 from relay.config import Settings
+from relay.metrics import SHARED_FOLDER
 from relay.server import serving
 from relay.server.app import answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
-from relay.server.workers import OWN_FOLDER
 
 # gunicorn's timer for one worker's end begins with SIGTERM; draining and finishing must fit in.
 _GRACE_SECONDS: Final = 2
 
 
-def _settings() -> Settings:
-    return Settings.from_env(os.environ, now=time.time())
-
-
-_log: Final = Log(_settings().log_level)
+@cache
+def _log() -> Log:
+    """One log for each process, made when its first line comes: gunicorn imports this module to read it."""
+    return Log(Settings.of_process().log_level)
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
@@ -36,7 +35,7 @@ class JsonLogger(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         """Replace the handlers that gunicorn sets."""
         super().setup(cfg)
-        self.error_log.handlers = [LibraryLog(_log)]
+        self.error_log.handlers = [LibraryLog(_log())]
         self.error_log.setLevel(logging.WARNING)
 
 
@@ -53,7 +52,7 @@ def when_ready(server: Any) -> None:
     """Say where, as a single process does."""
     for listener in server.LISTENERS:
         host, port = listener.sock.getsockname()[:2]
-        _log.write("info", f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+        _log().write("info", f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 def child_exit(_: Any, worker: Any) -> None:
@@ -62,10 +61,9 @@ def child_exit(_: Any, worker: Any) -> None:
 
 
 def on_exit(_: Any) -> None:
-    """The last thing: remove the metrics' files where they are ours."""
-    if folder := os.environ.get(OWN_FOLDER):
-        shutil.rmtree(folder, ignore_errors=True)
-    _log.write("info", "Stopped")
+    """The last thing: remove the metrics' files."""
+    shutil.rmtree(os.environ[SHARED_FOLDER], ignore_errors=True)
+    _log().write("info", "Stopped")
 
 
 class WorkerRunner(Runner):
@@ -79,8 +77,8 @@ class WorkerRunner(Runner):
 
 async def worker() -> Runner:
     """What aiohttp's worker class runs."""
-    settings = _settings()
-    logging.basicConfig(handlers=[LibraryLog(_log)], level=logging.WARNING, force=True)
-    app = make_app(settings, log=_log)
+    settings = Settings.of_process()
+    logging.basicConfig(handlers=[LibraryLog(_log())], level=logging.WARNING, force=True)
+    app = make_app(settings, log=_log())
     serving.settle_memory()
     return WorkerRunner(app, refuse=answer_unparsable(app), shutdown_timeout=serving.FINISH_SECONDS)

@@ -5,7 +5,8 @@ worker class each has the same connections, limits and draining as a single proc
 relay.server.gunicorn_settings is the configuration. This process becomes gunicorn's, so that signals go straight to it.
 
 Metrics are those of all workers together, whichever of them answers: prometheus-client keeps them in files that the
-workers share. https://prometheus.github.io/client_python/multiprocess/
+workers share, in a folder that this run makes for itself, below PROMETHEUS_MULTIPROC_DIR where that is set.
+https://prometheus.github.io/client_python/multiprocess/
 """
 
 import importlib.util
@@ -20,18 +21,18 @@ from relay.metrics import SHARED_FOLDER
 MISSING: Final = (
     "--workers needs gunicorn, which is not installed. Install the extra: pip install 'order-group-relay[workers]'"
 )
-# Says to gunicorn_settings that the folder of the metrics was made here, and may be removed at the end.
-OWN_FOLDER: Final = "_RELAY_SHARED_FOLDER"
 
 
 def replace_process(settings: Settings, count: int) -> NoReturn:
-    """Become gunicorn with that many workers. Raises SettingsError where gunicorn is missing."""
+    """Become gunicorn with that many workers.
+
+    Raises SettingsError where gunicorn is missing, OSError where no folder for the metrics can be made.
+    """
     if importlib.util.find_spec("gunicorn") is None:
         raise SettingsError(MISSING)
-    env = dict(os.environ)
-    if not env.get(SHARED_FOLDER):
-        # prometheus-client looks for it when it is imported, hence before gunicorn and the workers begin.
-        env[SHARED_FOLDER] = env[OWN_FOLDER] = tempfile.mkdtemp(prefix="relay-metrics-")
+    # prometheus-client looks for it when it is imported, hence before gunicorn and the workers begin. It is always this
+    # run's own, and gunicorn_settings removes it at the end: counts of an earlier run would be added to these.
+    folder = tempfile.mkdtemp(prefix="relay-metrics-", dir=os.environ.get(SHARED_FOLDER) or None)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     options = [
         "--config",
@@ -42,5 +43,7 @@ def replace_process(settings: Settings, count: int) -> NoReturn:
         f"{host}:{settings.port}",
     ]
     os.execve(  # noqa: S606  no shell is wanted
-        sys.executable, [sys.executable, "-m", "gunicorn", *options, "relay.server.gunicorn_settings:worker"], env
+        sys.executable,
+        [sys.executable, "-m", "gunicorn", *options, "relay.server.gunicorn_settings:worker"],
+        {**os.environ, SHARED_FOLDER: folder},
     )

@@ -234,7 +234,8 @@ async def test_without_the_extra_only_the_page_is_refused_and_the_remedy_said(pr
 )
 def test_charts_have_a_bar_a_day_or_a_month_and_lose_nothing(last: str, periods: list[str]) -> None:
     row = {"currency": "KWD", "outcome": "applied", "payments": 2, "amount": "0.100"}
-    facts = Facts({"totals": [{**row, "day": "2026-11-01"}, {**row, "day": "2026-11-01"}, {**row, "day": last}]})
+    report: Any = {"totals": [{**row, "day": day} for day in ("2026-11-01", "2026-11-01", last)]}
+    facts = Facts(report)
 
     assert facts.periods == periods
     assert facts.payments_in(periods, "applied") == [4, *[0] * (len(periods) - 2), 2]
@@ -243,7 +244,8 @@ def test_charts_have_a_bar_a_day_or_a_month_and_lose_nothing(last: str, periods:
 
 def test_exceptions_are_counted_by_age() -> None:
     now = datetime(2026, 11, 23, tzinfo=UTC)
-    seen: list[Any] = [{"first_seen_at": (now - timedelta(hours=h)).isoformat()} for h in (1, 23, 24, 71, 100, 800)]
-    facts = Facts({"generated_at": now.isoformat(), "exceptions": seen})
+    seen = [{"first_seen_at": (now - timedelta(hours=h)).isoformat()} for h in (1, 23, 24, 71, 100, 800)]
+    report: Any = {"generated_at": now.isoformat(), "exceptions": seen}
+    facts = Facts(report)
 
     assert [count for _, count in facts.ages] == [2, 2, 1, 0, 1]

@@ -51,8 +51,8 @@ async def post(relay: Serving, body: bytes, headers: dict[str, str]) -> tuple[in
         return None
 
 
-def serve_with_workers(data_api: DataApi) -> AbstractAsyncContextManager[Serving]:
-    return serve("--workers", str(WORKERS), env={"TMPDIR": tempfile.gettempdir(), **environ(data_api.url)})
+def serve_with_workers(data_api: DataApi, **changes: str) -> AbstractAsyncContextManager[Serving]:
+    return serve("--workers", str(WORKERS), env={"TMPDIR": tempfile.gettempdir(), **environ(data_api.url, **changes)})
 
 
 def any_in(folder: Path) -> list[Path]:
@@ -90,6 +90,28 @@ async def test_sigterm_drains_all_workers_ends_with_0_and_leaves_nothing_behind(
         assert {answer and (answer[0], answer[1]["outcome"]) for answer in answers} == {(200, "applied")}
         assert await relay.process.wait() == 0
         assert not any_in(tmp_path)
+
+
+async def test_the_metrics_files_lie_where_the_environment_says_and_whatever_else_is_there_stays(
+    data_api: DataApi, tmp_path: Path
+) -> None:
+    (tmp_path / "of another program").touch()
+    async with serve_with_workers(data_api, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)) as relay:
+        assert len(any_in(tmp_path)) == 2
+
+        relay.process.send_signal(signal.SIGTERM)
+        assert await relay.process.wait() == 0
+
+    assert any_in(tmp_path) == [tmp_path / "of another program"]
+
+
+async def test_gunicorns_configuration_reads_no_setting_when_it_is_imported() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import relay.server.gunicorn_settings", env={}, stderr=asyncio.subprocess.PIPE
+    )
+
+    _, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
 
 
 async def test_sigkill_of_a_worker_loses_nothing_that_the_next_attempt_does_not_heal(data_api: DataApi) -> None:

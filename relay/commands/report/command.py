@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from relay.commands import console, terminal, window
+from relay.commands import answers, console, terminal, window
 from relay.commands.endings import NO, OK, CommandError
-from relay.commands.report.figures import Facts
+from relay.commands.report.figures import Facts, Report
+from relay.commands.sweep_lists import SWEEP_LISTS
 from relay.config import Settings
 from relay.core.currency import format_amount
-from relay.core.errors import NoVerdict
-from relay.core.outcomes import Reason
 from relay.data_api.records import Clients
 
 NAME: Final = "report"
@@ -34,7 +33,7 @@ EXTRA: Final = ("jinja2", "pygal")
 REPORT_SECONDS: Final = 65.0
 _STDOUT: Final = Path("-")
 _COLUMNS: Final = ("day", "currency", "outcome", "payments", "amount")
-_SWEEP_LISTS: Final = ("rejected", "unmatched", "failed", "paid_here_only")
+_FUNCTION: Final = "payment_report"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     async def work(_: Settings, clients: Clients) -> int:
         parameters = {"p_since": since.isoformat(), "p_until": until.isoformat()}
-        report: Any = await clients.records.call("payment_report", parameters)
-        if not isinstance(report, dict) or not isinstance(report.get("checks"), list):
-            raise NoVerdict(Reason.CONTRACT_VIOLATION, "a report of unexpected shape")
+        report = answers.read(Report, await clients.records.call(_FUNCTION, parameters), of=_FUNCTION)
         facts = Facts(report, arguments.sweep)
         _write(facts, arguments)
         if facts.broken:
-            claims = "; ".join(check["claim"] for check in facts.broken)
+            claims = "; ".join(terminal.clean(check["claim"]) for check in facts.broken)
             verb = "does" if len(facts.broken) == 1 else "do"
             console.complain(f"{len(facts.broken)} of {len(report['checks'])} checks {verb} not hold: {claims}")
         return NO if facts.broken else OK
@@ -107,7 +104,7 @@ def _sweep(path: str) -> dict[str, Any]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{path} is not the JSON of `relay sweep --json`") from None
     is_sweep = isinstance(found, dict) and all(type(found.get(count)) is int for count in ("known", "applied"))
-    if not is_sweep or not all(_is_findings(found.get(name)) for name in _SWEEP_LISTS):
+    if not is_sweep or not all(_is_findings(found.get(name)) for name in SWEEP_LISTS):
         raise argparse.ArgumentTypeError(f"{path} is not the JSON of `relay sweep --json`")
     sweep: dict[str, Any] = found
     return sweep
@@ -137,7 +134,7 @@ def _tell(facts: Facts) -> str:
         (row["day"], row["outcome"], row["payments"], format_amount(row["amount"], row["currency"]))
         for row in report["totals"]
     ]
-    parts.append(console.table(("day", "outcome", "payments", "amount"), rows) if rows else "No payment came.\n")
+    parts.append(console.fit_table(("day", "outcome", "payments", "amount"), rows) if rows else "No payment came.\n")
     if facts.paid:
         sums = [("paid in all", format_amount(str(amount), currency)) for currency, amount in facts.paid]
         parts.append("\n" + terminal.facts(sums))
@@ -149,10 +146,11 @@ def _tell(facts: Facts) -> str:
         stock = [
             (row["seller"], row["sku"], row["product"], row["committed"], row["on_hand"]) for row in report["stock"]
         ]
-        parts.append("\n" + console.table(("seller", "sku", "product", "committed", "on hand"), stock))
+        parts.append("\n" + console.fit_table(("seller", "sku", "product", "committed", "on hand"), stock))
     parts.append(f"\nchecks: {len(report['checks']) - len(facts.broken)} of {len(report['checks'])} hold\n")
     parts += [
-        f"  does not hold: {check['claim']} ({terminal.counted(check['faults'], 'fault')})\n" for check in facts.broken
+        f"  does not hold: {terminal.clean(check['claim'])} ({terminal.counted(check['faults'], 'fault')})\n"
+        for check in facts.broken
     ]
     if facts.drift is not None:
         parts.append(f"\nlast sweep: {terminal.counted(len(facts.drift_rows), 'difference')} left\n")

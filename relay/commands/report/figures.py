@@ -6,6 +6,11 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from typing_extensions import TypedDict
+
+from relay.commands.answers import Amount, Day, Instant
+from relay.commands.sweep_lists import SWEEP_LISTS
+
 # Up to how many hours old an exception is counted there. Stripe tries for three days, and lists events for 30.
 AGES: Final = (("under a day", 24), ("1 to 3 days", 72), ("3 to 7 days", 168), ("7 to 30 days", 720))
 OLDER: Final = "over 30 days"
@@ -13,11 +18,66 @@ OLDER: Final = "over 30 days"
 _MOST_DAYS: Final = 92
 
 
+class Total(TypedDict):
+    """The payments of a day in a currency that ended alike; the amount in major units."""
+
+    day: Day
+    currency: str | None
+    outcome: str
+    payments: int
+    amount: Amount | None
+
+
+class OpenException(TypedDict):
+    """A payment that waits for a person; its amount is whatever its event named."""
+
+    id: int
+    reason: str
+    attempts: int
+    first_seen_at: Instant
+    order_group_id: str | None
+    checkout_session_id: str | None
+    currency: str | None
+    amount: str | None
+
+
+class Stock(TypedDict):
+    """What was taken of a product in the window, and what is left."""
+
+    seller: str
+    sku: str
+    product: str
+    committed: int
+    items: int
+    on_hand: int
+
+
+class Check(TypedDict):
+    """A claim about the books, and what contradicts it."""
+
+    claim: str
+    ok: bool
+    faults: int
+    examples: list[str]
+
+
+class Report(TypedDict):
+    """What `payment_report` returns."""
+
+    since: Instant
+    until: Instant
+    generated_at: Instant
+    totals: list[Total]
+    exceptions: list[OpenException]
+    stock: list[Stock]
+    checks: list[Check]
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """A report of the database, and the sweep that goes with it."""
 
-    report: dict[str, Any]
+    report: Report
     drift: dict[str, Any] | None = None
 
     @property
@@ -47,8 +107,9 @@ class Facts:
         counts: Counter[str] = Counter()
         for one in self.report["totals"]:
             if one["outcome"] == "applied":
-                sums[one["currency"]] = sums.get(one["currency"], Decimal(0)) + Decimal(one["amount"])
-                counts[one["currency"]] += one["payments"]
+                currency = one["currency"] or "?"
+                sums[currency] = sums.get(currency, Decimal(0)) + Decimal(one["amount"] or 0)
+                counts[currency] += one["payments"]
         return sorted(sums.items(), key=lambda item: (-counts[item[0]], item[0]))
 
     @property
@@ -67,7 +128,7 @@ class Facts:
         return [(name, counts[name]) for name in (*(name for name, _ in AGES), OLDER)]
 
     @property
-    def broken(self) -> list[dict[str, Any]]:
+    def broken(self) -> list[Check]:
         """The checks that do not hold."""
         return [check for check in self.report["checks"] if not check["ok"]]
 
@@ -75,8 +136,7 @@ class Facts:
     def drift_rows(self) -> list[tuple[str, dict[str, Any]]]:
         """What the sweep left for a person."""
         drift = self.drift or {}
-        names = ("rejected", "unmatched", "failed", "paid_here_only")
-        return [(name.replace("_", " "), one) for name in names for one in drift.get(name, [])]
+        return [(title, one) for name, title in SWEEP_LISTS.items() for one in drift.get(name, [])]
 
     def payments_in(self, periods: list[str], outcome: str) -> list[int]:
         """How many payments of all currencies ended so in each day or month."""
@@ -91,7 +151,7 @@ class Facts:
         """What was paid in each day or month, in major units."""
         sums: dict[str, Decimal] = {}
         for one in self.report["totals"]:
-            if (one["currency"], one["outcome"]) == (currency, "applied"):
+            if (one["currency"] or "?", one["outcome"]) == (currency, "applied"):
                 for period in (one["day"], self.month(one["day"])):
-                    sums[period] = sums.get(period, Decimal(0)) + Decimal(one["amount"])
+                    sums[period] = sums.get(period, Decimal(0)) + Decimal(one["amount"] or 0)
         return [sums.get(period, Decimal(0)) for period in periods]

@@ -9,13 +9,12 @@ from typing import Any, Final
 
 import aiohttp
 
-from relay.commands import console, exceptions, terminal
+from relay.commands import answers, console, exception_rows, terminal
 from relay.commands.endings import NO, OK, CommandError
-from relay.commands.simulate.scenarios import SCENARIOS, Answer, Group, Needs, Scenario, Stage, Step
-from relay.commands.simulate.shop import SimulatedShop, read_group
+from relay.commands.simulate.scenarios import SCENARIOS, Needs, Reply, Scenario, Stage, Step, Target
+from relay.commands.simulate.shop import SimulatedShop, read_target
 from relay.config import Settings
-from relay.core.errors import Declined, NoVerdict
-from relay.core.outcomes import Reason
+from relay.core.errors import Declined
 from relay.data_api.records import Clients, Records
 
 NAME: Final = "simulate"
@@ -44,8 +43,8 @@ class Played:
 
     scenario: Scenario
     skipped: str | None = None
-    group: Group | None = None
-    answers: list[tuple[Step, Answer]] = field(default_factory=list)
+    target: Target | None = None
+    answers: list[tuple[Step, Reply]] = field(default_factory=list)
     status_after: str | None = None
 
     @property
@@ -60,7 +59,7 @@ class Played:
             "name": self.scenario.name,
             "passed": None if self.skipped else self.passed,
             "skipped": self.skipped,
-            "order_group_id": self.group.id if self.group else None,
+            "order_group_id": self.target.id if self.target else None,
             "steps": [
                 {
                     "what": step.what,
@@ -97,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise CommandError("STRIPE_SECRET_KEY is a live key: a simulation would mark orders paid without money")
         try:
             if arguments.group:  # before anything is sent
-                await read_group(clients.records, arguments.group)
+                await read_target(clients.records, arguments.group)
             played = await _play_all(arguments, settings, clients.records)
         except Declined as error:
             raise CommandError(str(error)) from None
@@ -136,47 +135,47 @@ async def _play_all(arguments: argparse.Namespace, settings: Settings, records: 
                 one.skipped = "STRIPE_WEBHOOK_SECRET holds one secret only"
             elif scenario.needs is not Needs.NO_GROUP:
                 if arguments.create:
-                    one.group = await shop.group(scenario)
+                    one.target = await shop.group(scenario)
                 elif arguments.group:
-                    one.group = await read_group(records, arguments.group)
-                one.skipped = _why_not(scenario, one.group)
+                    one.target = await read_target(records, arguments.group)
+                one.skipped = _why_not(scenario, one.target)
             if one.skipped:
                 continue
-            stage = Stage(secrets, settings.webhook_tolerance, int(time.time()), one.group)
+            stage = Stage(secrets, settings.webhook_tolerance, int(time.time()), one.target)
             for step in scenario.play(stage):
                 one.answers.append((step, await _deliver(http, arguments.url, step)))
-            if one.group:
-                one.status_after = (await read_group(records, one.group.id)).status
+            if one.target:
+                one.status_after = (await read_target(records, one.target.id)).status
     return played
 
 
-def _why_not(scenario: Scenario, group: Group | None) -> str | None:
+def _why_not(scenario: Scenario, target: Target | None) -> str | None:
     """Why the scenario cannot be played with this group; None where it can."""
-    if group is None:
+    if target is None:
         return "needs an order group: --group UUID or --create"
-    if scenario.currency not in (None, group.currency):
-        return f"needs a group in {scenario.currency}, this one is in {group.currency}"
-    if group.status not in scenario.needs.before:
-        return f"needs a group that is {' or '.join(sorted(scenario.needs.before))}, this one is {group.status}"
+    if scenario.currency not in (None, target.currency):
+        return f"needs a group in {scenario.currency}, this one is in {target.currency}"
+    if target.status not in scenario.needs.before:
+        return f"needs a group that is {' or '.join(sorted(scenario.needs.before))}, this one is {target.status}"
     return None
 
 
-async def _deliver(http: aiohttp.ClientSession, url: str, step: Step) -> Answer:
+async def _deliver(http: aiohttp.ClientSession, url: str, step: Step) -> Reply:
     """POST as Stripe would. Raises aiohttp.ClientError or TimeoutError where no answer comes."""
     headers = {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": step.signature}
     async with http.post(url, data=step.body, headers=headers, allow_redirects=False) as response:
         content = await response.read()
         try:
             answer = json.loads(content)
-            return Answer(response.status, str(answer["outcome"]), answer["reason"])
+            return Reply(response.status, str(answer["outcome"]), answer["reason"])
         except (ValueError, TypeError, KeyError):
-            return Answer(response.status, "not an answer of a relay")
+            return Reply(response.status, "not an answer of a relay")
 
 
 async def _tidy(played: list[Played], records: Records) -> None:
     """Close what the simulation left open. Raises NoVerdict or Declined."""
     sent = {step.event_id for one in played for step, _ in one.answers}
-    for row in await exceptions.fetch(records, status="open"):
+    for row in await exception_rows.fetch(records, status="open"):
         if row["stripe_event_id"] in sent:
             parameters = {
                 "p_exception_id": row["id"],
@@ -184,8 +183,8 @@ async def _tidy(played: list[Played], records: Records) -> None:
                 "p_resolved_by": "relay simulate",
                 "p_note": "simulated, no money was involved",
             }
-            if not isinstance(await records.call("resolve_payment_exception", parameters), dict):
-                raise NoVerdict(Reason.CONTRACT_VIOLATION, "an answer of unexpected shape")
+            answer = await records.call("resolve_payment_exception", parameters)
+            answers.read(exception_rows.ExceptionRow, answer, of="resolve_payment_exception")
 
 
 def _report(played: list[Played], arguments: argparse.Namespace) -> int:
@@ -210,14 +209,14 @@ def _tell(played: list[Played]) -> str:
             ("ok" if step.expected == answer else "FAIL", one.scenario.name, step.what, str(step.expected), str(answer))
             for step, answer in one.answers
         ]
-        if one.group and one.status_after != one.scenario.needs.after:
+        if one.target and one.status_after != one.scenario.needs.after:
             after = (f"group is {one.scenario.needs.after}", f"group is {one.status_after}")
-            rows.append(("FAIL", one.scenario.name, f"order group {one.group.id}", *after))
+            rows.append(("FAIL", one.scenario.name, f"order group {one.target.id}", *after))
     failed = sum(not one.passed for one in played if not one.skipped)
     skipped = sum(bool(one.skipped) for one in played)
     summary = f"\n{len(played) - failed - skipped} as expected, {failed} different, {skipped} skipped\n"
-    return console.table(("result", "scenario", "delivery", "expected", "actual"), rows) + summary
+    return console.fit_table(("result", "scenario", "delivery", "expected", "actual"), rows) + summary
 
 
-def _as_dict(answer: Answer) -> dict[str, object]:
+def _as_dict(answer: Reply) -> dict[str, object]:
     return {"status": answer.status, "outcome": answer.outcome, "reason": answer.reason}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from stripe import WebhookSignature
 
-Event = dict[str, Any]
+Json = dict[str, Any]
 COMPLETED: Final = "checkout.session.completed"
 SUCCEEDED: Final = "checkout.session.async_payment_succeeded"
 # The API version only says how Stripe would have shaped the session; the relay reads any.
@@ -20,7 +20,7 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_sim_{secrets.token_hex(12)}"
 
 
-def session(*, reference: str | None, amount_minor: int, currency: str, now: int, **changes: Any) -> Event:
+def session(*, reference: str | None, amount_minor: int, currency: str, now: int, **changes: Any) -> Json:
     """A paid Checkout Session that names an order group; keyword arguments change it."""
     return {
         "id": new_id("cs_test"),
@@ -40,7 +40,7 @@ def session(*, reference: str | None, amount_minor: int, currency: str, now: int
     }
 
 
-def event(about: Event, *, now: int, kind: str = COMPLETED) -> Event:
+def event(about: Json, *, now: int, kind: str = COMPLETED) -> Json:
     """An event about a session."""
     return {
         "id": new_id("evt"),
@@ -55,7 +55,7 @@ def event(about: Event, *, now: int, kind: str = COMPLETED) -> Event:
     }
 
 
-def thin_event(*, now: int) -> Event:
+def thin_event(*, now: int) -> Json:
     """A v2 event, which carries no object. https://docs.stripe.com/event-destinations#thin-events"""
     return {
         "id": new_id("evt_test"),
@@ -68,7 +68,7 @@ def thin_event(*, now: int) -> Event:
     }
 
 
-def encode(value: Event) -> bytes:
+def encode(value: Json) -> bytes:
     """The body, indented as Stripe's is."""
     return json.dumps(value, indent=2).encode()
 

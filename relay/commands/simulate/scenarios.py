@@ -1,13 +1,12 @@
-"""What `relay simulate` plays: each scenario's deliveries, and the contract's answer to each. Sans-I/O."""
+"""What `relay simulate` plays: each scenario's deliveries, and the answer that each must get. No I/O, no clock."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from relay.commands.simulate import events as events
-from relay.commands.simulate.events import SUCCEEDED, Event
+from relay.commands.simulate import events
+from relay.commands.simulate.events import SUCCEEDED, Json
 from relay.core.currency import WHOLE_UNITS
 from relay.core.outcomes import Outcome, Reason
 
@@ -16,7 +15,7 @@ _WELL_BEYOND_SECONDS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Target:
     """The order group that a scenario pays. The amount is in minor units, as Stripe counts them."""
 
     id: str
@@ -26,8 +25,8 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a delivery is answered."""
+class Reply:
+    """What the relay replies to a delivery."""
 
     status: int
     outcome: str
@@ -44,7 +43,7 @@ class Step:
     what: str
     body: bytes
     signature: str
-    expected: Answer
+    expected: Reply
     event_id: str
 
 
@@ -72,26 +71,26 @@ class Stage:
     secrets: tuple[str, ...]
     tolerance: int
     now: int
-    group: Group | None
+    target: Target | None
 
-    def session(self, **changes: Any) -> Event:
+    def session(self, **changes: Any) -> Json:
         """A paid session for the group, or for nobody's."""
-        group = self.group
+        target = self.target
         return events.session(
-            reference=group.id if group else None,
-            amount_minor=group.amount_minor if group else 1000,
-            currency=group.currency if group else "USD",
+            reference=target.id if target else None,
+            amount_minor=target.amount_minor if target else 1000,
+            currency=target.currency if target else "USD",
             now=self.now,
         ) | dict(changes)
 
-    def event(self, about: Event, kind: str = events.COMPLETED) -> Event:
+    def event(self, about: Json, kind: str = events.COMPLETED) -> Json:
         """An event about the session."""
         return events.event(about, now=self.now, kind=kind)
 
-    def step(self, what: str, event: Event, expected: Answer, *, late: int = 0, by: tuple[int, ...] = (0,)) -> Step:
+    def step(self, what: str, event: Json, expected: Reply, *, late: int = 0, by: tuple[int, ...] = (0,)) -> Step:
         """A delivery that is signed `late` seconds from now, by the secrets of these places."""
         body = events.encode(event)
-        signature = events.sign(body, [self.secrets[place] for place in by], at=int(time.time()) + late)
+        signature = events.sign(body, [self.secrets[place] for place in by], at=self.now + late)
         return Step(what, body, signature, expected, event["id"])
 
 
@@ -109,17 +108,17 @@ class Scenario:
     """How many webhook secrets it needs."""
 
 
-_APPLIED: Final = Answer(200, Outcome.APPLIED)
-_REPLAYED: Final = Answer(200, Outcome.REPLAYED)
-_ALREADY_PAID: Final = Answer(200, Outcome.ALREADY_PAID)
+_APPLIED: Final = Reply(200, Outcome.APPLIED)
+_REPLAYED: Final = Reply(200, Outcome.REPLAYED)
+_ALREADY_PAID: Final = Reply(200, Outcome.ALREADY_PAID)
 
 
-def _rejected(reason: Reason) -> Answer:
-    return Answer(500, Outcome.REJECTED, reason)
+def _rejected(reason: Reason) -> Reply:
+    return Reply(500, Outcome.REJECTED, reason)
 
 
-def _refused(reason: Reason) -> Answer:
-    return Answer(400, Outcome.REFUSED, reason)
+def _refused(reason: Reason) -> Reply:
+    return Reply(400, Outcome.REFUSED, reason)
 
 
 def _paid(stage: Stage) -> list[Step]:
@@ -130,7 +129,7 @@ def _debit(stage: Stage) -> list[Step]:
     session = stage.session()
     unpaid = stage.event(session | {"payment_status": "unpaid"})
     return [
-        stage.step("completed, unpaid", unpaid, Answer(200, Outcome.AWAITING_FUNDS)),
+        stage.step("completed, unpaid", unpaid, Reply(200, Outcome.AWAITING_FUNDS)),
         stage.step("the money has come", stage.event(session, SUCCEEDED), _APPLIED),
     ]
 
@@ -157,22 +156,23 @@ def _twins(stage: Stage) -> list[Step]:
 
 
 def _wrong_amount(stage: Stage) -> list[Step]:
-    group = _group(stage)
-    unit = 100 if group.currency in WHOLE_UNITS else 1
-    amount = group.amount_minor - unit if group.amount_minor > unit else group.amount_minor + unit
-    event = stage.event(stage.session(amount_total=amount))
+    target = _target(stage)
+    unit_minor = 100 if target.currency in WHOLE_UNITS else 1
+    is_enough = target.amount_minor > unit_minor
+    amount_minor = target.amount_minor - unit_minor if is_enough else target.amount_minor + unit_minor
+    event = stage.event(stage.session(amount_total=amount_minor))
     return [stage.step("one unit off", event, _rejected(Reason.AMOUNT_MISMATCH))]
 
 
 def _wrong_currency(stage: Stage) -> list[Step]:
-    currency = "eur" if _group(stage).currency != "EUR" else "usd"
+    currency = "eur" if _target(stage).currency != "EUR" else "usd"
     event = stage.event(stage.session(currency=currency))
     return [stage.step(f"paid in {currency.upper()}", event, _rejected(Reason.CURRENCY_MISMATCH))]
 
 
 def _duplicate(stage: Stage) -> list[Step]:
     second = stage.step("paid in a second tab", stage.event(stage.session()), _rejected(Reason.DUPLICATE_PAYMENT))
-    return [second] if _group(stage).status == "paid" else [*_paid(stage), second]
+    return [second] if _target(stage).status == "paid" else [*_paid(stage), second]
 
 
 def _late(stage: Stage) -> list[Step]:
@@ -206,19 +206,19 @@ def _rolled_secret(stage: Stage) -> list[Step]:
 
 
 def _foreign(stage: Stage) -> list[Step]:
-    expected = Answer(200, Outcome.UNMATCHED, Reason.MISSING_REFERENCE)
+    expected = Reply(200, Outcome.UNMATCHED, Reason.MISSING_REFERENCE)
     return [stage.step("a session that names no order group", stage.event(stage.session()), expected)]
 
 
 def _thin(stage: Stage) -> list[Step]:
-    expected = Answer(200, Outcome.IGNORED, Reason.EVENT_TYPE)
+    expected = Reply(200, Outcome.IGNORED, Reason.EVENT_TYPE)
     return [stage.step("a v2 event", events.thin_event(now=stage.now), expected)]
 
 
-def _group(stage: Stage) -> Group:
-    if stage.group is None:
+def _target(stage: Stage) -> Target:
+    if stage.target is None:
         raise ValueError("this scenario needs an order group")
-    return stage.group
+    return stage.target
 
 
 # In an order in which as many as possible can be played against one group: first what leaves it as it is.

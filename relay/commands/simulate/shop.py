@@ -4,9 +4,13 @@ import uuid
 from decimal import Decimal
 from typing import Final
 
-from relay.commands.simulate.scenarios import Group, Needs, Scenario
+from typing_extensions import TypedDict
+
+from relay.commands import answers
+from relay.commands.answers import Amount
+from relay.commands.endings import CommandError
+from relay.commands.simulate.scenarios import Needs, Scenario, Target
 from relay.core.currency import EXPONENTS
-from relay.core.errors import Declined
 from relay.data_api.records import Records
 
 NAME: Final = "Simulation (relay simulate)"
@@ -14,16 +18,28 @@ NAME: Final = "Simulation (relay simulate)"
 _PARTS: Final = {"USD": ("100.00", "23.45"), "JPY": ("700", "300"), "KWD": ("1.000", "0.230"), "ISK": ("60", "40")}
 
 
-async def read_group(records: Records, order_group_id: str) -> Group:
-    """The group as it is now. Raises NoVerdict, or Declined where there is none."""
+class Group(TypedDict):
+    """A row of order_groups; the amount in major units."""
+
+    status: str
+    currency: str
+    total_amount: Amount
+
+
+async def read_target(records: Records, order_group_id: str) -> Target:
+    """The group as it is now. Raises NoVerdict, Declined, or CommandError where Stripe cannot charge it."""
     columns = "id,status,currency,total_amount::text"
     rows = await records.rows("order_groups", columns, ("id", "eq", order_group_id))
     if not rows:
-        raise Declined(f"there is no order group {order_group_id}")
-    minor = Decimal(rows[0]["total_amount"]).scaleb(EXPONENTS[rows[0]["currency"]])
+        raise CommandError(f"there is no order group {order_group_id}")
+    group = answers.read(Group, rows[0], of="order_groups")
+    total, currency = group["total_amount"], group["currency"]
+    if currency not in EXPONENTS:
+        raise CommandError(f"this release does not know in which units Stripe counts {currency}: a newer one may")
+    minor = Decimal(total).scaleb(EXPONENTS[currency])
     if minor != minor.to_integral_value():
-        raise Declined(f"Stripe cannot charge {rows[0]['total_amount']} {rows[0]['currency']}: too many decimals")
-    return Group(order_group_id, rows[0]["status"], rows[0]["currency"], int(minor))
+        raise CommandError(f"Stripe cannot charge {total} {currency}: too many decimals")
+    return Target(order_group_id, group["status"], currency, int(minor))
 
 
 class SimulatedShop:
@@ -33,7 +49,7 @@ class SimulatedShop:
         self._records = records
         self._products: list[tuple[str, str]] = []
 
-    async def group(self, scenario: Scenario) -> Group:
+    async def group(self, scenario: Scenario) -> Target:
         """A group for a scenario. Raises NoVerdict or Declined."""
         if not self._products:
             self._products = [await self._product(), await self._product()]
@@ -50,7 +66,7 @@ class SimulatedShop:
             await self._records.insert("order_items", item)
         if scenario.needs is Needs.CANCELLED:
             await self._records.call("cancel_order_group", {"p_order_group_id": group_id})
-        return await read_group(self._records, group_id)
+        return await read_target(self._records, group_id)
 
     async def _product(self) -> tuple[str, str]:
         seller_id, product_id = str(uuid.uuid4()), str(uuid.uuid4())

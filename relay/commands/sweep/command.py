@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Final, TextIO
@@ -12,6 +11,7 @@ from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
 from relay.commands.sweep.findings import Findings
 from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
 from relay.commands.sweep.sweep import Sweep
+from relay.commands.sweep_lists import SWEEP_LISTS
 from relay.config import Settings
 from relay.data_api.records import Clients
 
@@ -29,12 +29,6 @@ nothing, and an interrupted one is continued by running it again. It may run bes
 exit status: 0 no drift left, 1 drift or rejections, 2 could not run, 130 interrupted
 """
 _BAR_WIDTH: Final = 30
-_TITLES: Final[Mapping[str, str]] = {
-    "rejected": "rejected",
-    "unmatched": "unmatched",
-    "failed": "failed",
-    "paid_here_only": "paid here only",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,16 +87,16 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
     counts = [
         ("known", findings.known),
         ("would be applied" if dry_run else "applied now", findings.applied),
-        *((_TITLES[name], len(found)) for name, found in findings.lists.items()),
+        *((SWEEP_LISTS[name], len(found)) for name, found in findings.lists.items()),
     ]
     parts = [f"{title}{', nothing was written' if dry_run else ''}\n\n", terminal.facts(counts)]
     rows = [
-        (_TITLES[name], one.reason, one.checkout_session_id, one.order_group_id)
+        (SWEEP_LISTS[name], one.reason, one.checkout_session_id, one.order_group_id)
         for name, found in findings.lists.items()
         for one in found
     ]
     if rows:
-        parts.append("\n" + console.table(("what", "reason", "checkout session", "order group"), rows))
+        parts.append("\n" + console.fit_table(("what", "reason", "checkout session", "order group"), rows))
         parts.append("\n`relay exceptions list` and `relay explain` tell more; docs/operations.md says what to do.\n")
     return "".join(parts)
 

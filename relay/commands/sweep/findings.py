@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from relay.commands.sweep_lists import SWEEP_LISTS
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -26,13 +28,7 @@ class Findings:
     @property
     def lists(self) -> dict[str, list[Finding]]:
         """The lists by their names in the contract, in an order that does not change from run to run."""
-        lists = {
-            "rejected": self.rejected,
-            "unmatched": self.unmatched,
-            "failed": self.failed,
-            "paid_here_only": self.paid_here_only,
-        }
-        return {name: sorted(found, key=_place) for name, found in lists.items()}
+        return {name: sorted(getattr(self, name), key=_place) for name in SWEEP_LISTS}
 
 
 def _place(finding: Finding) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from relay.commands.exceptions import FUNCTION as LIST_EXCEPTIONS
+from relay.commands.exception_rows import FUNCTION as LIST_EXCEPTIONS
 from relay.commands.sweep.forecast import Group, Order
 from relay.core.checkout import Payment
 from relay.data_api.connection import patiently
