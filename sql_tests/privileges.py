@@ -26,11 +26,31 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "stripe_checkout_session_id",
         "stripe_session_metadata",
     ),
-    "public.orders": ("id", "order_group_id", "seller_id", "status", "total_amount", "created_at", "paid_at"),
-    "public.order_items": ("id", "order_id", "product_id", "quantity", "unit_amount"),
+    "public.orders": (
+        "id",
+        "order_group_id",
+        "seller_id",
+        "currency",
+        "status",
+        "total_amount",
+        "created_at",
+        "paid_at",
+    ),
+    "public.order_items": (
+        "id",
+        "order_id",
+        "product_id",
+        "quantity",
+        "unit_amount",
+        "sku",
+        "title",
+        "order_group_id",
+        "seller_id",
+    ),
     "public.inventory_ledger": (
         "id",
         "product_id",
+        "seller_id",
         "order_item_id",
         "entry_type",
         "quantity_delta",
@@ -38,7 +58,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "note",
         "created_at",
     ),
-    "public.inventory_levels": ("product_id", "on_hand"),
+    "public.inventory_levels": ("product_id", "seller_id", "sku", "name", "on_hand"),
     "payments.currencies": ("code", "exponent", "minor_multiple", "minor_per_major"),
     "payments.stripe_events": (
         "id",
@@ -92,16 +112,28 @@ READABLE = (
 TABLE_GRANTS: dict[tuple[str, str], set[str]] = {
     (role, relation): {"SELECT"} for role in ("authenticated", "service_role") for relation in READABLE
 }
+# A membership ends when it is removed.
+TABLE_GRANTS["service_role", "public.seller_members"].add("DELETE")
 
 # Writing single columns: service_role alone.
 COLUMN_GRANTS: dict[tuple[str, str, str], set[str]] = {
     ("service_role", "public.sellers", "INSERT"): {"id", "name"},
     ("service_role", "public.seller_members", "INSERT"): {"seller_id", "user_id"},
+    ("service_role", "public.sellers", "UPDATE"): {"name"},
     ("service_role", "public.products", "INSERT"): {"id", "seller_id", "sku", "name"},
+    ("service_role", "public.products", "UPDATE"): {"sku", "name"},
     ("service_role", "public.order_groups", "INSERT"): {"id", "buyer_id", "currency", "total_amount", "status"},
     ("service_role", "public.orders", "INSERT"): {"id", "order_group_id", "seller_id", "total_amount", "status"},
     ("service_role", "public.orders", "UPDATE"): {"status"},
-    ("service_role", "public.order_items", "INSERT"): {"id", "order_id", "product_id", "quantity", "unit_amount"},
+    ("service_role", "public.order_items", "INSERT"): {
+        "id",
+        "order_id",
+        "product_id",
+        "quantity",
+        "unit_amount",
+        "sku",
+        "title",
+    },
 }
 
 RECONCILE = (
@@ -123,15 +155,18 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
 FUNCTIONS_FOR_NOBODY = {
     "payments.answer_known_event(payments.stripe_events,payments.stripe_events)",
     "payments.assert_pending(uuid,text)",
+    "payments.assert_representable(numeric,text)",
     "payments.broken_invariants()",
     "payments.describe_event(payments.stripe_events)",
     "payments.has_paid_another_group(payments.stripe_events)",
     "payments.lock_order_group(uuid)",
     "payments.lock_order_group_of_held_child(uuid)",
     "payments.reconcile(payments.stripe_events,text)",
+    "payments.seller_of_product(uuid)",
     "payments.set_aside(payments.stripe_events,text,text,jsonb)",
     "payments.set_aside_with(payments.stripe_events,payments.exceptions)",
     "payments.tg_history__refuse_change()",
+    "payments.tg_order_groups__fit_currency()",
     "payments.tg_order_groups__stay_settled()",
     "payments.tg_order_items__need_pending_group()",
     "payments.tg_orders__move_forward()",

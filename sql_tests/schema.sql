@@ -87,6 +87,25 @@ $$;
 
 COMMENT ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) IS 'Raises unless the status is pending.';
 
+CREATE FUNCTION payments.assert_representable(p_amount numeric, p_currency text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if exists (
+        select 1
+        from payments.currencies as c
+        where c.code = p_currency and (p_amount * c.minor_per_major) % c.minor_multiple <> 0
+    ) then
+        raise exception '% cannot express %', p_currency, p_amount
+            using errcode = 'check_violation',
+                constraint = 'total_amount_is_money_of_its_currency';
+    end if;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.assert_representable(p_amount numeric, p_currency text) IS 'Raises where the amount, in major units, is no whole number of the least units that Stripe charges in the currency.';
+
 CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subject text, detail text)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -769,17 +788,18 @@ begin
     end if;
 
     insert into public.inventory_ledger (
-        product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id
+        product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id, created_at
     )
     select
         i.product_id,
+        i.seller_id,
         i.id,
         'order_commit',
         -i.quantity,
-        v_event.id
-    from public.orders as o
-    inner join public.order_items as i on o.id = i.order_id
-    where o.order_group_id = v_group.id
+        v_event.id,
+        v_event.processed_at
+    from public.order_items as i
+    where i.order_group_id = v_group.id
     order by i.id;
 
     get diagnostics v_count = row_count;
@@ -788,6 +808,27 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) IS 'The decisions of reconcile_order_group_payment, on the locked rows.';
+
+CREATE FUNCTION payments.seller_of_product(p_product_id uuid) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_seller_id pg_catalog.uuid;
+begin
+    select p.seller_id
+    into v_seller_id
+    from public.products as p
+    where p.id = p_product_id;
+    if not found then
+        raise exception 'there is no product %', p_product_id
+            using errcode = 'foreign_key_violation';
+    end if;
+    return v_seller_id;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.seller_of_product(p_product_id uuid) IS 'The seller of a product, which every movement of its stock bears.';
 
 CREATE FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) RETURNS jsonb
     LANGUAGE plpgsql
@@ -912,6 +953,22 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_history__refuse_change() IS 'Refuses update, delete and truncate of history.';
 
+CREATE FUNCTION payments.tg_order_groups__fit_currency() RETURNS trigger
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if tg_op = 'UPDATE' and new.currency is distinct from old.currency then
+        raise exception 'the currency of order group % cannot change', old.id
+            using errcode = 'check_violation', constraint = 'order_group_keeps_its_currency';
+    end if;
+    perform payments.assert_representable(new.total_amount, new.currency);
+    return new;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_order_groups__fit_currency() IS 'Totals that the group''s currency can express; a currency for ever.';
+
 CREATE FUNCTION payments.tg_order_groups__stay_settled() RETURNS trigger
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -944,23 +1001,46 @@ CREATE FUNCTION payments.tg_order_items__need_pending_group() RETURNS trigger
     AS $$
 declare
     v_order_group_id pg_catalog.uuid;
+    v_seller_id pg_catalog.uuid;
 begin
-    select o.order_group_id
-    into v_order_group_id
+    select
+        o.order_group_id,
+        o.seller_id
+    into v_order_group_id, v_seller_id
     from public.orders as o
     where o.id = coalesce(old.order_id, new.order_id);
 
     if tg_op = 'INSERT' then
+        if not found then
+            raise exception 'there is no order %', new.order_id
+                using errcode = 'foreign_key_violation', constraint = 'order_items_order_id_fkey';
+        end if;
         perform payments.assert_pending(v_order_group_id, payments.lock_order_group(v_order_group_id));
-        return new;
+    else
+        perform payments.assert_pending(v_order_group_id, payments.lock_order_group_of_held_child(v_order_group_id));
+        if tg_op = 'DELETE' then
+            return old;
+        elsif (new.id, new.order_id) is distinct from (old.id, old.order_id) then
+            raise exception 'order item % stays in its order', old.id
+                using errcode = 'check_violation', constraint = 'order_item_stays_in_its_order';
+        elsif new.product_id is distinct from old.product_id then
+            new.sku := nullif(new.sku, old.sku);
+            new.title := nullif(new.title, old.title);
+        end if;
     end if;
-    perform payments.assert_pending(v_order_group_id, payments.lock_order_group_of_held_child(v_order_group_id));
-    if tg_op = 'DELETE' then
-        return old;
-    end if;
-    if (new.id, new.order_id) is distinct from (old.id, old.order_id) then
-        raise exception 'order item % stays in its order', old.id
-            using errcode = 'check_violation', constraint = 'order_item_stays_in_its_order';
+
+    new.order_group_id := v_order_group_id;
+    new.seller_id := v_seller_id;
+    if new.sku is null or new.title is null then
+        select
+            coalesce(new.sku, p.sku),
+            coalesce(new.title, p.name)
+        into new.sku, new.title
+        from public.products as p
+        where p.id = new.product_id and p.seller_id = v_seller_id;
+        -- The key tells better than `not null` would that the seller has no such product.
+        new.sku := coalesce(new.sku, '');
+        new.title := coalesce(new.title, '');
     end if;
     return new;
 end;
@@ -1016,10 +1096,19 @@ CREATE FUNCTION payments.tg_orders__need_pending_group() RETURNS trigger
 begin
     if tg_op = 'INSERT' then
         perform payments.assert_pending(new.order_group_id, payments.lock_order_group(new.order_group_id));
+        select g.currency
+        into new.currency
+        from public.order_groups as g
+        where g.id = new.order_group_id;
+        if not found then
+            raise exception 'there is no order group %', new.order_group_id
+                using errcode = 'foreign_key_violation', constraint = 'orders_order_group_id_fkey';
+        end if;
+        perform payments.assert_representable(new.total_amount, new.currency);
         return new;
     elsif tg_op = 'UPDATE'
-        and (new.id, new.order_group_id, new.seller_id, new.total_amount)
-        is not distinct from (old.id, old.order_group_id, old.seller_id, old.total_amount)
+        and (new.id, new.order_group_id, new.seller_id, new.currency, new.total_amount)
+        is not distinct from (old.id, old.order_group_id, old.seller_id, old.currency, old.total_amount)
     then
         return new;
     end if;
@@ -1029,10 +1118,11 @@ begin
     if tg_op = 'DELETE' then
         return old;
     end if;
-    if (new.id, new.order_group_id) is distinct from (old.id, old.order_group_id) then
-        raise exception 'order % stays in its order group', old.id
+    if (new.id, new.order_group_id, new.currency) is distinct from (old.id, old.order_group_id, old.currency) then
+        raise exception 'order % stays in its order group, and in the group''s currency', old.id
             using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
     end if;
+    perform payments.assert_representable(new.total_amount, new.currency);
     return new;
 end;
 $$;
@@ -1593,8 +1683,8 @@ begin
         raise exception 'an adjustment needs a note: an auditor will ask why'
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note)
-    values (p_product_id, 'adjustment', p_quantity_delta, btrim(p_note))
+    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
+    values (p_product_id, payments.seller_of_product(p_product_id), 'adjustment', p_quantity_delta, btrim(p_note))
     returning id into v_id;
     return v_id;
 end;
@@ -1613,8 +1703,10 @@ begin
         raise exception 'a receipt needs a product and a positive quantity, not %', p_quantity
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note)
-    values (p_product_id, 'receipt', p_quantity, nullif(btrim(p_note), ''))
+    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
+    values (
+        p_product_id, payments.seller_of_product(p_product_id), 'receipt', p_quantity, nullif(btrim(p_note), '')
+    )
     returning id into v_id;
     return v_id;
 end;
@@ -1718,7 +1810,10 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
             ('public.order_groups', 'INSERT', 'id buyer_id currency total_amount status'),
             ('public.orders', 'INSERT', 'id order_group_id seller_id total_amount status'),
             ('public.orders', 'UPDATE', 'status'),
-            ('public.order_items', 'INSERT', 'id order_id product_id quantity unit_amount')
+            ('public.order_items', 'INSERT', 'id order_id product_id quantity unit_amount sku title'),
+            ('public.sellers', 'UPDATE', 'name'),
+            ('public.products', 'UPDATE', 'sku name'),
+            ('public.seller_members', 'DELETE', '*')
         ) as w (relation, privilege, columns)
         cross join regexp_split_to_table(w.columns, ' ') as c (column_name)
     ),
@@ -1800,20 +1895,24 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         (
             'public.orders',
             'Buyers and the seller''s members can read an order',
-            '((order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
-            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid))))) OR '
-            || '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))))'
+            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
+            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
+            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
         ),
         (
             'public.order_items',
-            'Whoever can read an order can read its items',
-            '(order_id = ANY (ARRAY( SELECT o.id FROM public.orders o)))'
+            'Buyers and the seller''s members can read an item',
+            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
+            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
+            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
         ),
         (
             'public.inventory_ledger',
-            'Whoever can read a product can read its stock movements',
-            '(product_id = ANY (ARRAY( SELECT p.id FROM public.products p)))'
+            'Members can read their sellers'' stock movements',
+            '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
         )
     ),
 
@@ -1853,6 +1952,9 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         ('public.security_findings()', true, true),
         ('payments.answer_known_event(payments.stripe_events,payments.stripe_events)', false, false),
         ('payments.assert_pending(uuid,text)', false, false),
+        ('payments.assert_representable(numeric,text)', false, false),
+        ('payments.seller_of_product(uuid)', false, false),
+        ('payments.tg_order_groups__fit_currency()', true, false),
         ('payments.broken_invariants()', false, false),
         ('payments.describe_event(payments.stripe_events)', false, false),
         ('payments.has_paid_another_group(payments.stripe_events)', false, false),
@@ -1896,12 +1998,13 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         values
         ('payments.stripe_events', 'stripe_events_is_append_only', 'A', ''),
         ('public.inventory_ledger', 'inventory_ledger_is_append_only', 'A', ''),
+        ('public.order_groups', 'order_groups_fit_currency', 'O', 'currency total_amount'),
         ('public.order_groups', 'order_groups_start_pending', 'O', ''),
         ('public.order_groups', 'order_groups_stay_settled', 'O', ''),
         ('public.order_items', 'order_items_need_pending_group', 'O', ''),
         ('public.orders', 'orders_move_forward', 'O', 'paid_at status'),
         ('public.orders', 'orders_need_pending_group', 'O', ''),
-        ('public.orders', 'orders_need_pending_group_to_change', 'O', 'id order_group_id seller_id total_amount'),
+        ('public.orders', 'orders_need_pending_group_to_change', 'O', 'currency id order_group_id seller_id total_amount'),
         ('public.orders', 'orders_start_pending', 'O', '')
     )
 
@@ -2232,12 +2335,13 @@ COMMENT ON COLUMN payments.reasons.sentence IS 'The rule that decided, for a per
 CREATE TABLE public.inventory_ledger (
     id bigint NOT NULL,
     product_id uuid NOT NULL,
+    seller_id uuid NOT NULL,
     order_item_id uuid,
     entry_type text NOT NULL,
     quantity_delta integer NOT NULL,
     stripe_webhook_event_id text,
     note text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT inventory_ledger_entry_type_is_known_check CHECK ((entry_type = ANY ('{order_commit,receipt,adjustment}'::text[]))),
     CONSTRAINT inventory_ledger_only_order_commit_has_an_item_check CHECK (((entry_type = 'order_commit'::text) OR ((order_item_id IS NULL) AND (stripe_webhook_event_id IS NULL)))),
     CONSTRAINT inventory_ledger_order_commit_takes_stock_check CHECK (((entry_type <> 'order_commit'::text) OR ((quantity_delta < 0) AND (order_item_id IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL)))),
@@ -2247,11 +2351,15 @@ CREATE TABLE public.inventory_ledger (
 
 COMMENT ON TABLE public.inventory_ledger IS 'Every movement of stock, in the order it was recorded. Append-only.';
 
+COMMENT ON COLUMN public.inventory_ledger.seller_id IS 'The product''s, whose members may read the entry.';
+
 COMMENT ON COLUMN public.inventory_ledger.entry_type IS 'order_commit: sold, once per order item; receipt: goods came in; adjustment: counted, lost, broken.';
 
 COMMENT ON COLUMN public.inventory_ledger.quantity_delta IS 'Pieces, positive when stock grows.';
 
 COMMENT ON COLUMN public.inventory_ledger.stripe_webhook_event_id IS 'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
+
+COMMENT ON COLUMN public.inventory_ledger.created_at IS 'When stock moved. An order_commit bears the time at which its payment was processed: money and stock have one clock.';
 
 ALTER TABLE public.inventory_ledger ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.inventory_ledger_id_seq
@@ -2276,10 +2384,14 @@ COMMENT ON COLUMN public.products.sku IS 'The seller''s own article number, uniq
 
 CREATE VIEW public.inventory_levels WITH (security_invoker='on') AS
  SELECT p.id AS product_id,
-    COALESCE(sum(l.quantity_delta), (0)::bigint) AS on_hand
+    p.seller_id,
+    p.sku,
+    p.name,
+    COALESCE(l.on_hand, (0)::bigint) AS on_hand
    FROM (public.products p
-     LEFT JOIN public.inventory_ledger l ON ((p.id = l.product_id)))
-  GROUP BY p.id;
+     LEFT JOIN LATERAL ( SELECT sum(e.quantity_delta) AS on_hand
+           FROM public.inventory_ledger e
+          WHERE (e.product_id = p.id)) l ON (true));
 
 COMMENT ON VIEW public.inventory_levels IS 'Pieces on hand per product; zero where nothing ever moved.';
 
@@ -2325,6 +2437,10 @@ CREATE TABLE public.order_items (
     product_id uuid NOT NULL,
     quantity integer NOT NULL,
     unit_amount numeric NOT NULL,
+    sku text NOT NULL,
+    title text NOT NULL,
+    order_group_id uuid NOT NULL,
+    seller_id uuid NOT NULL,
     CONSTRAINT order_items_quantity_is_positive_check CHECK ((quantity > 0)),
     CONSTRAINT order_items_unit_amount_is_money_check CHECK (((unit_amount >= (0)::numeric) AND (unit_amount < '1000000000000000'::numeric) AND (min_scale(unit_amount) <= 3)))
 );
@@ -2333,10 +2449,19 @@ COMMENT ON TABLE public.order_items IS 'What was ordered. Each item of a paid or
 
 COMMENT ON COLUMN public.order_items.unit_amount IS 'Major units of the group''s currency for one piece. Information: the payment is checked against the totals.';
 
+COMMENT ON COLUMN public.order_items.sku IS 'The product''s article number as sold; renaming the product changes nothing here.';
+
+COMMENT ON COLUMN public.order_items.title IS 'The product''s name as sold, or what the shop called it.';
+
+COMMENT ON COLUMN public.order_items.order_group_id IS 'The order''s, filled by the database: whose buyer may read the item.';
+
+COMMENT ON COLUMN public.order_items.seller_id IS 'The order''s, filled by the database. Both foreign keys hold it, so that nobody sells another seller''s product.';
+
 CREATE TABLE public.orders (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     order_group_id uuid NOT NULL,
     seller_id uuid NOT NULL,
+    currency text NOT NULL,
     status text DEFAULT 'pending'::text NOT NULL,
     total_amount numeric NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
@@ -2348,6 +2473,8 @@ CREATE TABLE public.orders (
 WITH (fillfactor='80');
 
 COMMENT ON TABLE public.orders IS 'One seller''s part of an order group.';
+
+COMMENT ON COLUMN public.orders.currency IS 'The group''s, filled and frozen by the database: a seller''s member cannot see the group.';
 
 COMMENT ON COLUMN public.orders.status IS 'pending until the group is paid or cancelled; then the seller moves it on: paid, fulfilled, shipped, delivered.';
 
@@ -2398,7 +2525,15 @@ ALTER TABLE ONLY public.order_items
     ADD CONSTRAINT order_items_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.orders
+    ADD CONSTRAINT orders_order_group_id_id_seller_id_key UNIQUE (order_group_id, id, seller_id);
+
+ALTER TABLE ONLY public.orders
     ADD CONSTRAINT orders_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.products
+    ADD CONSTRAINT products_id_seller_id_key UNIQUE (id, seller_id);
+
+COMMENT ON CONSTRAINT products_id_seller_id_key ON public.products IS 'What the keys of items and stock refer to: whose product it is cannot change once one of them names it.';
 
 ALTER TABLE ONLY public.products
     ADD CONSTRAINT products_pkey PRIMARY KEY (id);
@@ -2412,9 +2547,15 @@ ALTER TABLE ONLY public.seller_members
 ALTER TABLE ONLY public.sellers
     ADD CONSTRAINT sellers_pkey PRIMARY KEY (id);
 
+CREATE INDEX exceptions_checkout_session_id_idx ON payments.exceptions USING btree (checkout_session_id);
+
+CREATE INDEX exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at);
+
 CREATE INDEX exceptions_open_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at) WHERE (status = 'open'::text);
 
 CREATE INDEX exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id);
+
+CREATE INDEX exceptions_payment_intent_id_idx ON payments.exceptions USING btree (payment_intent_id);
 
 CREATE INDEX exceptions_reason_idx ON payments.exceptions USING btree (reason);
 
@@ -2426,23 +2567,39 @@ CREATE UNIQUE INDEX stripe_events_applied_payment_intent_id_key ON payments.stri
 
 CREATE INDEX stripe_events_order_group_id_idx ON payments.stripe_events USING btree (order_group_id);
 
+CREATE INDEX stripe_events_processed_at_idx ON payments.stripe_events USING brin (processed_at);
+
+CREATE INDEX inventory_ledger_created_at_idx ON public.inventory_ledger USING brin (created_at);
+
 CREATE UNIQUE INDEX inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text);
 
-CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id) INCLUDE (quantity_delta);
+CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta);
 
-CREATE INDEX order_groups_buyer_id_idx ON public.order_groups USING btree (buyer_id);
+CREATE INDEX inventory_ledger_seller_id_id_idx ON public.inventory_ledger USING btree (seller_id, id);
+
+CREATE INDEX order_groups_buyer_id_created_at_idx ON public.order_groups USING btree (buyer_id, created_at DESC) INCLUDE (id);
 
 CREATE INDEX order_groups_currency_idx ON public.order_groups USING btree (currency);
 
+CREATE INDEX order_groups_paid_at_idx ON public.order_groups USING btree (paid_at) WHERE (paid_at IS NOT NULL);
+
+CREATE INDEX order_groups_pending_created_at_idx ON public.order_groups USING btree (created_at) WHERE (status = 'pending'::text);
+
 CREATE INDEX order_groups_stripe_checkout_session_id_idx ON public.order_groups USING btree (stripe_checkout_session_id) WHERE (stripe_checkout_session_id IS NOT NULL);
 
-CREATE INDEX order_items_order_id_idx ON public.order_items USING btree (order_id);
+CREATE INDEX order_groups_stripe_payment_intent_id_idx ON public.order_groups USING btree (stripe_payment_intent_id) WHERE (stripe_payment_intent_id IS NOT NULL);
 
-CREATE INDEX order_items_product_id_idx ON public.order_items USING btree (product_id);
+CREATE INDEX order_items_order_group_id_idx ON public.order_items USING btree (order_group_id);
 
-CREATE INDEX orders_order_group_id_idx ON public.orders USING btree (order_group_id);
+CREATE INDEX order_items_order_id_idx ON public.order_items USING btree (order_id, order_group_id, seller_id);
 
-CREATE INDEX orders_seller_id_idx ON public.orders USING btree (seller_id);
+CREATE INDEX order_items_product_id_idx ON public.order_items USING btree (product_id, seller_id);
+
+CREATE INDEX order_items_seller_id_idx ON public.order_items USING btree (seller_id);
+
+CREATE INDEX orders_seller_id_created_at_idx ON public.orders USING btree (seller_id, created_at DESC);
+
+CREATE INDEX orders_to_fulfil_paid_at_idx ON public.orders USING btree (paid_at) WHERE (status = 'paid'::text);
 
 CREATE INDEX seller_members_seller_id_idx ON public.seller_members USING btree (seller_id);
 
@@ -2454,6 +2611,8 @@ CREATE TRIGGER inventory_ledger_is_append_only BEFORE DELETE OR UPDATE OR TRUNCA
 
 ALTER TABLE public.inventory_ledger ENABLE ALWAYS TRIGGER inventory_ledger_is_append_only;
 
+CREATE TRIGGER order_groups_fit_currency BEFORE INSERT OR UPDATE OF currency, total_amount ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__fit_currency();
+
 CREATE TRIGGER order_groups_start_pending BEFORE INSERT ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
 CREATE TRIGGER order_groups_stay_settled BEFORE DELETE OR UPDATE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
@@ -2464,7 +2623,7 @@ CREATE TRIGGER orders_move_forward BEFORE UPDATE OF status, paid_at ON public.or
 
 CREATE TRIGGER orders_need_pending_group BEFORE INSERT OR DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__need_pending_group();
 
-CREATE TRIGGER orders_need_pending_group_to_change BEFORE UPDATE OF id, order_group_id, seller_id, total_amount ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__need_pending_group();
+CREATE TRIGGER orders_need_pending_group_to_change BEFORE UPDATE OF id, order_group_id, seller_id, currency, total_amount ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__need_pending_group();
 
 CREATE TRIGGER orders_start_pending BEFORE INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
@@ -2478,7 +2637,7 @@ ALTER TABLE ONLY public.inventory_ledger
     ADD CONSTRAINT inventory_ledger_order_item_id_fkey FOREIGN KEY (order_item_id) REFERENCES public.order_items(id) ON DELETE RESTRICT;
 
 ALTER TABLE ONLY public.inventory_ledger
-    ADD CONSTRAINT inventory_ledger_product_id_fkey FOREIGN KEY (product_id) REFERENCES public.products(id) ON DELETE RESTRICT;
+    ADD CONSTRAINT inventory_ledger_product_id_fkey FOREIGN KEY (product_id, seller_id) REFERENCES public.products(id, seller_id) ON DELETE RESTRICT;
 
 ALTER TABLE ONLY public.order_groups
     ADD CONSTRAINT order_groups_buyer_id_fkey FOREIGN KEY (buyer_id) REFERENCES auth.users(id) ON DELETE SET NULL;
@@ -2487,10 +2646,10 @@ ALTER TABLE ONLY public.order_groups
     ADD CONSTRAINT order_groups_currency_fkey FOREIGN KEY (currency) REFERENCES payments.currencies(code);
 
 ALTER TABLE ONLY public.order_items
-    ADD CONSTRAINT order_items_order_id_fkey FOREIGN KEY (order_id) REFERENCES public.orders(id) ON DELETE RESTRICT;
+    ADD CONSTRAINT order_items_order_id_fkey FOREIGN KEY (order_id, order_group_id, seller_id) REFERENCES public.orders(id, order_group_id, seller_id) ON DELETE RESTRICT;
 
 ALTER TABLE ONLY public.order_items
-    ADD CONSTRAINT order_items_product_id_fkey FOREIGN KEY (product_id) REFERENCES public.products(id) ON DELETE RESTRICT;
+    ADD CONSTRAINT order_items_product_id_fkey FOREIGN KEY (product_id, seller_id) REFERENCES public.products(id, seller_id) ON DELETE RESTRICT;
 
 ALTER TABLE ONLY public.orders
     ADD CONSTRAINT orders_order_group_id_fkey FOREIGN KEY (order_group_id) REFERENCES public.order_groups(id) ON DELETE RESTRICT;
@@ -2523,11 +2682,19 @@ ALTER TABLE payments.reasons ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.stripe_events ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY "Buyers and the seller's members can read an order" ON public.orders FOR SELECT TO authenticated USING (((order_group_id = ANY (ARRAY( SELECT g.id
-   FROM public.order_groups g
-  WHERE (g.buyer_id = ( SELECT auth.uid() AS uid))))) OR (seller_id = ANY (ARRAY( SELECT m.seller_id
+CREATE POLICY "Buyers and the seller's members can read an item" ON public.order_items FOR SELECT TO authenticated USING (((seller_id = ANY (ARRAY( SELECT m.seller_id
    FROM public.seller_members m
-  WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))));
+  WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR (order_group_id = ANY (ARRAY( SELECT g.id
+   FROM public.order_groups g
+  WHERE (g.buyer_id = ( SELECT auth.uid() AS uid))
+  ORDER BY g.created_at DESC)))));
+
+CREATE POLICY "Buyers and the seller's members can read an order" ON public.orders FOR SELECT TO authenticated USING (((seller_id = ANY (ARRAY( SELECT m.seller_id
+   FROM public.seller_members m
+  WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR (order_group_id = ANY (ARRAY( SELECT g.id
+   FROM public.order_groups g
+  WHERE (g.buyer_id = ( SELECT auth.uid() AS uid))
+  ORDER BY g.created_at DESC)))));
 
 CREATE POLICY "Buyers can read their own order groups" ON public.order_groups FOR SELECT TO authenticated USING ((buyer_id = ( SELECT auth.uid() AS uid)));
 
@@ -2541,11 +2708,9 @@ CREATE POLICY "Members can read their sellers' products" ON public.products FOR 
    FROM public.seller_members m
   WHERE (m.user_id = ( SELECT auth.uid() AS uid))))));
 
-CREATE POLICY "Whoever can read a product can read its stock movements" ON public.inventory_ledger FOR SELECT TO authenticated USING ((product_id = ANY (ARRAY( SELECT p.id
-   FROM public.products p))));
-
-CREATE POLICY "Whoever can read an order can read its items" ON public.order_items FOR SELECT TO authenticated USING ((order_id = ANY (ARRAY( SELECT o.id
-   FROM public.orders o))));
+CREATE POLICY "Members can read their sellers' stock movements" ON public.inventory_ledger FOR SELECT TO authenticated USING ((seller_id = ANY (ARRAY( SELECT m.seller_id
+   FROM public.seller_members m
+  WHERE (m.user_id = ( SELECT auth.uid() AS uid))))));
 
 ALTER TABLE public.inventory_ledger ENABLE ROW LEVEL SECURITY;
 
@@ -2565,6 +2730,8 @@ REVOKE ALL ON FUNCTION payments.answer_known_event(p_known payments.stripe_event
 
 REVOKE ALL ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.assert_representable(p_amount numeric, p_currency text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.broken_invariants() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
@@ -2577,11 +2744,15 @@ REVOKE ALL ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id 
 
 REVOKE ALL ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.seller_of_product(p_product_id uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_closed payments.exceptions) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_order_groups__fit_currency() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_groups__stay_settled() FROM PUBLIC;
 
@@ -2635,9 +2806,9 @@ GRANT INSERT(id) ON TABLE public.products TO service_role;
 
 GRANT INSERT(seller_id) ON TABLE public.products TO service_role;
 
-GRANT INSERT(sku) ON TABLE public.products TO service_role;
+GRANT INSERT(sku),UPDATE(sku) ON TABLE public.products TO service_role;
 
-GRANT INSERT(name) ON TABLE public.products TO service_role;
+GRANT INSERT(name),UPDATE(name) ON TABLE public.products TO service_role;
 
 GRANT SELECT ON TABLE public.inventory_levels TO authenticated;
 GRANT SELECT ON TABLE public.inventory_levels TO service_role;
@@ -2668,6 +2839,10 @@ GRANT INSERT(quantity) ON TABLE public.order_items TO service_role;
 
 GRANT INSERT(unit_amount) ON TABLE public.order_items TO service_role;
 
+GRANT INSERT(sku) ON TABLE public.order_items TO service_role;
+
+GRANT INSERT(title) ON TABLE public.order_items TO service_role;
+
 GRANT SELECT ON TABLE public.orders TO authenticated;
 GRANT SELECT ON TABLE public.orders TO service_role;
 
@@ -2682,7 +2857,7 @@ GRANT INSERT(status),UPDATE(status) ON TABLE public.orders TO service_role;
 GRANT INSERT(total_amount) ON TABLE public.orders TO service_role;
 
 GRANT SELECT ON TABLE public.seller_members TO authenticated;
-GRANT SELECT ON TABLE public.seller_members TO service_role;
+GRANT SELECT,DELETE ON TABLE public.seller_members TO service_role;
 
 GRANT INSERT(seller_id) ON TABLE public.seller_members TO service_role;
 
@@ -2693,4 +2868,4 @@ GRANT SELECT ON TABLE public.sellers TO service_role;
 
 GRANT INSERT(id) ON TABLE public.sellers TO service_role;
 
-GRANT INSERT(name) ON TABLE public.sellers TO service_role;
+GRANT INSERT(name),UPDATE(name) ON TABLE public.sellers TO service_role;

@@ -70,8 +70,8 @@ FAULTS: dict[str, LiteralString] = {
         where order_group_id = :paid
     """,
     "paid_order_has_items": """
-        insert into public.orders (order_group_id, seller_id, status, total_amount, paid_at)
-        select o.order_group_id, o.seller_id, 'paid', 0, o.paid_at from public.orders as o
+        insert into public.orders (order_group_id, seller_id, currency, status, total_amount, paid_at)
+        select o.order_group_id, o.seller_id, o.currency, 'paid', 0, o.paid_at from public.orders as o
         where o.order_group_id = :paid limit 1
     """,
     "item_is_sold_by_its_orders_seller": """
@@ -80,21 +80,23 @@ FAULTS: dict[str, LiteralString] = {
         where o.order_group_id = :pending
     """,
     "paid_item_is_committed": """
-        insert into public.order_items (order_id, product_id, quantity, unit_amount)
-        select i.order_id, i.product_id, 1, 1 from public.order_items as i
+        insert into public.order_items (
+            order_id, product_id, quantity, unit_amount, sku, title, order_group_id, seller_id)
+        select i.order_id, i.product_id, 1, 1, i.sku, i.title, i.order_group_id, i.seller_id
+        from public.order_items as i
         join public.orders as o on o.id = i.order_id where o.order_group_id = :paid limit 1
     """,
     "item_is_committed_once": """
         drop index public.inventory_ledger_order_commit_order_item_id_key;
         insert into public.inventory_ledger (
-            product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)
-        select l.product_id, l.order_item_id, l.entry_type, l.quantity_delta, l.stripe_webhook_event_id
+            product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)
+        select l.product_id, l.seller_id, l.order_item_id, l.entry_type, l.quantity_delta, l.stripe_webhook_event_id
         from public.inventory_ledger as l where l.entry_type = 'order_commit' limit 1
     """,
     "order_commit_has_a_paid_item": """
         insert into public.inventory_ledger (
-            product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)
-        select i.product_id, i.id, 'order_commit', -i.quantity, :event from public.order_items as i
+            product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)
+        select i.product_id, i.seller_id, i.id, 'order_commit', -i.quantity, :event from public.order_items as i
         join public.orders as o on o.id = i.order_id where o.order_group_id = :pending limit 1
     """,
     "order_commit_takes_what_was_ordered": """
@@ -111,8 +113,9 @@ FAULTS: dict[str, LiteralString] = {
     """,
     "on_hand_is_the_sum_of_the_ledger": """
         create or replace view public.inventory_levels with (security_invoker = on) as
-        select l.product_id, sum(l.quantity_delta)::bigint as on_hand from public.inventory_ledger as l
-        where l.entry_type <> 'receipt' group by l.product_id
+        select p.id as product_id, p.seller_id, p.sku, p.name, sum(l.quantity_delta)::bigint as on_hand
+        from public.products as p inner join public.inventory_ledger as l on l.product_id = p.id
+        where l.entry_type <> 'receipt' group by p.id
     """,
     "exception_is_of_an_event_not_processed": """
         insert into payments.exceptions (stripe_event_id, order_group_id, reason, details)

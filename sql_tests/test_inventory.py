@@ -96,9 +96,10 @@ def test_ledger_rows_that_contradict_themselves_are_refused_to_the_owner_too(
     with pytest.raises(psycopg.errors.CheckViolation):
         owner.execute(
             "insert into public.inventory_ledger"
-            " (product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)"
-            " values (%(product)s, %(order_item_id)s, %(entry_type)s, %(quantity_delta)s, %(stripe_webhook_event_id)s)",
-            whole | {"product": shop.sellers[0].product_ids[0]},
+            " (product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)"
+            " values (%(product)s, %(seller)s, %(order_item_id)s, %(entry_type)s, %(quantity_delta)s,"
+            " %(stripe_webhook_event_id)s)",
+            whole | {"product": shop.sellers[0].product_ids[0], "seller": shop.sellers[0].id},
         )
 
 
@@ -108,6 +109,7 @@ def test_item_cannot_be_committed_twice_by_anybody(service: Connection, owner: C
     with pytest.raises(psycopg.errors.UniqueViolation):
         owner.execute(
             "insert into public.inventory_ledger"
-            " (product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)"
-            " select product_id, order_item_id, entry_type, quantity_delta, 'evt_other' from public.inventory_ledger"
+            " (product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)"
+            " select product_id, seller_id, order_item_id, entry_type, quantity_delta, 'evt_other'"
+            " from public.inventory_ledger"
         )

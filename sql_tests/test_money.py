@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import product
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -63,10 +66,9 @@ def test_every_currency_is_paid_exactly_and_not_a_unit_beside(
 def test_fraction_of_a_unit_that_does_not_exist_is_rejected(
     service: Connection, shop: Shop, code: str, minor: int
 ) -> None:
-    total = Decimal(minor).scaleb(-2)
-    group = shop.order_group([[(1, str(total))]], currency=code)
+    payment = shop.order_group([[(1, "5")]], currency=code).payment()
 
-    verdict = reconcile(service, group.payment())
+    verdict = reconcile(service, payment.but(amount_minor=minor, amount=str(Decimal(minor).scaleb(-2))))
 
     assert (verdict["outcome"], verdict["reason"]) == ("rejected", "amount_normalization_mismatch")
 
@@ -85,6 +87,50 @@ def test_major_units_by_another_table_are_rejected(
     verdict = reconcile(service, payment.but(amount=naive))
 
     assert (verdict["outcome"], verdict["reason"]) == ("rejected", "amount_normalization_mismatch")
+
+
+# What the currencies of each kind can express, and what they cannot.
+WHOLE = (("0", "1", "10.0", "10"), ("10.5", "10.50", "0.1", "0.001", "1.2345"))
+HUNDREDTHS = (("0", "0.01", "10.50", "10.5", "10.010"), ("10.005", "0.001", "1.2345", "0.0001"))
+THOUSANDTHS = (("0", "0.001", "1.234", "1.2340"), ("1.2345", "0.0001", "0.00001"))
+KINDS = dict.fromkeys((*ZERO_DECIMAL, *WHOLE_UNITS_ONLY), WHOLE) | dict.fromkeys(THREE_DECIMAL, THOUSANDTHS)
+WRITES: dict[str, LiteralString] = {
+    "a new group": "insert into public.order_groups (currency, total_amount) values (%(code)s, %(total)s)",
+    "a new order": "insert into public.orders (order_group_id, seller_id, total_amount)"
+    " values (%(group)s, %(seller)s, %(total)s)",
+    "a group's new total": "update public.order_groups set total_amount = %(total)s where id = %(group)s",
+    "an order's new total": "update public.orders set total_amount = %(total)s where id = %(order)s",
+}
+
+
+def test_total_that_its_currency_cannot_express_is_refused_before_anybody_pays(
+    service: Connection, owner: Connection, superuser: Connection, shop: Shop
+) -> None:
+    codes = list(currencies(superuser))
+    told: dict[tuple[str, str, str], str | None] = {}
+    expected: dict[tuple[str, str, str], str | None] = {}
+
+    for code in codes:
+        good, bad = KINDS.get(code, HUNDREDTHS)
+        group = shop.order_group([[(1, "5")]], currency=code)
+        names = {"code": code, "group": group.id, "order": group.order_ids[0], "seller": shop.sellers[0].id}
+        for (write, statement), total in product(WRITES.items(), (*good, *bad)):
+            actor = service if statement.startswith("insert") else owner
+            told[code, write, total] = refusal(actor, statement, names | {"total": total})
+            expected[code, write, total] = None if total in good else "total_amount_is_money_of_its_currency"
+
+    assert len(codes) >= 135
+    assert told == expected
+
+
+def refusal(connection: Connection, statement: LiteralString, names: dict[str, Any]) -> str | None:
+    """The constraint that refuses the statement, which is not kept."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(statement, names)
+    except psycopg.errors.CheckViolation as error:
+        return error.diag.constraint_name
+    return None
 
 
 AMOUNTS = st.one_of(

@@ -46,11 +46,12 @@ begin
 
     update bench.orders set status = 'paid', paid_at = v_now where order_group_id = v_group.id;
 
-    insert into bench.ledger (product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)
-    select i.product_id, i.id, 'order_commit', -i.quantity, 'evt_' || p_number
-    from bench.orders as o
-    inner join bench.items as i on o.id = i.order_id
-    where o.order_group_id = v_group.id;
+    insert into bench.ledger (
+        product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id
+    )
+    select i.product_id, i.seller_id, i.id, 'order_commit', -i.quantity, 'evt_' || p_number
+    from bench.items as i
+    where i.order_group_id = v_group.id;
 
     get diagnostics v_items = row_count;
     return jsonb_build_object('outcome', 'applied', 'ledger_entries', v_items);

@@ -36,15 +36,18 @@ begin
     select md5('group ' || n)::uuid, 'USD', 42.00
     from generate_series(v_first, v_first + p_count - 1) as n;
 
-    insert into public.orders (id, order_group_id, seller_id, total_amount)
+    insert into public.orders (id, order_group_id, seller_id, currency, total_amount)
     select
         md5('order ' || n || ' ' || o)::uuid, md5('group ' || n)::uuid, md5('seller ' || (n + o) % 100 + 1)::uuid,
-        case o when 1 then 42.00 else 0 end
+        'USD', case o when 1 then 42.00 else 0 end
     from generate_series(v_first, v_first + p_count - 1) as n, generate_series(1, p_orders) as o;
 
-    insert into public.order_items (order_id, product_id, quantity, unit_amount)
+    insert into public.order_items (
+        order_id, product_id, quantity, unit_amount, sku, title, order_group_id, seller_id
+    )
     select
-        md5('order ' || n || ' ' || o)::uuid, md5('product ' || (n + o) % 100 + 1 || ' ' || i % 10 + 1)::uuid, 1, 1.00
+        md5('order ' || n || ' ' || o)::uuid, md5('product ' || (n + o) % 100 + 1 || ' ' || i % 10 + 1)::uuid, 1, 1.00,
+        'SKU-' || i % 10 + 1, 'Product', md5('group ' || n)::uuid, md5('seller ' || (n + o) % 100 + 1)::uuid
     from
         generate_series(v_first, v_first + p_count - 1) as n, generate_series(1, p_orders) as o,
         generate_series(1, p_items) as i;

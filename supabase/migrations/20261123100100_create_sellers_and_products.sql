@@ -32,10 +32,13 @@ create table public.products (
     created_at timestamptz not null default now(),
     constraint products_pkey primary key (id),
     constraint products_seller_id_sku_key unique (seller_id, sku),
+    constraint products_id_seller_id_key unique (id, seller_id),
     constraint products_seller_id_fkey foreign key (seller_id) references public.sellers (id) on delete restrict
 );
 comment on table public.products is 'What a seller sells. Stock is counted per product in public.inventory_ledger.';
 comment on column public.products.sku is 'The seller''s own article number, unique within the seller.';
+comment on constraint products_id_seller_id_key on public.products is
+    'What the keys of items and stock refer to: whose product it is cannot change once one of them names it.';
 
 alter table public.sellers enable row level security;
 alter table public.seller_members enable row level security;
@@ -52,8 +55,12 @@ grant select on table public.products to authenticated, service_role;
 grant insert (id, name) on table public.sellers to service_role;
 grant insert (seller_id, user_id) on table public.seller_members to service_role;
 grant insert (id, seller_id, sku, name) on table public.products to service_role;
+grant update (name) on table public.sellers to service_role;
+grant update (sku, name) on table public.products to service_role;
+grant delete on table public.seller_members to service_role;
 
--- `array(select ...)` runs once a statement and leaves an indexable `= any(...)`; an `exists` would run once a row.
+-- `array(select ...)` runs once per statement and leaves an indexable `= any(...)`. It is for short arrays, because each row
+-- that is reached by another index is compared with one element after the other: a person belongs to a few sellers.
 create policy "Members can read their own memberships"
 on public.seller_members
 for select

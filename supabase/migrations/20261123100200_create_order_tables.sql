@@ -46,11 +46,18 @@ create table public.order_groups (
         ) = 0
     )
 );
-create index order_groups_buyer_id_idx on public.order_groups (buyer_id);
+-- A buyer's own groups, newest first: the list of their purchases, and the array of the policies below.
+create index order_groups_buyer_id_created_at_idx
+on public.order_groups (buyer_id, created_at desc) include (id);
 create index order_groups_currency_idx on public.order_groups (currency);
--- The sweep asks by session which group was paid.
+-- The sweep asks by session which group was paid; people ask by payment intent, and by when it was paid.
 create index order_groups_stripe_checkout_session_id_idx
 on public.order_groups (stripe_checkout_session_id) where stripe_checkout_session_id is not null;
+create index order_groups_stripe_payment_intent_id_idx
+on public.order_groups (stripe_payment_intent_id) where stripe_payment_intent_id is not null;
+create index order_groups_paid_at_idx on public.order_groups (paid_at) where paid_at is not null;
+-- Checkouts that nobody has paid, oldest first.
+create index order_groups_pending_created_at_idx on public.order_groups (created_at) where status = 'pending';
 comment on table public.order_groups is
     'One checkout: one buyer pays once for one child order per seller. Frozen as soon as it is no longer pending.';
 comment on column public.order_groups.buyer_id is
@@ -66,11 +73,13 @@ create table public.orders (
     id uuid not null default gen_random_uuid(),
     order_group_id uuid not null,
     seller_id uuid not null,
+    currency text not null,
     status text not null default 'pending',
     total_amount numeric not null,
     created_at timestamptz not null default now(),
     paid_at timestamptz,
     constraint orders_pkey primary key (id),
+    constraint orders_order_group_id_id_seller_id_key unique (order_group_id, id, seller_id),
     constraint orders_order_group_id_fkey
     foreign key (order_group_id) references public.order_groups (id) on delete restrict,
     constraint orders_seller_id_fkey foreign key (seller_id) references public.sellers (id) on delete restrict,
@@ -84,11 +93,14 @@ create table public.orders (
         paid_at is not null or status <> all('{paid, fulfilled, shipped, delivered}')
     )
 )
--- An order is updated four times on its way, never in an indexed column: with room in its page, no index is touched.
+-- An order is updated four times on its way: its next version finds room beside it.
 with (fillfactor = 80);
-create index orders_order_group_id_idx on public.orders (order_group_id);
-create index orders_seller_id_idx on public.orders (seller_id);
+create index orders_seller_id_created_at_idx on public.orders (seller_id, created_at desc);
+-- What has been paid and waits to be fulfilled, in the order of payment.
+create index orders_to_fulfil_paid_at_idx on public.orders (paid_at) where status = 'paid';
 comment on table public.orders is 'One seller''s part of an order group.';
+comment on column public.orders.currency is
+    'The group''s, filled and frozen by the database: a seller''s member cannot see the group.';
 comment on column public.orders.status is
     'pending until the group is paid or cancelled; then the seller moves it on: paid, fulfilled, shipped, delivered.';
 comment on column public.orders.total_amount is 'Major units of the group''s currency, shipping and discounts included.';
@@ -99,19 +111,33 @@ create table public.order_items (
     product_id uuid not null,
     quantity integer not null,
     unit_amount numeric not null,
+    sku text not null,
+    title text not null,
+    order_group_id uuid not null,
+    seller_id uuid not null,
     constraint order_items_pkey primary key (id),
-    constraint order_items_order_id_fkey foreign key (order_id) references public.orders (id) on delete restrict,
-    constraint order_items_product_id_fkey foreign key (product_id) references public.products (id) on delete restrict,
+    constraint order_items_order_id_fkey
+    foreign key (order_id, order_group_id, seller_id)
+    references public.orders (id, order_group_id, seller_id) on delete restrict,
+    constraint order_items_product_id_fkey
+    foreign key (product_id, seller_id) references public.products (id, seller_id) on delete restrict,
     constraint order_items_quantity_is_positive_check check (quantity > 0),
     constraint order_items_unit_amount_is_money_check check (
         unit_amount >= 0 and unit_amount < 1e15 and min_scale(unit_amount) <= 3
     )
 );
-create index order_items_order_id_idx on public.order_items (order_id);
-create index order_items_product_id_idx on public.order_items (product_id);
+create index order_items_order_id_idx on public.order_items (order_id, order_group_id, seller_id);
+create index order_items_product_id_idx on public.order_items (product_id, seller_id);
+create index order_items_order_group_id_idx on public.order_items (order_group_id);
+create index order_items_seller_id_idx on public.order_items (seller_id);
 comment on table public.order_items is 'What was ordered. Each item of a paid order has exactly one order_commit in the ledger.';
 comment on column public.order_items.unit_amount is
     'Major units of the group''s currency for one piece. Information: the payment is checked against the totals.';
+comment on column public.order_items.sku is 'The product''s article number as sold; renaming the product changes nothing here.';
+comment on column public.order_items.title is 'The product''s name as sold, or what the shop called it.';
+comment on column public.order_items.order_group_id is 'The order''s, filled by the database: whose buyer may read the item.';
+comment on column public.order_items.seller_id is
+    'The order''s, filled by the database. Both foreign keys hold it, so that nobody sells another seller''s product.';
 
 alter table public.order_groups enable row level security;
 alter table public.orders enable row level security;
@@ -128,7 +154,7 @@ grant select on table public.order_items to authenticated, service_role;
 -- No payment column is among these: a leaked key cannot write a payment, only ask for one.
 grant insert (id, buyer_id, currency, total_amount, status) on table public.order_groups to service_role;
 grant insert (id, order_group_id, seller_id, total_amount, status) on table public.orders to service_role;
-grant insert (id, order_id, product_id, quantity, unit_amount) on table public.order_items to service_role;
+grant insert (id, order_id, product_id, quantity, unit_amount, sku, title) on table public.order_items to service_role;
 grant update (status) on table public.orders to service_role;
 
 create policy "Buyers can read their own order groups"
@@ -137,31 +163,40 @@ for select
 to authenticated
 using (buyer_id = (select auth.uid()));
 
+-- Each row bears what decides who may read it, so that no policy asks about another row, and both arms have an index. A
+-- buyer's groups are an array too, newest first: who reads the newest of many purchases finds them at its beginning.
 create policy "Buyers and the seller's members can read an order"
 on public.orders
 for select
 to authenticated
 using (
-    order_group_id = any(array(
-        select g.id
-        from public.order_groups as g
-        where g.buyer_id = (select auth.uid())
-    ))
-    or seller_id = any(array(
+    seller_id = any(array(
         select m.seller_id
         from public.seller_members as m
         where m.user_id = (select auth.uid())
     ))
+    or order_group_id = any(array(
+        select g.id
+        from public.order_groups as g
+        where g.buyer_id = (select auth.uid())
+        order by g.created_at desc
+    ))
 );
 
--- The subquery is itself under the policy of public.orders: an item is visible exactly where its order is.
-create policy "Whoever can read an order can read its items"
+create policy "Buyers and the seller's members can read an item"
 on public.order_items
 for select
 to authenticated
 using (
-    order_id = any(array(
-        select o.id
-        from public.orders as o
+    seller_id = any(array(
+        select m.seller_id
+        from public.seller_members as m
+        where m.user_id = (select auth.uid())
+    ))
+    or order_group_id = any(array(
+        select g.id
+        from public.order_groups as g
+        where g.buyer_id = (select auth.uid())
+        order by g.created_at desc
     ))
 );

@@ -27,6 +27,8 @@ create table payments.stripe_events (
     constraint stripe_events_outcome_is_known_check check (outcome = any('{applied, already_paid}'))
 );
 create index stripe_events_order_group_id_idx on payments.stripe_events (order_group_id);
+-- The report's window. Events are added in the order of time and stay where they are.
+create index stripe_events_processed_at_idx on payments.stripe_events using brin (processed_at);
 create unique index stripe_events_applied_order_group_id_key
 on payments.stripe_events (order_group_id) where outcome = 'applied';
 create unique index stripe_events_applied_payment_intent_id_key
@@ -105,6 +107,9 @@ create table payments.exceptions (
 );
 create index exceptions_reason_idx on payments.exceptions (reason);
 create index exceptions_order_group_id_idx on payments.exceptions (order_group_id);
+create index exceptions_checkout_session_id_idx on payments.exceptions (checkout_session_id);
+create index exceptions_payment_intent_id_idx on payments.exceptions (payment_intent_id);
+create index exceptions_first_seen_at_idx on payments.exceptions (first_seen_at);
 create index exceptions_open_first_seen_at_idx on payments.exceptions (first_seen_at) where status = 'open';
 comment on table payments.exceptions is
     'Money that needs a person: one row per event that was rejected or names no order group.';

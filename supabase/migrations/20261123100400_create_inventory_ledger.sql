@@ -6,15 +6,16 @@
 create table public.inventory_ledger (
     id bigint not null generated always as identity,
     product_id uuid not null,
+    seller_id uuid not null,
     order_item_id uuid,
     entry_type text not null,
     quantity_delta integer not null,
     stripe_webhook_event_id text,
     note text,
-    created_at timestamptz not null default now(),
+    created_at timestamptz not null default clock_timestamp(),
     constraint inventory_ledger_pkey primary key (id),
     constraint inventory_ledger_product_id_fkey
-    foreign key (product_id) references public.products (id) on delete restrict,
+    foreign key (product_id, seller_id) references public.products (id, seller_id) on delete restrict,
     constraint inventory_ledger_order_item_id_fkey
     foreign key (order_item_id) references public.order_items (id) on delete restrict,
     constraint inventory_ledger_entry_type_is_known_check check (
@@ -34,10 +35,18 @@ create table public.inventory_ledger (
 );
 create unique index inventory_ledger_order_commit_order_item_id_key
 on public.inventory_ledger (order_item_id) where entry_type = 'order_commit';
-create index inventory_ledger_product_id_idx on public.inventory_ledger (product_id) include (quantity_delta);
+create index inventory_ledger_product_id_idx
+on public.inventory_ledger (product_id, seller_id) include (quantity_delta);
+-- A seller's movements, the last ones first.
+create index inventory_ledger_seller_id_id_idx on public.inventory_ledger (seller_id, id);
+-- The report's window. Rows are added in the order of time and stay where they are: such an index costs a payment nothing.
+create index inventory_ledger_created_at_idx on public.inventory_ledger using brin (created_at);
 comment on table public.inventory_ledger is 'Every movement of stock, in the order it was recorded. Append-only.';
 comment on column public.inventory_ledger.entry_type is
     'order_commit: sold, once per order item; receipt: goods came in; adjustment: counted, lost, broken.';
+comment on column public.inventory_ledger.seller_id is 'The product''s, whose members may read the entry.';
+comment on column public.inventory_ledger.created_at is
+    'When stock moved. An order_commit bears the time at which its payment was processed: money and stock have one clock.';
 comment on column public.inventory_ledger.quantity_delta is 'Pieces, positive when stock grows.';
 comment on column public.inventory_ledger.stripe_webhook_event_id is
     'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
@@ -47,26 +56,33 @@ revoke all on table public.inventory_ledger from public, anon, authenticated, se
 revoke all on sequence public.inventory_ledger_id_seq from public, anon, authenticated, service_role;
 grant select on table public.inventory_ledger to authenticated, service_role;
 
--- The subquery is under the policy of public.products: a ledger row is visible exactly where its product is.
-create policy "Whoever can read a product can read its stock movements"
+create policy "Members can read their sellers' stock movements"
 on public.inventory_ledger
 for select
 to authenticated
 using (
-    product_id = any(array(
-        select p.id
-        from public.products as p
+    seller_id = any(array(
+        select m.seller_id
+        from public.seller_members as m
+        where m.user_id = (select auth.uid())
     ))
 );
 
+-- Lateral, so that a page of the list adds up its own products and no others.
 create view public.inventory_levels
 with (security_invoker = on) as
 select
     p.id as product_id,
-    coalesce(sum(l.quantity_delta), 0)::bigint as on_hand
+    p.seller_id,
+    p.sku,
+    p.name,
+    coalesce(l.on_hand, 0)::bigint as on_hand
 from public.products as p
-left join public.inventory_ledger as l on p.id = l.product_id
-group by p.id;
+left join lateral (
+    select sum(e.quantity_delta) as on_hand
+    from public.inventory_ledger as e
+    where e.product_id = p.id
+) as l on true;
 comment on view public.inventory_levels is 'Pieces on hand per product; zero where nothing ever moved.';
 revoke all on table public.inventory_levels from public, anon, authenticated, service_role;
 grant select on table public.inventory_levels to authenticated, service_role;

@@ -1,6 +1,57 @@
 -- An order group starts pending, and is frozen as soon as it is pending no more.
 --
--- Touches: triggers on public.order_groups.
+-- Touches: triggers on public.order_groups, payments.assert_representable().
+
+-- Refuses an amount that the currency cannot express: the buyer would pay another one, and the payment be set aside.
+-- Called by: triggers on order groups and orders. Returns: nothing, or raises 23514; a currency that Stripe does not know is
+-- left to the foreign key. Locks: nothing.
+create or replace function payments.assert_representable(p_amount numeric, p_currency text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    if exists (
+        select 1
+        from payments.currencies as c
+        where c.code = p_currency and (p_amount * c.minor_per_major) % c.minor_multiple <> 0
+    ) then
+        raise exception '% cannot express %', p_currency, p_amount
+            using errcode = 'check_violation',
+                constraint = 'total_amount_is_money_of_its_currency';
+    end if;
+end;
+$$;
+comment on function payments.assert_representable(numeric, text) is
+    'Raises where the amount, in major units, is no whole number of the least units that Stripe charges in the currency.';
+revoke execute on function payments.assert_representable(numeric, text) from public, anon, authenticated, service_role;
+
+-- Keeps a group's total within what its currency can express, and its currency for ever: its orders bear it too.
+-- Called by: trigger on public.order_groups. Returns: the row, or raises 23514. Locks: nothing.
+create or replace function payments.tg_order_groups__fit_currency()
+returns trigger
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+    if tg_op = 'UPDATE' and new.currency is distinct from old.currency then
+        raise exception 'the currency of order group % cannot change', old.id
+            using errcode = 'check_violation', constraint = 'order_group_keeps_its_currency';
+    end if;
+    perform payments.assert_representable(new.total_amount, new.currency);
+    return new;
+end;
+$$;
+comment on function payments.tg_order_groups__fit_currency() is 'Totals that the group''s currency can express; a currency for ever.';
+revoke execute on function payments.tg_order_groups__fit_currency() from public, anon, authenticated, service_role;
+
+create trigger order_groups_fit_currency
+before insert or update of currency, total_amount on public.order_groups
+for each row execute function payments.tg_order_groups__fit_currency();
 
 -- Lets a row start as pending only, unless the writer may update the whole table (the owner, importing history).
 -- Called by: triggers on insert of groups and orders. Returns: the row. Locks: nothing.

@@ -18,10 +18,19 @@ as $$
 begin
     if tg_op = 'INSERT' then
         perform payments.assert_pending(new.order_group_id, payments.lock_order_group(new.order_group_id));
+        select g.currency
+        into new.currency
+        from public.order_groups as g
+        where g.id = new.order_group_id;
+        if not found then
+            raise exception 'there is no order group %', new.order_group_id
+                using errcode = 'foreign_key_violation', constraint = 'orders_order_group_id_fkey';
+        end if;
+        perform payments.assert_representable(new.total_amount, new.currency);
         return new;
     elsif tg_op = 'UPDATE'
-        and (new.id, new.order_group_id, new.seller_id, new.total_amount)
-        is not distinct from (old.id, old.order_group_id, old.seller_id, old.total_amount)
+        and (new.id, new.order_group_id, new.seller_id, new.currency, new.total_amount)
+        is not distinct from (old.id, old.order_group_id, old.seller_id, old.currency, old.total_amount)
     then
         return new;
     end if;
@@ -31,10 +40,11 @@ begin
     if tg_op = 'DELETE' then
         return old;
     end if;
-    if (new.id, new.order_group_id) is distinct from (old.id, old.order_group_id) then
-        raise exception 'order % stays in its order group', old.id
+    if (new.id, new.order_group_id, new.currency) is distinct from (old.id, old.order_group_id, old.currency) then
+        raise exception 'order % stays in its order group, and in the group''s currency', old.id
             using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
     end if;
+    perform payments.assert_representable(new.total_amount, new.currency);
     return new;
 end;
 $$;
@@ -47,7 +57,7 @@ for each row execute function payments.tg_orders__need_pending_group();
 
 -- By columns, because Postgres reads a trigger's condition anew for each statement, and payments write none of these.
 create trigger orders_need_pending_group_to_change
-before update of id, order_group_id, seller_id, total_amount on public.orders
+before update of id, order_group_id, seller_id, currency, total_amount on public.orders
 for each row execute function payments.tg_orders__need_pending_group();
 
 -- Moves an order's status along its path only.

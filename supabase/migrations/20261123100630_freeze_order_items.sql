@@ -2,7 +2,8 @@
 --
 -- Touches: triggers on public.order_items. Whoever adds, changes or removes an item takes the group's lock first.
 
--- Lets items be added to, changed in and removed from pending groups only.
+-- Lets items be added to, changed in and removed from pending groups only, and fills what a shop need not say: whose the
+-- item is, and what the product is called now. A product of another seller is left to the foreign key.
 -- Called by: trigger on public.order_items. Returns: the row, or raises 23514. Locks: the group.
 create or replace function payments.tg_order_items__need_pending_group()
 returns trigger
@@ -13,23 +14,46 @@ set search_path = ''
 as $$
 declare
     v_order_group_id pg_catalog.uuid;
+    v_seller_id pg_catalog.uuid;
 begin
-    select o.order_group_id
-    into v_order_group_id
+    select
+        o.order_group_id,
+        o.seller_id
+    into v_order_group_id, v_seller_id
     from public.orders as o
     where o.id = coalesce(old.order_id, new.order_id);
 
     if tg_op = 'INSERT' then
+        if not found then
+            raise exception 'there is no order %', new.order_id
+                using errcode = 'foreign_key_violation', constraint = 'order_items_order_id_fkey';
+        end if;
         perform payments.assert_pending(v_order_group_id, payments.lock_order_group(v_order_group_id));
-        return new;
+    else
+        perform payments.assert_pending(v_order_group_id, payments.lock_order_group_of_held_child(v_order_group_id));
+        if tg_op = 'DELETE' then
+            return old;
+        elsif (new.id, new.order_id) is distinct from (old.id, old.order_id) then
+            raise exception 'order item % stays in its order', old.id
+                using errcode = 'check_violation', constraint = 'order_item_stays_in_its_order';
+        elsif new.product_id is distinct from old.product_id then
+            new.sku := nullif(new.sku, old.sku);
+            new.title := nullif(new.title, old.title);
+        end if;
     end if;
-    perform payments.assert_pending(v_order_group_id, payments.lock_order_group_of_held_child(v_order_group_id));
-    if tg_op = 'DELETE' then
-        return old;
-    end if;
-    if (new.id, new.order_id) is distinct from (old.id, old.order_id) then
-        raise exception 'order item % stays in its order', old.id
-            using errcode = 'check_violation', constraint = 'order_item_stays_in_its_order';
+
+    new.order_group_id := v_order_group_id;
+    new.seller_id := v_seller_id;
+    if new.sku is null or new.title is null then
+        select
+            coalesce(new.sku, p.sku),
+            coalesce(new.title, p.name)
+        into new.sku, new.title
+        from public.products as p
+        where p.id = new.product_id and p.seller_id = v_seller_id;
+        -- The key tells better than `not null` would that the seller has no such product.
+        new.sku := coalesce(new.sku, '');
+        new.title := coalesce(new.title, '');
     end if;
     return new;
 end;

@@ -264,17 +264,18 @@ begin
     end if;
 
     insert into public.inventory_ledger (
-        product_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id
+        product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id, created_at
     )
     select
         i.product_id,
+        i.seller_id,
         i.id,
         'order_commit',
         -i.quantity,
-        v_event.id
-    from public.orders as o
-    inner join public.order_items as i on o.id = i.order_id
-    where o.order_group_id = v_group.id
+        v_event.id,
+        v_event.processed_at
+    from public.order_items as i
+    where i.order_group_id = v_group.id
     order by i.id;
 
     get diagnostics v_count = row_count;

@@ -3,6 +3,32 @@
 -- Touches: public.record_inventory_receipt(), public.record_inventory_adjustment(). They are the only way to write these
 -- entries: no role has insert on the ledger.
 
+-- Tells whose a product is.
+-- Called by: the functions below. Returns: the seller; raises 23503 for an unknown product. Locks: nothing.
+create or replace function payments.seller_of_product(p_product_id uuid)
+returns uuid
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_seller_id pg_catalog.uuid;
+begin
+    select p.seller_id
+    into v_seller_id
+    from public.products as p
+    where p.id = p_product_id;
+    if not found then
+        raise exception 'there is no product %', p_product_id
+            using errcode = 'foreign_key_violation';
+    end if;
+    return v_seller_id;
+end;
+$$;
+comment on function payments.seller_of_product(uuid) is 'The seller of a product, which every movement of its stock bears.';
+revoke execute on function payments.seller_of_product(uuid) from public, anon, authenticated, service_role;
+
 -- Records goods that came in.
 -- Called by: the shop's back office, as service_role. Returns: the ledger entry's id; raises 22023 for a quantity that is
 -- not positive, 23503 for an unknown product. Locks: nothing that a payment waits for.
@@ -24,8 +50,10 @@ begin
         raise exception 'a receipt needs a product and a positive quantity, not %', p_quantity
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note)
-    values (p_product_id, 'receipt', p_quantity, nullif(btrim(p_note), ''))
+    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
+    values (
+        p_product_id, payments.seller_of_product(p_product_id), 'receipt', p_quantity, nullif(btrim(p_note), '')
+    )
     returning id into v_id;
     return v_id;
 end;
@@ -59,8 +87,8 @@ begin
         raise exception 'an adjustment needs a note: an auditor will ask why'
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note)
-    values (p_product_id, 'adjustment', p_quantity_delta, btrim(p_note))
+    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
+    values (p_product_id, payments.seller_of_product(p_product_id), 'adjustment', p_quantity_delta, btrim(p_note))
     returning id into v_id;
     return v_id;
 end;

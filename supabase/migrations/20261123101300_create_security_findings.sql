@@ -55,7 +55,10 @@ as $$
             ('public.order_groups', 'INSERT', 'id buyer_id currency total_amount status'),
             ('public.orders', 'INSERT', 'id order_group_id seller_id total_amount status'),
             ('public.orders', 'UPDATE', 'status'),
-            ('public.order_items', 'INSERT', 'id order_id product_id quantity unit_amount')
+            ('public.order_items', 'INSERT', 'id order_id product_id quantity unit_amount sku title'),
+            ('public.sellers', 'UPDATE', 'name'),
+            ('public.products', 'UPDATE', 'sku name'),
+            ('public.seller_members', 'DELETE', '*')
         ) as w (relation, privilege, columns)
         cross join regexp_split_to_table(w.columns, ' ') as c (column_name)
     ),
@@ -137,20 +140,24 @@ as $$
         (
             'public.orders',
             'Buyers and the seller''s members can read an order',
-            '((order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
-            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid))))) OR '
-            || '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))))'
+            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
+            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
+            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
         ),
         (
             'public.order_items',
-            'Whoever can read an order can read its items',
-            '(order_id = ANY (ARRAY( SELECT o.id FROM public.orders o)))'
+            'Buyers and the seller''s members can read an item',
+            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
+            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
+            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
         ),
         (
             'public.inventory_ledger',
-            'Whoever can read a product can read its stock movements',
-            '(product_id = ANY (ARRAY( SELECT p.id FROM public.products p)))'
+            'Members can read their sellers'' stock movements',
+            '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
         )
     ),
 
@@ -190,6 +197,9 @@ as $$
         ('public.security_findings()', true, true),
         ('payments.answer_known_event(payments.stripe_events,payments.stripe_events)', false, false),
         ('payments.assert_pending(uuid,text)', false, false),
+        ('payments.assert_representable(numeric,text)', false, false),
+        ('payments.seller_of_product(uuid)', false, false),
+        ('payments.tg_order_groups__fit_currency()', true, false),
         ('payments.broken_invariants()', false, false),
         ('payments.describe_event(payments.stripe_events)', false, false),
         ('payments.has_paid_another_group(payments.stripe_events)', false, false),
@@ -233,12 +243,13 @@ as $$
         values
         ('payments.stripe_events', 'stripe_events_is_append_only', 'A', ''),
         ('public.inventory_ledger', 'inventory_ledger_is_append_only', 'A', ''),
+        ('public.order_groups', 'order_groups_fit_currency', 'O', 'currency total_amount'),
         ('public.order_groups', 'order_groups_start_pending', 'O', ''),
         ('public.order_groups', 'order_groups_stay_settled', 'O', ''),
         ('public.order_items', 'order_items_need_pending_group', 'O', ''),
         ('public.orders', 'orders_move_forward', 'O', 'paid_at status'),
         ('public.orders', 'orders_need_pending_group', 'O', ''),
-        ('public.orders', 'orders_need_pending_group_to_change', 'O', 'id order_group_id seller_id total_amount'),
+        ('public.orders', 'orders_need_pending_group_to_change', 'O', 'currency id order_group_id seller_id total_amount'),
         ('public.orders', 'orders_start_pending', 'O', '')
     )
 

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import signal
+import sys
 import tempfile
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
