@@ -93,6 +93,11 @@ class Environment:
         done = subprocess.run([self._python, "-c", ask], capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
+    def packages(self) -> list[str]:
+        """All that is installed but this project, as `name==version`."""
+        command = [self._python, "-m", "uv", "pip", "freeze", "--exclude-editable", "--python", self._python]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
+
     def suites(self, arguments: list[str]) -> int:
         """pytest's exit status; its output is in plain sight."""
         command = [self._python, "-m", "pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
@@ -107,7 +112,7 @@ def newest(place: Environment) -> list[str]:
     """Take the newest of each, one after the other; what failed."""
     failed = []
     for each in dependencies():
-        locked = place.version(each.name)
+        before, usual = place.packages(), place.version(each.name)
         # `--upgrade` alone takes what it needs along, such as all of supabase-py's parts.
         fault = place.install("--upgrade", "--prerelease", "allow", each.without_ceiling)
         tried = place.version(each.name)
@@ -115,8 +120,8 @@ def newest(place: Environment) -> list[str]:
             fault = place.fault()
         if fault:
             failed.append(f"{each.name} {tried}: {fault}")
-            place.install("--require-hashes", "--no-deps", "-r", "requirements/dev.txt")
-            print(f"canary: {each.name} {tried} fails, {locked} instead: {fault}", file=sys.stderr, flush=True)
+            place.install("--no-deps", *before)
+            print(f"canary: {each.name} {tried} fails, {usual} instead: {fault}", file=sys.stderr, flush=True)
     return failed
 
 
