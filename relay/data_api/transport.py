@@ -34,7 +34,8 @@ class Connector(aiohttp.TCPConnector):
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while connection := await super()._get(key, traces):
-            if connection.protocol and not connection.protocol.should_close:
+            # Compared with None, because it is a queue, and falsy while nothing is in it.
+            if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
             connection.close()
         return None
