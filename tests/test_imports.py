@@ -60,7 +60,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages without what they read."""
     where = tmp_path_factory.mktemp("packages")
     for root in ROOTS:
-        shutil.copytree(REPOSITORY / root, where / root, ignore=lambda _, names: [n for n in names if n.endswith(".pyc")])
+        shutil.copytree(
+            REPOSITORY / root, where / root, ignore=lambda _, names: [n for n in names if n.endswith(".pyc")]
+        )
     return where
 
 
