@@ -84,7 +84,7 @@ soak: setup
 BENCH_PEERS ?= node fastapi
 bench: setup
 	@$(PY) scripts/setup_bench.py $(BENCH_PEERS)
-	@$(PY) -m bench $(BENCH_PEERS) $(BENCH_ARGS)
+	@$(PY) -m bench relay $(BENCH_PEERS) $(BENCH_ARGS)
 
 # CHAOS_EVENTS, CHAOS_COPIES, CHAOS_FAULTS, CHAOS_RELAYS and CHAOS_SEED come through the environment.
 chaos: setup

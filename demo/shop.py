@@ -1,4 +1,4 @@
-"""A small marketplace, put into a project the way a shop's server would: as service_role, over the Data API."""
+"""A small marketplace, put into a project as a shop's server would: as service_role, over the Data API."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Item:
         return self.product.unit_amount * self.quantity
 
 
-class Shop:
+class DataApiShop:
     """Writes a marketplace's rows. Raises postgrest.APIError where the database refuses."""
 
     def __init__(self, stack: StackSurface) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psycopg
 
 from demo.screen import Report
-from demo.shop import Item, Shop
+from demo.shop import DataApiShop, Item
 from local_stack.stack import Stack
 from testkit.relay_process import RelayProcess
 from testkit.snapshot import Snapshot, changed_tables, snapshot
@@ -68,7 +68,7 @@ def open_demo(stack: Stack, relay: RelayProcess, report: Report) -> Demo:
         """Written over the Data API as service_role, as a shop's server would: two sellers, five products
         with a receipt of stock each, a buyer, and a pending order group with one order per seller.""",
     )
-    shop = Shop(stack)
+    shop = DataApiShop(stack)
     buyer = shop.buyer("ada@example.com")
     pottery, press = shop.seller("Potter & Daughters"), shop.seller("Letter Press")
     items = [

@@ -75,7 +75,7 @@ class Hostile:
             )
         )()
 
-    # --- whole requests that keep their connection ------------------------------------------------------------
+    # whole requests that keep their connection
 
     def forged(self, rng: random.Random) -> Case:
         """A POST whose signature is anything but good."""
@@ -159,7 +159,7 @@ class Hostile:
         head = _head(signature, b"Transfer-Encoding: " + rng.choice((b"chunked", b"Chunked")))
         return Case("chunked", head + bytes(content), alone=True)
 
-    # --- requests that may end their connection ---------------------------------------------------------------
+    # requests that may end their connection
 
     def oversize(self, rng: random.Random) -> Case:
         """More than a megabyte, announced or really sent, properly signed."""
@@ -226,7 +226,7 @@ class Hostile:
         signature = SIGNATURE + self._signature(rng, inner)
         return Case("smuggled", request(inner, signature), alone=True)
 
-    # --- parts ------------------------------------------------------------------------------------------------
+    # parts
 
     def _signature(self, rng: random.Random, body: bytes) -> bytes:
         """A header value under which no body counts."""

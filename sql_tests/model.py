@@ -90,7 +90,7 @@ class Model:
         orders = self.orders_of(group_id)
         return {key: item for key, item in self.items.items() if item.order_id in orders}
 
-    # --- what may happen --------------------------------------------------------------------------------------
+    # what may happen
 
     def pay(self, payment: Payment) -> str:
         """The verdict, `outcome` or `outcome reason`, and its effects."""
@@ -150,7 +150,7 @@ class Model:
     def is_frozen(self, group_id: UUID) -> bool:
         return self.groups[group_id].status != "pending"
 
-    # --- the contract's rules ---------------------------------------------------------------------------------
+    # the contract's rules
 
     def _reason_against(self, payment: Payment) -> str | None:
         """The first rule of the contract that the payment breaks."""
@@ -206,7 +206,7 @@ class Model:
             case.event, case.reason, case.attempts, case.resolution = payment, reason, case.attempts + 1, None
         return f"{outcome} {reason}"
 
-    # --- the comparison ---------------------------------------------------------------------------------------
+    # the comparison
 
     def world(self) -> World:
         """All that the database must show of this model's groups, events and products."""

@@ -107,7 +107,7 @@ def project_at(head: Head, directory: Path) -> Path:
     return directory
 
 
-# With git -----------------------------------------------------------------------------------------------------------
+# With git
 
 
 def last_release(repository: Path = REPOSITORY) -> Release | None:

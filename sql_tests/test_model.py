@@ -87,7 +87,7 @@ class Marketplace(RuleBasedStateMachine):
             assert fingerprint(self.superuser) == before
         return answer
 
-    # --- groups -----------------------------------------------------------------------------------------------
+    # groups
 
     @initialize(target=groups)
     def start_with_two_groups(self) -> Any:
@@ -141,7 +141,7 @@ class Marketplace(RuleBasedStateMachine):
     def cancel(self, group: OrderGroup) -> None:
         self.do(Cancel(group.id))
 
-    # --- payments ---------------------------------------------------------------------------------------------
+    # payments
 
     @rule(target=payments, group=groups)
     def pay(self, group: OrderGroup) -> Payment:
@@ -215,7 +215,7 @@ class Marketplace(RuleBasedStateMachine):
             self.sent_back.add(str(payment.event_id))
         return payment
 
-    # --- stock ------------------------------------------------------------------------------------------------
+    # stock
 
     @rule(place=st.integers(0, 1), quantity=QUANTITIES)
     def receive(self, place: int, quantity: int) -> None:
@@ -225,7 +225,7 @@ class Marketplace(RuleBasedStateMachine):
     def adjust(self, place: int, quantity: int) -> None:
         self.do(Move(self.shop.sellers[place].product_ids[0], quantity, "adjustment"))
 
-    # --- after each step --------------------------------------------------------------------------------------
+    # after each step
 
     @invariant()
     def database_is_as_the_model_says(self) -> None:

@@ -27,7 +27,7 @@ where_the_snapshot_is_fresh = pytest.mark.parametrize(
 under_every_isolation = pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda level: level.name.lower())
 
 
-# --- a backend dies ---------------------------------------------------------------------------------------------------
+# a backend dies
 
 
 @under_every_isolation
@@ -92,7 +92,7 @@ def kill(database: RaceDatabase, rival: Rival) -> None:
     assert scalar(database.observer, "select pg_terminate_backend(%s, 10000)", rival.pid)
 
 
-# --- a lock is not given ----------------------------------------------------------------------------------------------
+# a lock is not given
 
 
 def test_payment_that_gets_no_lock_gives_up_by_itself_and_changes_nothing(database: RaceDatabase) -> None:
@@ -128,7 +128,7 @@ def test_payment_that_gets_no_lock_gives_up_by_itself_and_changes_nothing(databa
     assert database.retry(Pay(payment), isolation) == "applied"
 
 
-# --- locks the wrong way round ----------------------------------------------------------------------------------------
+# locks the wrong way round
 
 
 @under_every_isolation
@@ -232,7 +232,7 @@ def test_replay_does_not_wait_for_whoever_holds_the_group(
     assert payer.answer() == "replayed"
 
 
-# --- an event and its case --------------------------------------------------------------------------------------------
+# an event and its case
 
 
 @where_the_snapshot_is_fresh

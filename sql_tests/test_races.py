@@ -39,7 +39,7 @@ def raced(test: Test) -> Test:
     return pytest.mark.parametrize("isolation", ISOLATIONS, ids=lambda level: level.name.lower())(test)
 
 
-# --- events of one group ----------------------------------------------------------------------------------------------
+# events of one group
 
 
 @raced
@@ -91,7 +91,7 @@ def test_second_delivery_of_an_unmatched_event_only_counts_it_up(
     assert answers == ("unmatched missing_reference",) * 2
 
 
-# --- one payment, two groups ------------------------------------------------------------------------------------------
+# one payment, two groups
 
 
 @raced
@@ -118,7 +118,7 @@ def test_event_id_that_names_two_groups_pays_the_first_and_is_a_collision_for_th
     assert answers == ("applied", {"commit": "rejected event_collision", "rollback": "applied"}[end])
 
 
-# --- payment and cancellation -----------------------------------------------------------------------------------------
+# payment and cancellation
 
 
 @raced
@@ -139,7 +139,7 @@ def test_payment_waits_for_the_cancellation_and_does_not_revive_the_group(
     assert answers == ("cancelled", {"commit": "rejected order_group_not_payable", "rollback": "applied"}[end])
 
 
-# --- payment and edits ------------------------------------------------------------------------------------------------
+# payment and edits
 
 
 @raced
@@ -218,7 +218,7 @@ def test_edit_waits_for_the_payment_and_finds_the_group_frozen(
     assert answers == ("applied", {"commit": FROZEN, "rollback": DONE}[end])
 
 
-# --- payment and people -----------------------------------------------------------------------------------------------
+# payment and people
 
 
 @raced

@@ -112,7 +112,7 @@ def test_line_that_the_command_prints_freezes_todays_migrations(supabase: Path) 
     assert len(thawed(supabase)) == 1
 
 
-# With git -----------------------------------------------------------------------------------------------------------
+# With git
 
 
 def git(repository: Path, *arguments: str) -> None:

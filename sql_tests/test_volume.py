@@ -75,7 +75,7 @@ def key(name: str) -> UUID:
     return UUID(md5(name.encode(), usedforsecurity=False).hexdigest())
 
 
-# --- the size is what it says -----------------------------------------------------------------------------------------
+# the size is what it says
 
 
 def test_filled_database_is_big_and_breaks_no_invariant(big: Connection) -> None:
@@ -95,7 +95,7 @@ def test_invariants_are_checked_by_joins_and_not_row_by_row(big: Connection) -> 
     assert not [node for node in nodes if node.get("Parent Relationship") == "SubPlan"]
 
 
-# --- the functions ----------------------------------------------------------------------------------------------------
+# the functions
 
 # What is called -> the answer that it must give; each makes what it needs before its statements are watched.
 CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
@@ -199,7 +199,7 @@ def test_missing_index_would_be_noticed(
     assert scanned(plans) == {table}
 
 
-# --- reads under row-level security -----------------------------------------------------------------------------------
+# reads under row-level security
 
 READS = {
     "buyer": ["order_groups", "orders", "order_items"],
@@ -239,7 +239,7 @@ def test_sweep_finds_groups_by_their_sessions_through_an_index(module_db: Databa
     assert scanned([top]) == set()
 
 
-# --- looking at plans -------------------------------------------------------------------------------------------------
+# looking at plans
 
 
 @contextmanager

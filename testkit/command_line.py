@@ -73,8 +73,14 @@ class Serving:
     async def line(self) -> Json:
         """The next line of the log."""
         assert self.process.stdout is not None
-        self.lines.append(json.loads(await self.process.stdout.readline()))
+        line = await self.process.stdout.readline()
+        assert line.startswith(b"{"), line or await self._last_words()
+        self.lines.append(json.loads(line))
         return self.lines[-1]
+
+    async def _last_words(self) -> str:
+        assert self.process.stderr is not None
+        return f"the relay has ended: {(await self.process.stderr.read()).decode()}"
 
 
 @asynccontextmanager

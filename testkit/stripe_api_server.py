@@ -98,7 +98,7 @@ class StripeServer:
         self.faults: list[Fault] = []
         self.keep_failing: Fault | None = None
 
-    # What happens at Stripe ---------------------------------------------------------------------------------------
+    # What happens at Stripe
 
     def session(self, group: OrderGroup | None, *, age: int = 3600, **changes: Any) -> Json:
         """A complete, paid session over the group's total, created `age` seconds ago; keyword arguments change it.
@@ -122,7 +122,7 @@ class StripeServer:
         self.events.append(event)
         return event
 
-    # The API ------------------------------------------------------------------------------------------------------
+    # The API
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         query: dict[str, list[str]] = {}

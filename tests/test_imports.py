@@ -34,7 +34,7 @@ BREAKS = [
     ("commands", "relay/commands/explain.py", "from relay.commands import exceptions"),
     ("commands", "relay/commands/sweep/sweep.py", "from relay.commands.report import figures"),
     ("furniture", "testkit/database.py", "from tests import conftest"),
-    ("furniture", "chaos/market.py", "from fuzz import case"),
+    ("furniture", "chaos/database.py", "from fuzz import case"),
     ("furniture", "local_stack/stack.py", "from testkit import database"),
     ("shipped", "relay/server/app.py", "from local_stack import stack"),
     ("local-stack", "local_stack/stack.py", "from relay import cli"),
@@ -60,7 +60,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages without what they read."""
     where = tmp_path_factory.mktemp("packages")
     for root in ROOTS:
-        shutil.copytree(REPOSITORY / root, where / root, ignore=lambda _, names: [n for n in names if n.endswith(".pyc")])
+        shutil.copytree(
+            REPOSITORY / root, where / root, ignore=lambda _, names: [n for n in names if n.endswith(".pyc")]
+        )
     return where
 
 
@@ -97,7 +99,8 @@ def test_no_test_module_is_imported_by_another() -> None:
 def test_the_core_loads_no_socket() -> None:
     """Also by what the standard library imports on its own."""
     modules = ", ".join(f"relay.core.{path.stem}" for path in sorted((REPOSITORY / "relay/core").glob("[a-z]*.py")))
-    code = f"import sys, {modules}; print(*sorted({{'socket', 'ssl', 'asyncio', 'logging', 'subprocess'}} & sys.modules.keys()))"
+    does_io = {"socket", "ssl", "asyncio", "logging", "subprocess"}
+    code = f"import sys, {modules}; print(*sorted({does_io} & sys.modules.keys()))"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 

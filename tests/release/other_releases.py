@@ -60,7 +60,7 @@ def adjacent_release(number: int, home: Path) -> AdjacentRelease:
     return AdjacentRelease(_relay(number, home), _project(number, home))
 
 
-# The relays -----------------------------------------------------------------------------------------------------------
+# The relays
 
 Edit = tuple[str, str, str]
 """A file, a text that stands there once, and what stands there in the later release."""
@@ -94,7 +94,7 @@ def _relay(number: int, home: Path) -> Path:
     return home
 
 
-# The databases --------------------------------------------------------------------------------------------------------
+# The databases
 
 
 def change(function: str, *edits: tuple[str, str], anew: bool = False) -> str:

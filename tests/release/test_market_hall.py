@@ -48,7 +48,7 @@ def whole(hall: MarketHall) -> Iterator[None]:
     assert hall.broken() == []
 
 
-# The adoption ---------------------------------------------------------------------------------------------------------
+# The adoption
 
 
 def test_readme_leads_from_the_shop_as_it_was_to_a_relay_that_may_reconcile(hall: MarketHall) -> None:
@@ -126,7 +126,7 @@ def test_privileges_are_as_written_and_supabases_linter_is_silent(hall: MarketHa
             )
 
 
-# Selling --------------------------------------------------------------------------------------------------------------
+# Selling
 
 
 def test_payment_pays_the_basket_takes_its_stock_and_queues_it_once(hall: MarketHall) -> None:
@@ -305,7 +305,7 @@ def test_the_shops_server_leads_the_buyer_to_one_session_for_exactly_the_basket(
         server["start_checkout"](shop, stripe, basket)
 
 
-# Races ----------------------------------------------------------------------------------------------------------------
+# Races
 
 
 @pytest.fixture
@@ -415,7 +415,7 @@ def test_edit_waits_for_a_checkout_and_is_refused_where_it_came_too_late(
         ana.rollback() if failure else ana.commit()
 
 
-# The other tables -----------------------------------------------------------------------------------------------------
+# The other tables
 
 
 def test_new_vendor_article_and_staff_are_bound_at_once_and_kept_equal(hall: MarketHall) -> None:
@@ -450,7 +450,7 @@ def test_staff_see_their_vendors_orders_and_nobody_elses(hall: MarketHall) -> No
         assert carla.execute("select * from public.baskets").fetchall() == []
 
 
-# The invariants can fail ----------------------------------------------------------------------------------------------
+# The invariants can fail
 
 # What could be wrong -> how to make it so, past every guard. :paid, :pending and :open name baskets; :group,
 # :pending_group and :cancelled_group what they were checked out as.

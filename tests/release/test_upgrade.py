@@ -150,7 +150,7 @@ async def test_relay_and_database_of_neighbouring_releases_work_together(
         assert broken_invariants(project.superuser) == []
 
 
-# Two releases apart -------------------------------------------------------------------------------------------------
+# Two releases apart
 
 
 async def test_database_two_releases_ahead_turns_the_relay_not_ready_and_a_newer_relay_loses_nothing(
@@ -234,7 +234,7 @@ async def test_reason_that_the_relay_does_not_know_is_no_verdict_and_its_evidenc
         assert await deliver(project, relay, event) == (200, "applied", None)
 
 
-# Under load -----------------------------------------------------------------------------------------------------------
+# Under load
 
 
 @contextmanager
