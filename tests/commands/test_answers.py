@@ -11,7 +11,7 @@ import pytest
 
 from relay.commands import answers, exceptions, explain
 from relay.commands.exception_rows import ExceptionRow
-from relay.commands.report import command, page
+from relay.commands.report import command
 from relay.commands.report.figures import Facts, Report
 from relay.core.errors import NoVerdict
 from relay.core.outcomes import Reason
@@ -125,6 +125,9 @@ def tell_table(answer: Any) -> str:
 
 
 def tell_page(answer: Any) -> str:
+    # Here, because pygal puts a finder into sys.meta_path at which pytest stumbles while it collects.
+    from relay.commands.report import page
+
     return page.render(Facts(answers.read(Report, answer, of="f"))).replace("\x1b", "")
 
 
