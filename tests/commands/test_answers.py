@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -108,6 +109,12 @@ REPORT = {
 }
 
 
+@pytest.fixture(autouse=True)
+def same_finders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pygal puts a finder into sys.meta_path that is none for this Python; every later import would warn of it."""
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+
+
 def tell_story(answer: Any) -> str:
     return explain._tell(answers.read(explain.Story, answer, of="f"))  # noqa: SLF001  what the command prints
 
@@ -125,7 +132,6 @@ def tell_table(answer: Any) -> str:
 
 
 def tell_page(answer: Any) -> str:
-    # Here, because pygal puts a finder into sys.meta_path at which pytest stumbles while it collects.
     from relay.commands.report import page
 
     return page.render(Facts(answers.read(Report, answer, of="f"))).replace("\x1b", "")
