@@ -21,6 +21,7 @@ PLAIN = ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-ann
 TARGETS = {
     "requirements/runtime.txt": ["pyproject.toml"],
     "requirements/dev.txt": ["pyproject.toml", "--group", "dev"],
+    "requirements/init.txt": ["pyproject.toml", "--extra", "init"],
     "requirements/report.txt": ["pyproject.toml", "--extra", "report"],
     "requirements/versions.txt": ["--group", "versions"],
     "requirements/bench.txt": ["pyproject.toml", "--group", "bench"],

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from relay.commands import answers, exceptions, explain
 from relay.commands.exception_rows import ExceptionRow
-from relay.commands.report import command, page
+from relay.commands.report import command
 from relay.commands.report.figures import Facts, Report
 from relay.core.errors import NoVerdict
 from relay.core.outcomes import Reason
@@ -108,6 +109,12 @@ REPORT = {
 }
 
 
+@pytest.fixture(autouse=True)
+def same_finders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pygal puts a finder into sys.meta_path that is none for this Python; every later import would warn of it."""
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+
+
 def tell_story(answer: Any) -> str:
     return explain._tell(answers.read(explain.Story, answer, of="f"))  # noqa: SLF001  what the command prints
 
@@ -125,6 +132,8 @@ def tell_table(answer: Any) -> str:
 
 
 def tell_page(answer: Any) -> str:
+    from relay.commands.report import page
+
     return page.render(Facts(answers.read(Report, answer, of="f"))).replace("\x1b", "")
 
 

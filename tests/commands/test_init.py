@@ -152,6 +152,19 @@ def test_project_that_cannot_be_read_is_status_2_in_words(project: ProjectFolder
     assert "config.toml" in errors
 
 
+def test_migration_that_postgresql_could_not_read_is_status_2_and_its_line_is_named(project: ProjectFolder) -> None:
+    project.add("20250102000000_create_carts.sql", "-- \u00e9\ncreate table carts ();\n\ncreate tabel orders ();\n")
+    before = project.state()
+
+    status, output, errors = project.run()
+
+    assert (status, output) == (2, "")
+    assert errors == (
+        'relay: 20250102000000_create_carts.sql, line 4: PostgreSQL cannot read it: syntax error at or near "tabel"\n'
+    )
+    assert project.state() == before
+
+
 def test_write_that_fails_is_status_2_and_leaves_no_half_migration(project: ProjectFolder) -> None:
     shutil.rmtree(project.folder)
     project.folder.write_text("a file where the folder should be\n")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay.commands.init.sql_names import Clash, Name, Script, clashes, created, made_as
+from relay.commands.init.sql_names import Clash, Script, clashes, created, made_as
+from relay.commands.init.sql_statements import Name
 
 OURS = Script("20261123100200_create_order_tables.sql", "create table public.orders (id uuid primary key);", ours=True)
 
@@ -29,6 +30,11 @@ def clashes_with(*texts: str, version: int = 20250101000000) -> list[str]:
         "create table shop.orders (); alter table shop.orders set schema public;",
         "create table baskets (); create index orders on baskets (id);",
         "drop table if exists orders; create table orders ();",
+        "select 1 as id into orders;",
+        "create foreign table orders () server elsewhere;",
+        "create domain orders as text check (value <> ';');",
+        "create table baskets (); alter table baskets add column id int constraint orders primary key;",
+        "begin; create table orders (); commit;",
     ],
 )
 def test_whatever_takes_the_name_of_a_table_is_noticed(text: str) -> None:
@@ -55,6 +61,10 @@ def test_whatever_takes_the_name_of_a_table_is_noticed(text: str) -> None:
         "create table orders (); alter table only public.orders set schema shop;",
         "create function orders() returns int language sql as 'select 1';",
         "alter table orders rename column purchases to orders;",
+        "create table baskets (id int constraint orders unique); alter table baskets drop constraint orders;",
+        "create policy orders on baskets for select using (true); create trigger orders before insert on baskets"
+        " execute function f(); drop trigger orders on baskets;",
+        "create schema authorization joe;",
     ],
 )
 def test_what_takes_no_name_or_gave_it_back_is_not_held_against_the_project(text: str) -> None:
@@ -108,6 +118,9 @@ def test_sequence_of_a_counting_column_is_a_name_too(column: str) -> None:
         ("create unique index orders on a (id);", "orders", "index"),
         ("create materialized view orders as select 1;", "orders", "materialized view"),
         ("create type orders as enum ('a');", "orders", "type"),
+        ("create domain orders as text;", "orders", "domain"),
+        ("create foreign table orders () server elsewhere;", "orders", "foreign table"),
+        ("create table a (); alter table a add column id bigserial;", "a_id_seq", "sequence"),
         ("create table a (); alter table a rename to orders;", "orders", "table"),
     ],
 )

@@ -7,12 +7,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import relay
+from relay.commands import extras
 from relay.commands.endings import NO, OK, CommandError
-from relay.commands.init import database, obstacles
-from relay.commands.init.obstacles import Problem
+
+if TYPE_CHECKING:
+    from relay.commands.init.obstacles import Problem
 
 NAME: Final = "init"
 HELP: Final = "bring the migrations into an existing Supabase project"
@@ -23,8 +25,9 @@ files or in the database, nothing is written and each clash is told with its rem
 with a newer release it brings what that release added.
 
 With --db-url the project's database is asked too, in a read-only transaction: only it knows what was made in the
-dashboard or by code. Log in as `postgres`; the password may stay in PGPASSWORD or ~/.pgpass. It needs psycopg, which
-the extra `init` of this package brings.
+dashboard or by code. Log in as `postgres`; the password may stay in PGPASSWORD or ~/.pgpass.
+
+Needs the extra `init` of this package: PostgreSQL's own grammar reads the files (pglast), psycopg asks the database.
 
 examples:
   relay init .
@@ -33,6 +36,7 @@ examples:
 
 exit status: 0 the files are there, 1 refused and nothing written, 2 could not look
 """
+EXTRA: Final = ("pglast", "psycopg")
 # In a wheel the migrations lie inside the package, in a clone where the CLI expects them.
 _PACKAGE: Final = Path(relay.__file__).parent
 _PLACES: Final = (_PACKAGE / "migrations", _PACKAGE.parent / "supabase" / "migrations")
@@ -44,7 +48,7 @@ class Plan:
 
     missing: tuple[str, ...]
     present: tuple[str, ...]
-    problems: tuple[Problem, ...]
+    problems: "tuple[Problem, ...]"
     include_all: bool | None
     database_checked: bool
 
@@ -59,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, then write all that is missing, or nothing. Raises CommandError, or OSError with the file's name."""
+    extras.need("init", *EXTRA, for_what="relay init")
     project: Path = arguments.directory
     ours = migrations()
     plan = _plan(ours, project, arguments.db_url)
@@ -80,6 +85,8 @@ def migrations() -> dict[str, str]:
 
 
 def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
+    from relay.commands.init import database, obstacles  # the extra's libraries, which the server does not have
+
     config = project / "supabase" / "config.toml"
     if not config.is_file():
         raise CommandError(f"{project} holds no supabase/config.toml; run `supabase init` there first")

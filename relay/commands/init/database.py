@@ -1,13 +1,12 @@
 """What `relay init --db-url` asks a project's database. Reads only."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import psycopg
 
 from relay.commands.endings import CommandError
 from relay.commands.init.obstacles import ProjectDatabase
-from relay.commands.init.sql_names import Kind, Name
-
-if TYPE_CHECKING:
-    import psycopg
+from relay.commands.init.sql_statements import Kind, Name
 
 CONNECT_SECONDS: Final = 10
 OLDEST_POSTGRES: Final = 15
@@ -55,10 +54,6 @@ def read(url: str) -> ProjectDatabase:
     Raises CommandError, whose message never shows the URL: it may hold a password.
     """
     try:
-        import psycopg
-    except ImportError:
-        raise CommandError("--db-url needs psycopg: pip install 'psycopg[binary]'") from None
-    try:
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection:
             connection.read_only = True
             return _read(connection)
@@ -69,7 +64,7 @@ def read(url: str) -> ProjectDatabase:
         raise CommandError(f"the database cannot be read: {error}".rstrip()) from None
 
 
-def _read(connection: "psycopg.Connection[Any]") -> ProjectDatabase:
+def _read(connection: psycopg.Connection[Any]) -> ProjectDatabase:
     faults = []
     major = connection.info.server_version // 10000
     if major < OLDEST_POSTGRES:
@@ -85,6 +80,6 @@ def _read(connection: "psycopg.Connection[Any]") -> ProjectDatabase:
     return ProjectDatabase(applied, names, tuple(faults))
 
 
-def _exists(connection: "psycopg.Connection[Any]", table: str) -> bool:
+def _exists(connection: psycopg.Connection[Any], table: str) -> bool:
     row = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
     return bool(row and row[0])

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from relay.commands.init.sql_names import Name, Script, clashes, created, made_as
+from relay.commands.init.sql_names import Script, clashes, created, made_as
+from relay.commands.init.sql_statements import Name
 
 _PAGE: Final = 'docs/adopting.md, "When a name is taken"'
 _MAKE_ROOM: Final = (

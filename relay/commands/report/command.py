@@ -2,14 +2,13 @@
 
 import argparse
 import csv
-import importlib.util
 import io
 import json
 import sys
 from pathlib import Path
 from typing import Any, Final
 
-from relay.commands import answers, console, terminal, window
+from relay.commands import answers, console, extras, terminal, window
 from relay.commands.endings import NO, OK, CommandError
 from relay.commands.report.figures import Facts, Report
 from relay.commands.sweep_lists import SWEEP_LISTS
@@ -49,12 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, write and print. Raises SettingsError, CommandError, OSError where a file cannot be written."""
-    missing = [name for name in EXTRA if arguments.html and importlib.util.find_spec(name) is None]
-    if missing:
-        raise CommandError(
-            f"--html needs {' and '.join(missing)}: pip install --require-hashes -r requirements/report.txt, "
-            "or the package with its extra `report`"
-        )
+    if arguments.html:
+        extras.need("report", *EXTRA, for_what="--html")
     if [arguments.html, arguments.csv, _STDOUT if arguments.json else None].count(_STDOUT) > 1:
         raise CommandError("only one of --html, --csv and --json can go to stdout: name a file for the others")
     since, until = window.bounds(arguments)
