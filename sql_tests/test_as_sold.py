@@ -9,7 +9,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from testkit.shop import Connection, Database, OrderGroup, Shop, reconcile, scalar
+from testkit.database import Connection, Database, scalar
+from testkit.payments import reconcile
+from testkit.shop import OrderGroup, Shop
 
 
 def items(connection: Connection, order_id: UUID) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from testkit.stripe_events import STRIPE_KEY
 
 from relay import __version__, cli
 from relay.commands import check
@@ -17,6 +16,7 @@ from relay.core.outcomes import Reason
 from testkit.command_line import run, start
 from testkit.data_api_server import DataApi, Wait
 from testkit.relay_under_test import environ
+from testkit.stripe_events import STRIPE_KEY
 
 pytestmark = pytest.mark.anyio
 
