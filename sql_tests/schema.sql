@@ -454,6 +454,28 @@ $$;
 
 COMMENT ON FUNCTION payments.broken_invariants() IS 'The invariants of money and stock that do not hold; no row when all is well.';
 
+CREATE FUNCTION payments.caller() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return coalesce(auth.uid()::pg_catalog.text, payments.calling_role());
+end;
+$$;
+
+COMMENT ON FUNCTION payments.caller() IS 'The user''s id where the call carries one, else the role.';
+
+CREATE FUNCTION payments.calling_role() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return coalesce(nullif(current_setting('role'), 'none'), session_user::pg_catalog.text);
+end;
+$$;
+
+COMMENT ON FUNCTION payments.calling_role() IS 'The role that the session has taken on, else the one that logged in.';
+
 CREATE FUNCTION payments.describe_event(p_event payments.stripe_events) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -859,7 +881,7 @@ begin
                 when x.reason = excluded.reason
                     and (x.details -> 'received') - 'source' = (excluded.details -> 'received') - 'source'
                     then x.details
-                else excluded.details || jsonb_build_object(
+                else excluded.details || jsonb_strip_nulls(jsonb_build_object('reopened', x.details -> 'reopened')) || jsonb_build_object(
                     'earlier',
                     coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(
                         'reason', x.reason,
@@ -969,23 +991,68 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_order_groups__fit_currency() IS 'Totals that the group''s currency can express; a currency for ever.';
 
+CREATE FUNCTION payments.tg_order_groups__record_step() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
+begin
+    if new.status <> old.status then
+        insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)
+        values (
+            new.id,
+            old.status,
+            new.status,
+            case when v_is_payment then new.paid_at else clock_timestamp() end,
+            case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
+        );
+    end if;
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_order_groups__record_step() IS 'Writes the history of order groups.';
+
 CREATE FUNCTION payments.tg_order_groups__stay_settled() RETURNS trigger
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
-declare
-    v_allowed public.order_groups := old;
 begin
-    if tg_op = 'UPDATE' then
-        if old.status = 'paid' and new.status = 'refunded' then
-            v_allowed.status := 'refunded';
-        end if;
-        if new.buyer_id is null then
-            v_allowed.buyer_id := null;
-        end if;
-        if new is not distinct from v_allowed then
-            return new;
-        end if;
+    if tg_op = 'UPDATE'
+        and (
+            (old.status = 'pending' and new.status = 'pending')
+            or (
+                (new.id, new.currency, new.total_amount, new.created_at)
+                is not distinct from (old.id, old.currency, old.total_amount, old.created_at)
+                and (new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)
+                and (
+                    (old.status = 'pending' and new.status in ('paid', 'cancelled'))
+                    or (
+                        (new.status = old.status or (old.status = 'paid' and new.status = 'refunded'))
+                        and (
+                            new.paid_at,
+                            new.stripe_webhook_event_id,
+                            new.stripe_webhook_event_created_at,
+                            new.stripe_webhook_received_at,
+                            new.stripe_payment_intent_id,
+                            new.stripe_checkout_session_id,
+                            new.stripe_session_metadata
+                        ) is not distinct from (
+                            old.paid_at,
+                            old.stripe_webhook_event_id,
+                            old.stripe_webhook_event_created_at,
+                            old.stripe_webhook_received_at,
+                            old.stripe_payment_intent_id,
+                            old.stripe_checkout_session_id,
+                            old.stripe_session_metadata
+                        )
+                    )
+                )
+            )
+        )
+    then
+        return null;
     end if;
     raise exception 'order group % is %: it cannot be changed or removed', old.id, old.status
         using errcode = 'check_violation',
@@ -1051,39 +1118,44 @@ COMMENT ON FUNCTION payments.tg_order_items__need_pending_group() IS 'Items chan
 CREATE FUNCTION payments.tg_orders__move_forward() RETURNS trigger
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
+    SET enable_nestloop TO 'off'
     AS $$
 declare
-    v_group_status public.order_groups.status%type;
+    v_step record;
     v_writes_whole_table constant boolean := has_table_privilege(current_user, tg_relid, 'update');
 begin
-    if (new.status, new.paid_at) is not distinct from (old.status, old.paid_at) then
-        return new;
-    end if;
-
     -- What follows the group belongs to whoever may update the whole table: the owner's functions.
-    if old.status = 'pending' then
-        if v_writes_whole_table then
-            select g.status
-            into v_group_status
-            from public.order_groups as g
-            where g.id = old.order_group_id;
-            if new.status in ('paid', 'cancelled') and new.status = v_group_status then
-                return new;
-            end if;
-        end if;
-    elsif new.paid_at is not distinct from old.paid_at then
-        if (old.status, new.status) in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')) then
-            return new;
-        elsif v_writes_whole_table
-            and old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
-            and new.status = 'refunded'
-        then
-            return new;
-        end if;
+    select
+        o.id,
+        o.status as from_status,
+        n.status as to_status
+    into v_step
+    from old_rows as o
+    inner join new_rows as n on o.id = n.id
+    where
+        (n.paid_at is distinct from o.paid_at and (o.status, n.status) is distinct from ('pending', 'paid'))
+        or (
+            n.status <> o.status
+            and (o.status, n.status) not in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered'))
+            and not (
+                v_writes_whole_table
+                and case
+                    when o.status = 'pending' then n.status in ('paid', 'cancelled') and (
+                        select g.status = n.status and g.paid_at is not distinct from n.paid_at
+                        from public.order_groups as g
+                        where g.id = o.order_group_id
+                    )
+                    else n.status = 'refunded' and o.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+                end
+            )
+        )
+    order by o.id
+    limit 1;
+    if found then
+        raise exception 'order % cannot go from % to %', v_step.id, v_step.from_status, v_step.to_status
+            using errcode = 'check_violation', constraint = 'order_status_moves_forward';
     end if;
-
-    raise exception 'order % cannot go from % to %', old.id, old.status, new.status
-        using errcode = 'check_violation', constraint = 'order_status_moves_forward';
+    return null;
 end;
 $$;
 
@@ -1094,40 +1166,92 @@ CREATE FUNCTION payments.tg_orders__need_pending_group() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    if tg_op = 'INSERT' then
-        perform payments.assert_pending(new.order_group_id, payments.lock_order_group(new.order_group_id));
-        select g.currency
-        into new.currency
-        from public.order_groups as g
-        where g.id = new.order_group_id;
-        if not found then
-            raise exception 'there is no order group %', new.order_group_id
-                using errcode = 'foreign_key_violation', constraint = 'orders_order_group_id_fkey';
-        end if;
-        perform payments.assert_representable(new.total_amount, new.currency);
-        return new;
-    elsif tg_op = 'UPDATE'
-        and (new.id, new.order_group_id, new.seller_id, new.currency, new.total_amount)
-        is not distinct from (old.id, old.order_group_id, old.seller_id, old.currency, old.total_amount)
-    then
-        return new;
-    end if;
-    perform payments.assert_pending(
-        old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id)
-    );
     if tg_op = 'DELETE' then
+        perform payments.assert_pending(
+            old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id)
+        );
         return old;
     end if;
-    if (new.id, new.order_group_id, new.currency) is distinct from (old.id, old.order_group_id, old.currency) then
-        raise exception 'order % stays in its order group, and in the group''s currency', old.id
-            using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
+
+    perform payments.assert_pending(new.order_group_id, payments.lock_order_group(new.order_group_id));
+    select g.currency
+    into new.currency
+    from public.order_groups as g
+    where g.id = new.order_group_id;
+    if not found then
+        raise exception 'there is no order group %', new.order_group_id
+            using errcode = 'foreign_key_violation', constraint = 'orders_order_group_id_fkey';
     end if;
     perform payments.assert_representable(new.total_amount, new.currency);
     return new;
 end;
 $$;
 
-COMMENT ON FUNCTION payments.tg_orders__need_pending_group() IS 'Orders change in pending groups only, under the group''s lock.';
+COMMENT ON FUNCTION payments.tg_orders__need_pending_group() IS 'Orders come and go in pending groups only, under the group''s lock.';
+
+CREATE FUNCTION payments.tg_orders__record_changes() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_nestloop TO 'off'
+    AS $$
+declare
+    v_edit record;
+begin
+    for v_edit in
+        with pair as (
+            select
+                o.id,
+                o.order_group_id,
+                o.seller_id,
+                o.status as from_status,
+                n.status as to_status,
+                (o.status, n.status) = ('pending', 'paid') as is_payment,
+                n.paid_at,
+                n.total_amount,
+                o.currency,
+                (n.id, n.order_group_id, n.currency) is not distinct from (o.id, o.order_group_id, o.currency) as stays,
+                (n.seller_id, n.total_amount, n.created_at)
+                is not distinct from (o.seller_id, o.total_amount, o.created_at) as is_unedited
+            from old_rows as o
+            left join new_rows as n on o.id = n.id
+        ),
+
+        step as (
+            insert into public.order_status_changes (
+                order_group_id, order_id, seller_id, from_status, to_status, changed_at, changed_by
+            )
+            select
+                p.order_group_id,
+                p.id,
+                p.seller_id,
+                p.from_status,
+                p.to_status,
+                case when p.is_payment then p.paid_at else clock_timestamp() end,
+                case when p.is_payment then 'reconcile_order_group_payment' else payments.caller() end
+            from pair as p
+            where p.from_status <> p.to_status
+            order by p.id
+        )
+
+        select p.*
+        from pair as p
+        where not (p.stays and p.is_unedited)
+        order by p.id
+    loop
+        perform payments.assert_pending(
+            v_edit.order_group_id, payments.lock_order_group_of_held_child(v_edit.order_group_id)
+        );
+        if not v_edit.stays then
+            raise exception 'order % stays in its order group, and in the group''s currency', v_edit.id
+                using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
+        end if;
+        perform payments.assert_representable(v_edit.total_amount, v_edit.currency);
+    end loop;
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_orders__record_changes() IS 'Writes the history of orders, and refuses edits unless their group is pending.';
 
 CREATE FUNCTION payments.tg_settled__start_pending() RETURNS trigger
     LANGUAGE plpgsql STABLE
@@ -1161,6 +1285,52 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) IS 'The answer of reconcile_order_group_payment.';
+
+CREATE FUNCTION public.advance_order(p_order_id uuid, p_status text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_status public.orders.status%type;
+    v_reason pg_catalog.text;
+begin
+    select o.status
+    into v_status
+    from public.orders as o
+    where
+        o.id = p_order_id
+        and (
+            payments.calling_role() = 'service_role'
+            or exists (
+                select 1
+                from public.seller_members as m
+                where m.seller_id = o.seller_id and m.user_id = (select auth.uid())
+            )
+        )
+    for update;
+
+    if not found then
+        v_reason := 'order_not_found';
+    elsif (v_status, p_status) in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')) then
+        update public.orders as o
+        set status = p_status
+        where o.id = p_order_id
+        returning o.status into v_status;
+    else
+        v_reason := 'order_status_moves_forward';
+    end if;
+    return jsonb_build_object(
+        'outcome', case when v_reason is null then 'moved' else 'rejected' end,
+        'reason', v_reason,
+        'order_id', p_order_id,
+        'status', v_status
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.advance_order(p_order_id uuid, p_status text) IS 'Moves an order one step on, for a member of its seller: fulfilled, shipped, delivered.';
 
 CREATE FUNCTION public.cancel_order_group(p_order_group_id uuid) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1235,6 +1405,8 @@ begin
                     jsonb_build_object(
                         'id', i.id,
                         'product_id', i.product_id,
+                        'sku', i.sku,
+                        'title', i.title,
                         'quantity', i.quantity,
                         'unit_amount', i.unit_amount::pg_catalog.text
                     )
@@ -1305,14 +1477,33 @@ begin
         inner join payments.reasons as r on x.reason = r.reason
         where x.order_group_id = p_order_group_id
         union all
-        -- An entry is dated by the beginning of its transaction, before the payment was judged: told so, stock would be
-        -- taken before anything had paid for it.
         select
-            greatest(l.created_at, e.processed_at),
+            c.changed_at,
             3,
+            c.id,
+            jsonb_build_object(
+                'at', c.changed_at,
+                'kind', 'status_change',
+                'order_id', c.order_id,
+                'from_status', c.from_status,
+                'to_status', c.to_status,
+                'changed_by', c.changed_by,
+                'rule', case c.to_status
+                    when 'paid' then 'one payment of its total moves a group and its orders from pending to paid'
+                    when 'cancelled' then 'a pending group is given up with its orders, once'
+                    when 'refunded' then 'money went back: what was paid stays on record'
+                    else 'an order of a paid group moves forward, one step at a time'
+                end
+            )
+        from public.order_status_changes as c
+        where c.order_group_id = p_order_group_id
+        union all
+        select
+            l.created_at,
+            4,
             l.id,
             jsonb_build_object(
-                'at', greatest(l.created_at, e.processed_at),
+                'at', l.created_at,
                 'kind', 'inventory_ledger',
                 'ledger_id', l.id,
                 'entry_type', l.entry_type,
@@ -1322,11 +1513,9 @@ begin
                 'stripe_event_id', l.stripe_webhook_event_id,
                 'rule', 'each item of a paid group takes its quantity from stock, once'
             )
-        from public.orders as o
-        inner join public.order_items as i on o.id = i.order_id
+        from public.order_items as i
         inner join public.inventory_ledger as l on i.id = l.order_item_id and l.entry_type = 'order_commit'
-        left join payments.stripe_events as e on l.stripe_webhook_event_id = e.id
-        where o.order_group_id = p_order_group_id
+        where i.order_group_id = p_order_group_id
     ) as entry;
 
     select count(*)::integer into v_open
@@ -1714,6 +1903,84 @@ $$;
 
 COMMENT ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) IS 'Records goods that came in: pieces, positive. Returns the ledger entry''s id.';
 
+CREATE FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_exception payments.exceptions;
+begin
+    if btrim(coalesce(p_by, '')) = '' or btrim(coalesce(p_note, '')) = '' then
+        raise exception 'p_by must say who reopens, p_note why'
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    perform payments.lock_order_group(x.order_group_id)
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+
+    perform x.id
+    from payments.exceptions as x
+    inner join payments.exceptions as named on x.id = named.id or x.order_group_id = named.order_group_id
+    where named.id = p_exception_id
+    order by x.id
+    for update of x;
+
+    select x.* into v_exception
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+
+    if v_exception.id is null then
+        raise exception 'there is no payment exception %', p_exception_id
+            using errcode = 'no_data_found';
+    elsif v_exception.status <> 'resolved' or v_exception.resolution = 'reconciled' then
+        raise exception 'payment exception % is %: there is no operator''s word to take back',
+            v_exception.id, coalesce(v_exception.resolution, v_exception.status)
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+
+    update payments.exceptions as x
+    set
+        status = 'open',
+        resolution = null,
+        resolved_by = null,
+        resolved_at = null,
+        note = null,
+        details = x.details || jsonb_build_object(
+            'reopened',
+            coalesce(x.details -> 'reopened', '[]'::pg_catalog.jsonb) || jsonb_build_object(
+                'resolution', x.resolution,
+                'resolved_by', x.resolved_by,
+                'resolved_at', x.resolved_at,
+                'note', x.note,
+                'reopened_by', btrim(p_by),
+                'reopened_at', clock_timestamp(),
+                'reopened_note', btrim(p_note)
+            )
+        )
+    where
+        x.id = v_exception.id
+        or (
+            v_exception.resolution = 'refunded'
+            and x.resolution = 'refunded'
+            and x.order_group_id = v_exception.order_group_id
+            and (
+                x.checkout_session_id = v_exception.checkout_session_id
+                or x.payment_intent_id = v_exception.payment_intent_id
+            )
+        );
+
+    select x.* into v_exception
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+    return to_jsonb(v_exception);
+end;
+$$;
+
+COMMENT ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) IS 'Takes an operator''s resolution of a payment exception back; the former word is kept in its details.';
+
 CREATE FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1778,6 +2045,8 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         ('public.order_items', false),
         ('public.inventory_ledger', false),
         ('public.inventory_levels', false),
+        ('public.order_status_changes', false),
+        ('public.order_status_changes_id_seq', true),
         ('public.inventory_ledger_id_seq', true),
         ('payments.currencies', true),
         ('payments.stripe_events', true),
@@ -1909,6 +2178,14 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
             || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
         ),
         (
+            'public.order_status_changes',
+            'Buyers and the seller''s members can read a status change',
+            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
+            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
+            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
+            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
+        ),
+        (
             'public.inventory_ledger',
             'Members can read their sellers'' stock movements',
             '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
@@ -1935,6 +2212,12 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
 
     expected_function (signature, runs_as_owner, for_service_role) as (
         values
+        ('public.advance_order(uuid,text)', true, true),
+        ('public.reopen_payment_exception(bigint,text,text)', true, true),
+        ('payments.caller()', false, false),
+        ('payments.calling_role()', false, false),
+        ('payments.tg_order_groups__record_step()', true, false),
+        ('payments.tg_orders__record_changes()', true, false),
         (
             'public.reconcile_order_group_payment(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,'
             || 'numeric,text,jsonb,text,text)',
@@ -2000,11 +2283,14 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         ('public.inventory_ledger', 'inventory_ledger_is_append_only', 'A', ''),
         ('public.order_groups', 'order_groups_fit_currency', 'O', 'currency total_amount'),
         ('public.order_groups', 'order_groups_start_pending', 'O', ''),
+        ('public.order_groups', 'order_groups_record_step', 'O', ''),
+        ('public.order_groups', 'order_groups_stay', 'O', ''),
         ('public.order_groups', 'order_groups_stay_settled', 'O', ''),
+        ('public.order_status_changes', 'order_status_changes_is_append_only', 'A', ''),
         ('public.order_items', 'order_items_need_pending_group', 'O', ''),
-        ('public.orders', 'orders_move_forward', 'O', 'paid_at status'),
+        ('public.orders', 'orders_move_forward', 'O', ''),
         ('public.orders', 'orders_need_pending_group', 'O', ''),
-        ('public.orders', 'orders_need_pending_group_to_change', 'O', 'currency id order_group_id seller_id total_amount'),
+        ('public.orders', 'orders_record_changes', 'O', ''),
         ('public.orders', 'orders_start_pending', 'O', '')
     )
 
@@ -2160,7 +2446,13 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
                 e.signature = a.signature
                 and e.for_service_role
                 and x.grantee <> 0
-                and pg_get_userbyid(x.grantee) = 'service_role'
+                and (
+                    pg_get_userbyid(x.grantee) = 'service_role'
+                    or (
+                        pg_get_userbyid(x.grantee) = 'authenticated'
+                        and e.signature = 'public.advance_order(uuid,text)'
+                    )
+                )
         )
 
     union all
@@ -2221,6 +2513,7 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
     where
         n.nspname = 'public'
         and p.prosecdef
+        and p.oid <> 'public.advance_order(uuid,text)'::pg_catalog.regprocedure
         and p.prosrc ~ '(payments\.|order_groups|order_items|inventory_ledger|inventory_levels|seller_members)'
         and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
 
@@ -2265,7 +2558,7 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
             and t.tgname = e.name
             and t.tgenabled = e.enabled
             -- One of them has a condition of its own; another one could switch a guard off.
-            and (t.tgqual is null) = (e.name <> 'order_groups_stay_settled')
+            and (t.tgqual is null) = (e.name <> 'order_groups_stay')
             and e.columns = (
                 select coalesce(string_agg(c.attname::pg_catalog.text, ' ' order by c.attname), '')
                 from pg_catalog.pg_attribute as c
@@ -2457,6 +2750,38 @@ COMMENT ON COLUMN public.order_items.order_group_id IS 'The order''s, filled by 
 
 COMMENT ON COLUMN public.order_items.seller_id IS 'The order''s, filled by the database. Both foreign keys hold it, so that nobody sells another seller''s product.';
 
+CREATE TABLE public.order_status_changes (
+    id bigint NOT NULL,
+    order_group_id uuid NOT NULL,
+    order_id uuid,
+    seller_id uuid,
+    from_status text NOT NULL,
+    to_status text NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    changed_by text NOT NULL,
+    CONSTRAINT order_status_changes_is_a_step_check CHECK ((from_status <> to_status)),
+    CONSTRAINT order_status_changes_order_has_its_seller_check CHECK (((order_id IS NULL) = (seller_id IS NULL)))
+);
+
+COMMENT ON TABLE public.order_status_changes IS 'One row for each step of an order group or order, none for its creation. Append-only.';
+
+COMMENT ON COLUMN public.order_status_changes.order_id IS 'Null for a step of the group itself.';
+
+COMMENT ON COLUMN public.order_status_changes.seller_id IS 'The order''s, whose members may read the row.';
+
+COMMENT ON COLUMN public.order_status_changes.changed_at IS 'When; for a payment its paid_at.';
+
+COMMENT ON COLUMN public.order_status_changes.changed_by IS 'The user''s id where the call carries one, else the role; reconcile_order_group_payment for a payment.';
+
+ALTER TABLE public.order_status_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.order_status_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.orders (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     order_group_id uuid NOT NULL,
@@ -2471,6 +2796,7 @@ CREATE TABLE public.orders (
     CONSTRAINT orders_total_amount_is_money_check CHECK (((total_amount <@ '[0,1000000000000000)'::numrange) AND (min_scale(total_amount) <= 3)))
 )
 WITH (fillfactor='80');
+ALTER TABLE ONLY public.orders ALTER COLUMN seller_id SET (n_distinct=300);
 
 COMMENT ON TABLE public.orders IS 'One seller''s part of an order group.';
 
@@ -2523,6 +2849,9 @@ ALTER TABLE ONLY public.order_groups
 
 ALTER TABLE ONLY public.order_items
     ADD CONSTRAINT order_items_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.order_status_changes
+    ADD CONSTRAINT order_status_changes_pkey PRIMARY KEY (order_group_id, id);
 
 ALTER TABLE ONLY public.orders
     ADD CONSTRAINT orders_order_group_id_id_seller_id_key UNIQUE (order_group_id, id, seller_id);
@@ -2597,6 +2926,10 @@ CREATE INDEX order_items_product_id_idx ON public.order_items USING btree (produ
 
 CREATE INDEX order_items_seller_id_idx ON public.order_items USING btree (seller_id);
 
+CREATE INDEX order_status_changes_order_id_idx ON public.order_status_changes USING btree (order_id);
+
+CREATE INDEX order_status_changes_seller_id_idx ON public.order_status_changes USING btree (seller_id);
+
 CREATE INDEX orders_seller_id_created_at_idx ON public.orders USING btree (seller_id, created_at DESC);
 
 CREATE INDEX orders_to_fulfil_paid_at_idx ON public.orders USING btree (paid_at) WHERE (status = 'paid'::text);
@@ -2613,17 +2946,25 @@ ALTER TABLE public.inventory_ledger ENABLE ALWAYS TRIGGER inventory_ledger_is_ap
 
 CREATE TRIGGER order_groups_fit_currency BEFORE INSERT OR UPDATE OF currency, total_amount ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__fit_currency();
 
+CREATE TRIGGER order_groups_record_step AFTER UPDATE ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__record_step();
+
 CREATE TRIGGER order_groups_start_pending BEFORE INSERT ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
-CREATE TRIGGER order_groups_stay_settled BEFORE DELETE OR UPDATE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
+CREATE TRIGGER order_groups_stay BEFORE DELETE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
+
+CREATE TRIGGER order_groups_stay_settled AFTER UPDATE ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
 
 CREATE TRIGGER order_items_need_pending_group BEFORE INSERT OR DELETE OR UPDATE ON public.order_items FOR EACH ROW EXECUTE FUNCTION payments.tg_order_items__need_pending_group();
 
-CREATE TRIGGER orders_move_forward BEFORE UPDATE OF status, paid_at ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__move_forward();
+CREATE TRIGGER order_status_changes_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.order_status_changes FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE public.order_status_changes ENABLE ALWAYS TRIGGER order_status_changes_is_append_only;
+
+CREATE TRIGGER orders_move_forward AFTER UPDATE ON public.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_orders__move_forward();
 
 CREATE TRIGGER orders_need_pending_group BEFORE INSERT OR DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__need_pending_group();
 
-CREATE TRIGGER orders_need_pending_group_to_change BEFORE UPDATE OF id, order_group_id, seller_id, currency, total_amount ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__need_pending_group();
+CREATE TRIGGER orders_record_changes AFTER UPDATE ON public.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_orders__record_changes();
 
 CREATE TRIGGER orders_start_pending BEFORE INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
@@ -2682,6 +3023,13 @@ ALTER TABLE payments.reasons ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.stripe_events ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY "Buyers and the seller's members can read a status change" ON public.order_status_changes FOR SELECT TO authenticated USING (((seller_id = ANY (ARRAY( SELECT m.seller_id
+   FROM public.seller_members m
+  WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR (order_group_id = ANY (ARRAY( SELECT g.id
+   FROM public.order_groups g
+  WHERE (g.buyer_id = ( SELECT auth.uid() AS uid))
+  ORDER BY g.created_at DESC)))));
+
 CREATE POLICY "Buyers and the seller's members can read an item" ON public.order_items FOR SELECT TO authenticated USING (((seller_id = ANY (ARRAY( SELECT m.seller_id
    FROM public.seller_members m
   WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR (order_group_id = ANY (ARRAY( SELECT g.id
@@ -2718,6 +3066,8 @@ ALTER TABLE public.order_groups ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.order_items ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.order_status_changes ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.orders ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.products ENABLE ROW LEVEL SECURITY;
@@ -2733,6 +3083,10 @@ REVOKE ALL ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status t
 REVOKE ALL ON FUNCTION payments.assert_representable(p_amount numeric, p_currency text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.broken_invariants() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.caller() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.calling_role() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
 
@@ -2754,6 +3108,8 @@ REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_groups__fit_currency() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.tg_order_groups__record_step() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.tg_order_groups__stay_settled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_items__need_pending_group() FROM PUBLIC;
@@ -2762,9 +3118,15 @@ REVOKE ALL ON FUNCTION payments.tg_orders__move_forward() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_orders__need_pending_group() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.tg_orders__record_changes() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.tg_settled__start_pending() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO authenticated;
+GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) TO service_role;
@@ -2789,6 +3151,9 @@ GRANT ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_qu
 
 REVOKE ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text) TO service_role;
@@ -2842,6 +3207,9 @@ GRANT INSERT(unit_amount) ON TABLE public.order_items TO service_role;
 GRANT INSERT(sku) ON TABLE public.order_items TO service_role;
 
 GRANT INSERT(title) ON TABLE public.order_items TO service_role;
+
+GRANT SELECT ON TABLE public.order_status_changes TO authenticated;
+GRANT SELECT ON TABLE public.order_status_changes TO service_role;
 
 GRANT SELECT ON TABLE public.orders TO authenticated;
 GRANT SELECT ON TABLE public.orders TO service_role;

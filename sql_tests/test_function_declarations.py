@@ -7,7 +7,16 @@ import pytest
 from testkit.database import Connection, scalar
 
 
-@pytest.mark.parametrize("name", ["reconcile_order_group_payment", "resolve_payment_exception", "cancel_order_group"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "reconcile_order_group_payment",
+        "resolve_payment_exception",
+        "reopen_payment_exception",
+        "cancel_order_group",
+        "advance_order",
+    ],
+)
 def test_function_that_waits_for_a_lock_gives_up_before_the_data_api_does(superuser: Connection, name: str) -> None:
     settings = scalar(superuser, "select proconfig from pg_proc where proname = %s", name)
 
@@ -21,7 +30,9 @@ def test_function_that_waits_for_a_lock_gives_up_before_the_data_api_does(superu
         "record_inventory_receipt",
         "record_inventory_adjustment",
         "resolve_payment_exception",
+        "reopen_payment_exception",
         "cancel_order_group",
+        "advance_order",
     ],
 )
 def test_function_that_writes_says_so_to_the_data_api(superuser: Connection, name: str) -> None:

@@ -101,8 +101,8 @@ FAULTS: list[tuple[LiteralString, str]] = [
         "missing_guard",
     ),
     (
-        "create or replace trigger orders_need_pending_group_to_change before update of id on public.orders"
-        " for each row execute function payments.tg_orders__need_pending_group()",
+        "create or replace trigger order_groups_fit_currency before insert on public.order_groups"
+        " for each row execute function payments.tg_order_groups__fit_currency()",
         "missing_guard",
     ),
     (

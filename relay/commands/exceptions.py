@@ -15,20 +15,22 @@ from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
 from relay.data_api.records import Clients, Condition, Records
 
 NAME: Final = "exceptions"
-HELP: Final = "list, show and resolve the payments that need a person"
+HELP: Final = "list, show, resolve and reopen the payments that need a person"
 EPILOG: Final = f"""\
 examples:
   relay exceptions list
   relay exceptions list --status all --reason duplicate_payment --json
   relay exceptions show 17
   relay exceptions resolve 17 --resolution refunded --by ada --note "paid twice, second payment sent back"
+  relay exceptions reopen 17 --by ada --note "it was 71 that was sent back"
 
-A resolution is final: Stripe's further attempts for that event are answered 200. Where the cause can be removed
-(order_group_empty, totals_inconsistent), remove it instead: the next attempt is applied and closes the exception.
+A resolution stands until it is reopened: Stripe's further attempts for that event are answered 200. Where the cause can
+be removed (order_group_empty, totals_inconsistent), remove it instead: the next attempt is applied and closes the case.
 Needs the same settings as `relay serve`, so that one environment serves all commands; Stripe is not called.
 {STATUSES}
 """
 RESOLUTIONS: Final = ("refunded", "fixed_by_hand", "dismissed")
+_REOPEN: Final = "reopen_payment_exception"
 _RESOLVE: Final = "resolve_payment_exception"
 _ID: Final = "the exception's number, from the list"
 _LONGEST_NUMBER: Final = 18  # digits; a bigint holds all of them
@@ -62,13 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--metadata", action="store_true", help="also show the session's metadata, as the shop set them")
 
     example = 'resolve 17 --resolution refunded --by ada --note "paid twice, sent back"'
-    resolve = action("resolve", "close an exception, for good", example)
+    resolve = action("resolve", "close an exception", example)
     resolve.add_argument("id", type=_number, help=_ID)
     resolve.add_argument("--resolution", choices=RESOLUTIONS, required=True)
     user = os.environ.get("USER")
-    resolve.add_argument("--by", type=console.words, default=user, help="who resolves; default: $USER")
-    resolve.add_argument("--note", type=console.words, required=True, help="why, for whoever asks later")
-    for parsed in (listing, show, resolve):
+    reopen = action("reopen", "take a resolution back; the former word is kept", 'reopen 17 --by ada --note "mixed up"')
+    reopen.add_argument("id", type=_number, help=_ID)
+    for parsed in (resolve, reopen):
+        parsed.add_argument("--by", type=console.words, default=user, help="who says so; default: $USER")
+        parsed.add_argument("--note", type=console.words, required=True, help="why, for whoever asks later")
+    for parsed in (listing, show, resolve, reopen):
         parsed.add_argument("--json", action="store_true", help="print JSON")
         env_file.add_argument(parsed)
 
@@ -80,17 +85,19 @@ def _number(argument: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, show or resolve. Raises SettingsError."""
+    """List, show, resolve or reopen. Raises SettingsError."""
 
     async def work(_: Settings, clients: Clients) -> int:
         if arguments.action == "list":
             return await _list(arguments, clients.records)
         if arguments.action == "show":
             return await _show(arguments, clients.records)
+        if arguments.action == "reopen":
+            return await _reopen(arguments, clients.records)
         return await _resolve(arguments, clients.records)
 
-    if arguments.action == "resolve" and not (arguments.by or "").strip():
-        raise CommandError("say who resolves: --by NAME")
+    if arguments.action in ("resolve", "reopen") and not (arguments.by or "").strip():
+        raise CommandError("say who says so: --by NAME")
     return console.run(work)
 
 
@@ -153,6 +160,20 @@ async def _resolve(arguments: argparse.Namespace, records: Records) -> int:
     sys.stdout.write(
         f"Exception {arguments.id} is resolved: {row['resolution']}, by {terminal.clean(row['resolved_by'])}.\n"
         "From now on Stripe's attempts for this event are answered 200.\n\n" + _describe(row)
+    )
+    return OK
+
+
+async def _reopen(arguments: argparse.Namespace, records: Records) -> int:
+    parameters = {"p_exception_id": arguments.id, "p_by": arguments.by, "p_note": arguments.note}
+    answer = without_metadata(await records.call(_REOPEN, parameters))
+    row = answers.read(ExceptionRow, answer, of=_REOPEN)
+    if arguments.json:
+        console.write_json(row)
+        return OK
+    sys.stdout.write(
+        f"Exception {arguments.id} is open again.\n"
+        "Its payment is judged anew when Stripe, the sweep or a replay brings it.\n\n" + _describe(row)
     )
     return OK
 

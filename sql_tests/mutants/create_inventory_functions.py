@@ -44,8 +44,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "receipt-is-an-adjustment",
         "a receipt is recorded as an adjustment",
         FILE,
-        "(p_product_id, 'receipt', p_quantity,",
-        "(p_product_id, 'adjustment', p_quantity,",
+        "(p_product_id), 'receipt', p_quantity,",
+        "(p_product_id), 'adjustment', p_quantity,",
         ("test_on_hand_is_the_sum",),
     ),
     Mutant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import HEALTHY, LINTER, MATRIX
+from sql_tests.mutants.killers import HEALTHY, MATRIX
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_order_tables"
@@ -122,12 +122,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_sweep_finds_groups_by_their_sessions",),
     ),
     Mutant(
-        "orders-index-missing",
-        "finding a group's orders reads all orders",
+        "items-index-missing",
+        "finding a group's items reads all items",
         FILE,
-        "create index orders_order_group_id_idx on public.orders (order_group_id);\n",
+        "create index order_items_order_group_id_idx on public.order_items (order_group_id);\n",
         "",
-        (LINTER,),
+        ("a new event",),
     ),
     Mutant(
         "groups-without-policies",
@@ -197,34 +197,163 @@ MUTANTS: tuple[Mutant, ...] = (
         "orders-of-every-buyer",
         "the policy of the orders leaves whose groups they are to the policy of the groups",
         FILE,
-        "        from public.order_groups as g\n        where g.buyer_id = (select auth.uid())\n",
-        "        from public.order_groups as g\n        where (select auth.uid()) is not null\n",
+        'create policy "Buyers and the seller\'s members can read an order"\non public.orders\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id = (select auth.uid())\n",
+        'create policy "Buyers and the seller\'s members can read an order"\non public.orders\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where (select auth.uid()) is not null\n",
         (HEALTHY,),
     ),
     Mutant(
         "orders-of-no-member",
         "a seller's member does not see the seller's orders",
         FILE,
-        "    or seller_id = any(array(\n        select m.seller_id\n        from public.seller_members as m\n"
-        "        where m.user_id = (select auth.uid())\n    ))\n",
-        "",
+        'create policy "Buyers and the seller\'s members can read an order"\non public.orders\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id = (select auth.uid())\n",
+        'create policy "Buyers and the seller\'s members can read an order"\non public.orders\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id is null\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id = (select auth.uid())\n",
         ("test_member_sees_their_sellers_part",),
     ),
     Mutant(
         "orders-of-all-sellers",
         "a member sees every seller's orders",
         FILE,
-        "    or seller_id = any(array(\n        select m.seller_id\n        from public.seller_members as m\n"
-        "        where m.user_id = (select auth.uid())\n    ))\n",
-        "    or exists (select from public.seller_members as m where m.user_id = (select auth.uid()))\n",
-        ("test_member_sees_their_sellers_part",),
+        'create policy "Buyers and the seller\'s members can read an order"\non public.orders\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id = (select auth.uid())\n",
+        'create policy "Buyers and the seller\'s members can read an order"\non public.orders\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n    ))\n    or order_group_id = any(array(\n"
+        "        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id = (select auth.uid())\n",
+        (HEALTHY,),
     ),
     Mutant(
         "items-of-everybody",
         "everybody sees all items",
         FILE,
-        "using (\n    order_id = any(array(\n        select o.id\n        from public.orders as o\n    ))\n);",
-        "using (true);",
+        'create policy "Buyers and the seller\'s members can read an item"\non public.order_items\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id = (select auth.uid())\n",
+        'create policy "Buyers and the seller\'s members can read an item"\non public.order_items\nfor select\n'
+        "to authenticated\nusing (\n    true or seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id = (select auth.uid())\n",
         ("test_member_sees_their_sellers_part",),
+    ),
+    Mutant(
+        "items-of-no-buyer",
+        "a buyer does not see the items of their orders",
+        FILE,
+        'create policy "Buyers and the seller\'s members can read an item"\non public.order_items\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id = (select auth.uid())\n",
+        'create policy "Buyers and the seller\'s members can read an item"\non public.order_items\nfor select\n'
+        "to authenticated\nusing (\n    seller_id = any(array(\n        select m.seller_id\n"
+        "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
+        "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
+        "        where g.buyer_id is null\n",
+        ("test_buyer_sees_their_own_group",),
+    ),
+    Mutant(
+        "buyers-list-unordered",
+        "a buyer's groups are read whole for the newest of them",
+        FILE,
+        "on public.order_groups (buyer_id, created_at desc) include (id);",
+        "on public.order_groups (buyer_id) include (id);",
+        ("test_list_of_a_screen",),
+    ),
+    Mutant(
+        "sellers-list-unordered",
+        "a seller's orders are read whole for the newest of them",
+        FILE,
+        "on public.orders (seller_id, created_at desc);",
+        "on public.orders (seller_id);",
+        ("test_list_of_a_screen",),
+    ),
+    Mutant(
+        "policies-let-nothing-through",
+        "the planner takes the policies for so strict that it fetches all orders for a page of twenty",
+        FILE,
+        "alter table public.orders alter column seller_id set (n_distinct = 300);\n",
+        "",
+        ("test_list_of_a_screen",),
+    ),
+    Mutant(
+        "fulfilment-reads-all-orders",
+        "what waits to be fulfilled has no index",
+        FILE,
+        "create index orders_to_fulfil_paid_at_idx on public.orders (paid_at) where status = 'paid';\n",
+        "",
+        ("test_list_of_a_screen",),
+    ),
+    Mutant(
+        "pending-reads-all-groups",
+        "pending groups by age have no index",
+        FILE,
+        "create index order_groups_pending_created_at_idx on public.order_groups (created_at) where "
+        "status = 'pending';\n",
+        "",
+        ("test_list_of_a_screen",),
+    ),
+    Mutant(
+        "paid-at-reads-all-groups",
+        "groups by the time of payment have no index",
+        FILE,
+        "create index order_groups_paid_at_idx on public.order_groups (paid_at) where paid_at is not null;\n",
+        "",
+        ("test_list_of_a_screen",),
+    ),
+    Mutant(
+        "intent-reads-all-groups",
+        "a group is not found by its payment intent",
+        FILE,
+        "create index order_groups_stripe_payment_intent_id_idx\n"
+        "on public.order_groups (stripe_payment_intent_id) where stripe_payment_intent_id is not null;\n",
+        "",
+        ("test_list_of_a_screen",),
+    ),
+    Mutant(
+        "item-of-another-seller",
+        "an item may be another seller's product",
+        FILE,
+        "    foreign key (product_id, seller_id) references public.products (id, seller_id) on delete restrict,\n",
+        "    foreign key (product_id) references public.products (id) on delete restrict,\n",
+        ("test_product_of_another_seller",),
+    ),
+    Mutant(
+        "item-of-another-group",
+        "an item may bear another group than its order",
+        FILE,
+        "    foreign key (order_id, order_group_id, seller_id)\n"
+        "    references public.orders (id, order_group_id, seller_id) on delete restrict,\n",
+        "    foreign key (order_id) references public.orders (id) on delete restrict,\n",
+        ("order_items_order_id_fkey",),
+    ),
+    Mutant(
+        "sku-unwritable",
+        "a shop cannot say what it sold under which number",
+        FILE,
+        "quantity, unit_amount, sku, title) on table public.order_items",
+        "quantity, unit_amount, title) on table public.order_items",
+        (MATRIX,),
     ),
 )

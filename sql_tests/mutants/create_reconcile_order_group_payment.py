@@ -360,8 +360,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "ledger-in-any-order",
         "the items of a payment reach the ledger in any order",
         FILE,
-        "    where o.order_group_id = v_group.id\n    order by i.id;",
-        "    where o.order_group_id = v_group.id;",
+        "    where i.order_group_id = v_group.id\n    order by i.id;",
+        "    where i.order_group_id = v_group.id;",
         (FIRST,),
     ),
     Mutant(

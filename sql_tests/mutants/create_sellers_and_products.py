@@ -130,4 +130,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "on public.seller_members\nfor all",
         (HEALTHY,),
     ),
+    Mutant(
+        "seller-unrenamable",
+        "the shop cannot rename a seller",
+        FILE,
+        "grant update (name) on table public.sellers to service_role;\n",
+        "",
+        ("test_renamed_product_renames_no_history",),
+    ),
+    Mutant(
+        "product-gets-another-seller",
+        "the shop may give a product to another seller",
+        FILE,
+        "grant update (sku, name) on table public.products",
+        "grant update (sku, name, seller_id) on table public.products",
+        (MATRIX,),
+    ),
+    Mutant(
+        "membership-for-ever",
+        "the shop cannot end a membership",
+        FILE,
+        "grant delete on table public.seller_members to service_role;\n",
+        "",
+        ("test_membership_that_ends",),
+    ),
 )

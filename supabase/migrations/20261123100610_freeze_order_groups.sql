@@ -77,8 +77,10 @@ create trigger order_groups_start_pending
 before insert on public.order_groups
 for each row execute function payments.tg_settled__start_pending();
 
--- Keeps a settled group as it is: paid may become refunded, a deleted buyer may be forgotten, nothing else.
--- Called by: trigger on update and delete of settled groups. Returns: the row, or raises 23514. Locks: nothing more.
+-- Keeps what a settled group is: paid may become refunded, a deleted buyer may be forgotten, nothing else. It compares the
+-- values that came to stand in the row, after every other trigger; columns of the shop's own are the shop's.
+-- Called by: triggers on update of order groups and on delete of settled ones. Returns: the row, or raises 23514. Locks:
+-- nothing more.
 create or replace function payments.tg_order_groups__stay_settled()
 returns trigger
 language plpgsql
@@ -86,19 +88,41 @@ stable
 security invoker
 set search_path = ''
 as $$
-declare
-    v_allowed public.order_groups := old;
 begin
-    if tg_op = 'UPDATE' then
-        if old.status = 'paid' and new.status = 'refunded' then
-            v_allowed.status := 'refunded';
-        end if;
-        if new.buyer_id is null then
-            v_allowed.buyer_id := null;
-        end if;
-        if new is not distinct from v_allowed then
-            return new;
-        end if;
+    if tg_op = 'UPDATE'
+        and (
+            (old.status = 'pending' and new.status = 'pending')
+            or (
+                (new.id, new.currency, new.total_amount, new.created_at)
+                is not distinct from (old.id, old.currency, old.total_amount, old.created_at)
+                and (new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)
+                and (
+                    (old.status = 'pending' and new.status in ('paid', 'cancelled'))
+                    or (
+                        (new.status = old.status or (old.status = 'paid' and new.status = 'refunded'))
+                        and (
+                            new.paid_at,
+                            new.stripe_webhook_event_id,
+                            new.stripe_webhook_event_created_at,
+                            new.stripe_webhook_received_at,
+                            new.stripe_payment_intent_id,
+                            new.stripe_checkout_session_id,
+                            new.stripe_session_metadata
+                        ) is not distinct from (
+                            old.paid_at,
+                            old.stripe_webhook_event_id,
+                            old.stripe_webhook_event_created_at,
+                            old.stripe_webhook_received_at,
+                            old.stripe_payment_intent_id,
+                            old.stripe_checkout_session_id,
+                            old.stripe_session_metadata
+                        )
+                    )
+                )
+            )
+        )
+    then
+        return null;
     end if;
     raise exception 'order group % is %: it cannot be changed or removed', old.id, old.status
         using errcode = 'check_violation',
@@ -109,6 +133,42 @@ comment on function payments.tg_order_groups__stay_settled() is 'Settled order g
 revoke execute on function payments.tg_order_groups__stay_settled() from public, anon, authenticated, service_role;
 
 create trigger order_groups_stay_settled
-before update or delete on public.order_groups
+after update on public.order_groups
+for each row execute function payments.tg_order_groups__stay_settled();
+
+-- Records each step of an order group.
+-- Called by: trigger on public.order_groups. Returns: nothing. Locks: nothing.
+create or replace function payments.tg_order_groups__record_step()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+declare
+    v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
+begin
+    if new.status <> old.status then
+        insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)
+        values (
+            new.id,
+            old.status,
+            new.status,
+            case when v_is_payment then new.paid_at else clock_timestamp() end,
+            case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
+        );
+    end if;
+    return null;
+end;
+$$;
+comment on function payments.tg_order_groups__record_step() is 'Writes the history of order groups.';
+revoke execute on function payments.tg_order_groups__record_step() from public, anon, authenticated, service_role;
+
+create trigger order_groups_record_step
+after update on public.order_groups
+for each row execute function payments.tg_order_groups__record_step();
+
+create trigger order_groups_stay
+before delete on public.order_groups
 for each row when (old.status <> 'pending')
 execute function payments.tg_order_groups__stay_settled();

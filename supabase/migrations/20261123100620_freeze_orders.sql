@@ -1,13 +1,14 @@
 -- An order is frozen with its group, and then moves along its own path only.
 --
--- Touches: triggers on public.orders. Whoever adds, changes or removes an order takes the group's lock first.
+-- Touches: triggers on public.orders. Whoever adds or removes an order takes the group's lock first; who edits one takes it
+-- once the row is written.
 
 create trigger orders_start_pending
 before insert on public.orders
 for each row execute function payments.tg_settled__start_pending();
 
--- Lets orders be added to, changed in and removed from pending groups only.
--- Called by: triggers on public.orders. Returns: the row, or raises 23514. Locks: the group.
+-- Lets orders be added to and removed from pending groups only.
+-- Called by: trigger on public.orders. Returns: the row, or raises 23514. Locks: the group.
 create or replace function payments.tg_orders__need_pending_group()
 returns trigger
 language plpgsql
@@ -16,92 +17,83 @@ security definer
 set search_path = ''
 as $$
 begin
-    if tg_op = 'INSERT' then
-        perform payments.assert_pending(new.order_group_id, payments.lock_order_group(new.order_group_id));
-        select g.currency
-        into new.currency
-        from public.order_groups as g
-        where g.id = new.order_group_id;
-        if not found then
-            raise exception 'there is no order group %', new.order_group_id
-                using errcode = 'foreign_key_violation', constraint = 'orders_order_group_id_fkey';
-        end if;
-        perform payments.assert_representable(new.total_amount, new.currency);
-        return new;
-    elsif tg_op = 'UPDATE'
-        and (new.id, new.order_group_id, new.seller_id, new.currency, new.total_amount)
-        is not distinct from (old.id, old.order_group_id, old.seller_id, old.currency, old.total_amount)
-    then
-        return new;
-    end if;
-    perform payments.assert_pending(
-        old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id)
-    );
     if tg_op = 'DELETE' then
+        perform payments.assert_pending(
+            old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id)
+        );
         return old;
     end if;
-    if (new.id, new.order_group_id, new.currency) is distinct from (old.id, old.order_group_id, old.currency) then
-        raise exception 'order % stays in its order group, and in the group''s currency', old.id
-            using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
+
+    perform payments.assert_pending(new.order_group_id, payments.lock_order_group(new.order_group_id));
+    select g.currency
+    into new.currency
+    from public.order_groups as g
+    where g.id = new.order_group_id;
+    if not found then
+        raise exception 'there is no order group %', new.order_group_id
+            using errcode = 'foreign_key_violation', constraint = 'orders_order_group_id_fkey';
     end if;
     perform payments.assert_representable(new.total_amount, new.currency);
     return new;
 end;
 $$;
-comment on function payments.tg_orders__need_pending_group() is 'Orders change in pending groups only, under the group''s lock.';
+comment on function payments.tg_orders__need_pending_group() is 'Orders come and go in pending groups only, under the group''s lock.';
 revoke execute on function payments.tg_orders__need_pending_group() from public, anon, authenticated, service_role;
 
 create trigger orders_need_pending_group
 before insert or delete on public.orders
 for each row execute function payments.tg_orders__need_pending_group();
 
--- By columns, because Postgres reads a trigger's condition anew for each statement, and payments write none of these.
-create trigger orders_need_pending_group_to_change
-before update of id, order_group_id, seller_id, currency, total_amount on public.orders
-for each row execute function payments.tg_orders__need_pending_group();
-
 -- Moves an order's status along its path only.
--- Called by: trigger on public.orders. Returns: the row, or raises 23514. Locks: nothing: an order leaves `pending` only
--- with its group, whose lock the caller holds, and later steps concern the order alone.
+-- Called by: trigger on public.orders. Returns: nothing, or raises 23514. Locks: nothing: an order leaves `pending` only with
+-- its group, whose lock the caller holds, and later steps concern the order alone.
+-- Like the next one it compares the values that came to stand in the rows, after every other trigger: a statement's columns do
+-- not tell what a trigger of the shop's own has written. `enable_nestloop`: the plan is kept, and the next statement may change
+-- thousands of rows.
 create or replace function payments.tg_orders__move_forward()
 returns trigger
 language plpgsql
 stable
 security invoker
 set search_path = ''
+set enable_nestloop = off
 as $$
 declare
-    v_group_status public.order_groups.status%type;
+    v_step record;
     v_writes_whole_table constant boolean := has_table_privilege(current_user, tg_relid, 'update');
 begin
-    if (new.status, new.paid_at) is not distinct from (old.status, old.paid_at) then
-        return new;
-    end if;
-
     -- What follows the group belongs to whoever may update the whole table: the owner's functions.
-    if old.status = 'pending' then
-        if v_writes_whole_table then
-            select g.status
-            into v_group_status
-            from public.order_groups as g
-            where g.id = old.order_group_id;
-            if new.status in ('paid', 'cancelled') and new.status = v_group_status then
-                return new;
-            end if;
-        end if;
-    elsif new.paid_at is not distinct from old.paid_at then
-        if (old.status, new.status) in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')) then
-            return new;
-        elsif v_writes_whole_table
-            and old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
-            and new.status = 'refunded'
-        then
-            return new;
-        end if;
+    select
+        o.id,
+        o.status as from_status,
+        n.status as to_status
+    into v_step
+    from old_rows as o
+    inner join new_rows as n on o.id = n.id
+    where
+        (n.paid_at is distinct from o.paid_at and (o.status, n.status) is distinct from ('pending', 'paid'))
+        or (
+            n.status <> o.status
+            and (o.status, n.status) not in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered'))
+            and not (
+                v_writes_whole_table
+                and case
+                    when o.status = 'pending' then n.status in ('paid', 'cancelled') and (
+                        select g.status = n.status and g.paid_at is not distinct from n.paid_at
+                        from public.order_groups as g
+                        where g.id = o.order_group_id
+                    )
+                    else n.status = 'refunded' and o.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+                end
+            )
+        )
+    order by o.id
+    limit 1;
+    if found then
+        raise exception 'order % cannot go from % to %', v_step.id, v_step.from_status, v_step.to_status
+            using errcode = 'check_violation', constraint = 'order_status_moves_forward';
     end if;
-
-    raise exception 'order % cannot go from % to %', old.id, old.status, new.status
-        using errcode = 'check_violation', constraint = 'order_status_moves_forward';
+    return null;
 end;
 $$;
 comment on function payments.tg_orders__move_forward() is
@@ -109,5 +101,81 @@ comment on function payments.tg_orders__move_forward() is
 revoke execute on function payments.tg_orders__move_forward() from public, anon, authenticated, service_role;
 
 create trigger orders_move_forward
-before update of status, paid_at on public.orders
-for each row execute function payments.tg_orders__move_forward();
+after update on public.orders
+referencing old table as old_rows new table as new_rows
+for each statement execute function payments.tg_orders__move_forward();
+
+-- Records each step of an order, and keeps the order as its group was paid: whose it is, and what it costs.
+-- Called by: trigger on public.orders. Returns: nothing, or raises 23514. Locks: the group of an order that was edited.
+create or replace function payments.tg_orders__record_changes()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set enable_nestloop = off
+as $$
+declare
+    v_edit record;
+begin
+    for v_edit in
+        with pair as (
+            select
+                o.id,
+                o.order_group_id,
+                o.seller_id,
+                o.status as from_status,
+                n.status as to_status,
+                (o.status, n.status) = ('pending', 'paid') as is_payment,
+                n.paid_at,
+                n.total_amount,
+                o.currency,
+                (n.id, n.order_group_id, n.currency) is not distinct from (o.id, o.order_group_id, o.currency) as stays,
+                (n.seller_id, n.total_amount, n.created_at)
+                is not distinct from (o.seller_id, o.total_amount, o.created_at) as is_unedited
+            from old_rows as o
+            left join new_rows as n on o.id = n.id
+        ),
+
+        step as (
+            insert into public.order_status_changes (
+                order_group_id, order_id, seller_id, from_status, to_status, changed_at, changed_by
+            )
+            select
+                p.order_group_id,
+                p.id,
+                p.seller_id,
+                p.from_status,
+                p.to_status,
+                case when p.is_payment then p.paid_at else clock_timestamp() end,
+                case when p.is_payment then 'reconcile_order_group_payment' else payments.caller() end
+            from pair as p
+            where p.from_status <> p.to_status
+            order by p.id
+        )
+
+        select p.*
+        from pair as p
+        where not (p.stays and p.is_unedited)
+        order by p.id
+    loop
+        perform payments.assert_pending(
+            v_edit.order_group_id, payments.lock_order_group_of_held_child(v_edit.order_group_id)
+        );
+        if not v_edit.stays then
+            raise exception 'order % stays in its order group, and in the group''s currency', v_edit.id
+                using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
+        end if;
+        perform payments.assert_representable(v_edit.total_amount, v_edit.currency);
+    end loop;
+    return null;
+end;
+$$;
+comment on function payments.tg_orders__record_changes() is
+    'Writes the history of orders, and refuses edits unless their group is pending.';
+revoke execute on function payments.tg_orders__record_changes() from public, anon, authenticated, service_role;
+
+create trigger orders_record_changes
+after update on public.orders
+referencing old table as old_rows new table as new_rows
+for each statement execute function payments.tg_orders__record_changes();

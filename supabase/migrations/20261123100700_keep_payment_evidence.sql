@@ -103,7 +103,7 @@ begin
                 when x.reason = excluded.reason
                     and (x.details -> 'received') - 'source' = (excluded.details -> 'received') - 'source'
                     then x.details
-                else excluded.details || jsonb_build_object(
+                else excluded.details || jsonb_strip_nulls(jsonb_build_object('reopened', x.details -> 'reopened')) || jsonb_build_object(
                     'earlier',
                     coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(
                         'reason', x.reason,

@@ -34,6 +34,8 @@ begin
                     jsonb_build_object(
                         'id', i.id,
                         'product_id', i.product_id,
+                        'sku', i.sku,
+                        'title', i.title,
                         'quantity', i.quantity,
                         'unit_amount', i.unit_amount::pg_catalog.text
                     )
@@ -104,14 +106,33 @@ begin
         inner join payments.reasons as r on x.reason = r.reason
         where x.order_group_id = p_order_group_id
         union all
-        -- An entry is dated by the beginning of its transaction, before the payment was judged: told so, stock would be
-        -- taken before anything had paid for it.
         select
-            greatest(l.created_at, e.processed_at),
+            c.changed_at,
             3,
+            c.id,
+            jsonb_build_object(
+                'at', c.changed_at,
+                'kind', 'status_change',
+                'order_id', c.order_id,
+                'from_status', c.from_status,
+                'to_status', c.to_status,
+                'changed_by', c.changed_by,
+                'rule', case c.to_status
+                    when 'paid' then 'one payment of its total moves a group and its orders from pending to paid'
+                    when 'cancelled' then 'a pending group is given up with its orders, once'
+                    when 'refunded' then 'money went back: what was paid stays on record'
+                    else 'an order of a paid group moves forward, one step at a time'
+                end
+            )
+        from public.order_status_changes as c
+        where c.order_group_id = p_order_group_id
+        union all
+        select
+            l.created_at,
+            4,
             l.id,
             jsonb_build_object(
-                'at', greatest(l.created_at, e.processed_at),
+                'at', l.created_at,
                 'kind', 'inventory_ledger',
                 'ledger_id', l.id,
                 'entry_type', l.entry_type,
@@ -121,11 +142,9 @@ begin
                 'stripe_event_id', l.stripe_webhook_event_id,
                 'rule', 'each item of a paid group takes its quantity from stock, once'
             )
-        from public.orders as o
-        inner join public.order_items as i on o.id = i.order_id
+        from public.order_items as i
         inner join public.inventory_ledger as l on i.id = l.order_item_id and l.entry_type = 'order_commit'
-        left join payments.stripe_events as e on l.stripe_webhook_event_id = e.id
-        where o.order_group_id = p_order_group_id
+        where i.order_group_id = p_order_group_id
     ) as entry;
 
     select count(*)::integer into v_open

@@ -123,8 +123,33 @@ async def test_resolve_twice_is_declined_in_the_functions_own_words(project: Pro
     assert project.snapshot() == before
 
 
+async def test_reopen_takes_the_word_back_and_stripes_retry_is_judged_anew(project: Project) -> None:
+    payment, exception = rejected(project)
+    number = str(exception["id"])
+    close = ("exceptions", "resolve", number, "--resolution", "dismissed", "--by", "ada", "--note", "a test")
+    reopen = ("exceptions", "reopen", number, "--by", "bob", "--note", "it was none")
+    assert (await project.relay(*close)).status == 0
+
+    ended = await project.relay(*reopen)
+
+    assert (ended.status, ended.errors) == (0, "")
+    assert f"Exception {number} is open again." in ended.output
+    row = exception_of(project, payment)
+    assert (row["status"], row["details"]["reopened"][0]["resolved_by"]) == ("open", "ada")
+    assert reconcile(project.shop.service, payment)["outcome"] == "rejected"
+    again = await project.relay(*reopen)
+    assert (again.status, again.output) == (1, "")
+    assert f"payment exception {number} is open" in again.errors
+    assert (await project.relay(*close)).status == 0
+    assert json.loads((await project.relay(*reopen, "--json")).output)["status"] == "open"
+
+
 async def test_an_unknown_exception_is_status_1(project: Project) -> None:
-    for action in (["show", "999999999"], ["resolve", "999999999", "--resolution", "dismissed", "--note", "x"]):
+    for action in (
+        ["show", "999999999"],
+        ["resolve", "999999999", "--resolution", "dismissed", "--note", "x"],
+        ["reopen", "999999999", "--note", "x"],
+    ):
         ended = await project.relay("exceptions", *action, USER="jo")
         assert (ended.status, ended.output) == (1, "")
         assert "there is no payment exception 999999999" in ended.errors
@@ -139,6 +164,7 @@ async def test_nobody_resolves_without_a_name_or_a_note(project: Project) -> Non
     assert (await project.relay(*command, "--by", "jo", "--note", " ")).status == 2
     assert (await project.relay(*command, "--by", "", "--note", "x")).status == 2
     assert (await project.relay(*command, "--by", "jo", "--note", "\udcff")).status == 2
+    assert (await project.relay("exceptions", "reopen", str(exception["id"]), "--by", "", "--note", "x")).status == 2
 
 
 @pytest.mark.parametrize("number", ["abc", "-1", "9" * 19, "²"])

@@ -1,0 +1,95 @@
+-- How an operator takes back what was said by mistake.
+--
+-- Touches: public.reopen_payment_exception(). An older relay notices nothing.
+
+-- Takes an operator's resolution back; the payment is judged anew when Stripe, the sweep or a replay brings it again.
+-- Called by: operators, as service_role. Returns: the open row as an object, the word that it had in `details`, `reopened`;
+-- raises 22023 for bad arguments, P0002 for an unknown exception, 55000 for one that is open or was closed by its payment.
+-- Money that was not sent back after all was not sent back for the payment's other events either: their cases open with it.
+-- Locks: the order group, then its exceptions by id.
+create or replace function public.reopen_payment_exception(
+    p_exception_id bigint,
+    p_by text,
+    p_note text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set lock_timeout = '3s'
+set default_transaction_isolation = 'read committed'
+as $$
+declare
+    v_exception payments.exceptions;
+begin
+    if btrim(coalesce(p_by, '')) = '' or btrim(coalesce(p_note, '')) = '' then
+        raise exception 'p_by must say who reopens, p_note why'
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    perform payments.lock_order_group(x.order_group_id)
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+
+    perform x.id
+    from payments.exceptions as x
+    inner join payments.exceptions as named on x.id = named.id or x.order_group_id = named.order_group_id
+    where named.id = p_exception_id
+    order by x.id
+    for update of x;
+
+    select x.* into v_exception
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+
+    if v_exception.id is null then
+        raise exception 'there is no payment exception %', p_exception_id
+            using errcode = 'no_data_found';
+    elsif v_exception.status <> 'resolved' or v_exception.resolution = 'reconciled' then
+        raise exception 'payment exception % is %: there is no operator''s word to take back',
+            v_exception.id, coalesce(v_exception.resolution, v_exception.status)
+            using errcode = 'object_not_in_prerequisite_state';
+    end if;
+
+    update payments.exceptions as x
+    set
+        status = 'open',
+        resolution = null,
+        resolved_by = null,
+        resolved_at = null,
+        note = null,
+        details = x.details || jsonb_build_object(
+            'reopened',
+            coalesce(x.details -> 'reopened', '[]'::pg_catalog.jsonb) || jsonb_build_object(
+                'resolution', x.resolution,
+                'resolved_by', x.resolved_by,
+                'resolved_at', x.resolved_at,
+                'note', x.note,
+                'reopened_by', btrim(p_by),
+                'reopened_at', clock_timestamp(),
+                'reopened_note', btrim(p_note)
+            )
+        )
+    where
+        x.id = v_exception.id
+        or (
+            v_exception.resolution = 'refunded'
+            and x.resolution = 'refunded'
+            and x.order_group_id = v_exception.order_group_id
+            and (
+                x.checkout_session_id = v_exception.checkout_session_id
+                or x.payment_intent_id = v_exception.payment_intent_id
+            )
+        );
+
+    select x.* into v_exception
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+    return to_jsonb(v_exception);
+end;
+$$;
+comment on function public.reopen_payment_exception(bigint, text, text) is
+    'Takes an operator''s resolution of a payment exception back; the former word is kept in its details.';
+revoke execute on function public.reopen_payment_exception(bigint, text, text) from public, anon, authenticated;
+grant execute on function public.reopen_payment_exception(bigint, text, text) to service_role;
