@@ -4,73 +4,24 @@ CREATE SCHEMA payments;
 
 COMMENT ON SCHEMA payments IS 'Payment evidence: Stripe events, exceptions, currencies. Not in the Data API; reached through functions of public.';
 
-CREATE TABLE payments.stripe_events (
-    id text NOT NULL,
-    type text NOT NULL,
-    created_at timestamp with time zone,
-    received_at timestamp with time zone NOT NULL,
-    processed_at timestamp with time zone NOT NULL,
-    livemode boolean NOT NULL,
-    order_group_id uuid NOT NULL,
-    checkout_session_id text NOT NULL,
-    payment_intent_id text,
-    amount_minor bigint NOT NULL,
-    amount numeric NOT NULL,
-    currency text NOT NULL,
-    session_metadata jsonb NOT NULL,
-    source text NOT NULL,
-    outcome text NOT NULL,
-    CONSTRAINT stripe_events_outcome_is_known_check CHECK ((outcome = ANY ('{applied,already_paid}'::text[]))),
-    CONSTRAINT stripe_events_source_is_known_check CHECK ((source = ANY ('{webhook,sweep,replay}'::text[])))
+CREATE TYPE payments.judgement AS (
+	outcome text,
+	reason text,
+	orders integer,
+	exception_id bigint,
+	refunded_exception_id bigint,
+	is_known boolean
 );
 
-COMMENT ON TABLE payments.stripe_events IS 'Every event that was processed, once. Append-only. A known id is a replay and changes nothing.';
+COMMENT ON TYPE payments.judgement IS 'What payments.judge() says about a payment.';
 
-COMMENT ON COLUMN payments.stripe_events.created_at IS 'When Stripe made the event, by Stripe''s clock; null where it did not say.';
+COMMENT ON COLUMN payments.judgement.orders IS 'How many orders the group has.';
 
-COMMENT ON COLUMN payments.stripe_events.received_at IS 'Start of the transaction that processed it.';
+COMMENT ON COLUMN payments.judgement.exception_id IS 'The exception of this event, open or closed; null where it has none.';
 
-COMMENT ON COLUMN payments.stripe_events.processed_at IS 'When the order group''s lock was held and the verdict fell.';
+COMMENT ON COLUMN payments.judgement.refunded_exception_id IS 'The first exception of this payment, of another event, that was closed as refunded; null where there is none.';
 
-COMMENT ON COLUMN payments.stripe_events.amount_minor IS 'Minor units, as Stripe sent them.';
-
-COMMENT ON COLUMN payments.stripe_events.amount IS 'Major units of `currency`.';
-
-COMMENT ON COLUMN payments.stripe_events.source IS 'webhook: Stripe''s delivery; sweep: found by the sweep; replay: sent again by hand.';
-
-COMMENT ON COLUMN payments.stripe_events.outcome IS 'applied: this event paid the group; already_paid: a twin of the event that did.';
-
-CREATE FUNCTION payments.answer_known_event(p_known payments.stripe_events, p_event payments.stripe_events) RETURNS jsonb
-    LANGUAGE plpgsql
-    SET search_path TO ''
-    AS $$
-begin
-    if (
-        p_known.type,
-        p_known.created_at,
-        p_known.livemode,
-        p_known.order_group_id,
-        p_known.checkout_session_id,
-        p_known.payment_intent_id,
-        p_known.amount_minor,
-        p_known.currency
-    ) is not distinct from (
-        p_event.type,
-        p_event.created_at,
-        p_event.livemode,
-        p_event.order_group_id,
-        p_event.checkout_session_id,
-        p_event.payment_intent_id,
-        p_event.amount_minor,
-        p_event.currency
-    ) then
-        return payments.verdict(p_event.order_group_id, p_event.id, 'replayed');
-    end if;
-    return payments.set_aside(p_event, 'rejected', 'event_collision', payments.describe_event(p_known));
-end;
-$$;
-
-COMMENT ON FUNCTION payments.answer_known_event(p_known payments.stripe_events, p_event payments.stripe_events) IS 'Replay or collision: an event id that was processed before.';
+COMMENT ON COLUMN payments.judgement.is_known IS 'This payment has paid the group that it was judged with, for this very amount and currency; null counts as false.';
 
 CREATE FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -476,6 +427,42 @@ $$;
 
 COMMENT ON FUNCTION payments.calling_role() IS 'The role that the session has taken on, else the one that logged in.';
 
+CREATE TABLE payments.stripe_events (
+    id text NOT NULL,
+    type text NOT NULL,
+    created_at timestamp with time zone,
+    received_at timestamp with time zone NOT NULL,
+    processed_at timestamp with time zone NOT NULL,
+    livemode boolean NOT NULL,
+    order_group_id uuid NOT NULL,
+    checkout_session_id text NOT NULL,
+    payment_intent_id text,
+    amount_minor bigint NOT NULL,
+    amount numeric NOT NULL,
+    currency text NOT NULL,
+    session_metadata jsonb NOT NULL,
+    source text NOT NULL,
+    outcome text NOT NULL,
+    CONSTRAINT stripe_events_outcome_is_known_check CHECK ((outcome = ANY ('{applied,already_paid}'::text[]))),
+    CONSTRAINT stripe_events_source_is_known_check CHECK ((source = ANY ('{webhook,sweep,replay}'::text[])))
+);
+
+COMMENT ON TABLE payments.stripe_events IS 'Every event that was processed, once. Append-only. A known id is a replay and changes nothing.';
+
+COMMENT ON COLUMN payments.stripe_events.created_at IS 'When Stripe made the event, by Stripe''s clock; null where it did not say.';
+
+COMMENT ON COLUMN payments.stripe_events.received_at IS 'Start of the transaction that processed it.';
+
+COMMENT ON COLUMN payments.stripe_events.processed_at IS 'When the order group''s lock was held and the verdict fell.';
+
+COMMENT ON COLUMN payments.stripe_events.amount_minor IS 'Minor units, as Stripe sent them.';
+
+COMMENT ON COLUMN payments.stripe_events.amount IS 'Major units of `currency`.';
+
+COMMENT ON COLUMN payments.stripe_events.source IS 'webhook: Stripe''s delivery; sweep: found by the sweep; replay: sent again by hand.';
+
+COMMENT ON COLUMN payments.stripe_events.outcome IS 'applied: this event paid the group; already_paid: a twin of the event that did.';
+
 CREATE FUNCTION payments.describe_event(p_event payments.stripe_events) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -496,6 +483,39 @@ CREATE FUNCTION payments.describe_event(p_event payments.stripe_events) RETURNS 
 $$;
 
 COMMENT ON FUNCTION payments.describe_event(p_event payments.stripe_events) IS 'A payment as evidence for a person.';
+
+CREATE FUNCTION payments.describe_order_group(p_order_group_id uuid) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    select jsonb_build_object(
+        'order_group_status', g.status,
+        'currency', g.currency,
+        'total_amount', g.total_amount::pg_catalog.text,
+        'orders', (
+            select count(*)
+            from public.orders as o
+            where o.order_group_id = g.id
+        ),
+        'orders_total', (
+            select sum(o.total_amount)::pg_catalog.text
+            from public.orders as o
+            where o.order_group_id = g.id
+        ),
+        'items', (
+            select count(*)
+            from public.order_items as i
+            where i.order_group_id = g.id
+        ),
+        'paid_by_event_id', g.stripe_webhook_event_id,
+        'paid_by_payment_intent_id', g.stripe_payment_intent_id,
+        'paid_by_checkout_session_id', g.stripe_checkout_session_id
+    )
+    from public.order_groups as g
+    where g.id = p_order_group_id;
+$$;
+
+COMMENT ON FUNCTION payments.describe_order_group(p_order_group_id uuid) IS 'An order group as evidence for a person.';
 
 CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -522,6 +542,227 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) IS 'Whether this payment intent or session has paid another group.';
+
+CREATE FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return (
+        p_known.type,
+        p_known.created_at,
+        p_known.livemode,
+        p_known.order_group_id,
+        p_known.checkout_session_id,
+        p_known.payment_intent_id,
+        p_known.amount_minor,
+        p_known.currency
+    ) is not distinct from (
+        p_event.type,
+        p_event.created_at,
+        p_event.livemode,
+        p_event.order_group_id,
+        p_event.checkout_session_id,
+        p_event.payment_intent_id,
+        p_event.amount_minor,
+        p_event.currency
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) IS 'Replay or collision: whether a known event id came with the payload that was processed under it.';
+
+CREATE TABLE public.order_groups (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    buyer_id uuid,
+    currency text NOT NULL,
+    total_amount numeric NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    paid_at timestamp with time zone,
+    stripe_webhook_event_id text,
+    stripe_webhook_event_created_at timestamp with time zone,
+    stripe_webhook_received_at timestamp with time zone,
+    stripe_payment_intent_id text,
+    stripe_checkout_session_id text,
+    stripe_session_metadata jsonb,
+    CONSTRAINT order_groups_paid_has_its_payment_check CHECK (((status <> 'paid'::text) OR ((paid_at IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL) AND (stripe_checkout_session_id IS NOT NULL)))),
+    CONSTRAINT order_groups_status_is_known_check CHECK ((status = ANY ('{pending,paid,cancelled,refunded}'::text[]))),
+    CONSTRAINT order_groups_total_amount_is_money_check CHECK (((total_amount <@ '[0,1000000000000000)'::numrange) AND (min_scale(total_amount) <= 3))),
+    CONSTRAINT order_groups_unpaid_has_no_payment_check CHECK (((status = ANY ('{paid,refunded}'::text[])) OR (num_nonnulls(paid_at, stripe_webhook_event_id, stripe_payment_intent_id, stripe_checkout_session_id) = 0)))
+);
+
+COMMENT ON TABLE public.order_groups IS 'One checkout: one buyer pays once for one child order per seller. Frozen as soon as it is no longer pending.';
+
+COMMENT ON COLUMN public.order_groups.buyer_id IS 'Null for a guest, or once the buyer''s account is deleted. Nobody but the buyer sees the group through the Data API.';
+
+COMMENT ON COLUMN public.order_groups.total_amount IS 'Major units of `currency`; the sum of the child orders.';
+
+COMMENT ON COLUMN public.order_groups.paid_at IS 'When the payment was recorded here; null until then, never changed after.';
+
+COMMENT ON COLUMN public.order_groups.stripe_webhook_event_id IS 'The Stripe event that paid the group.';
+
+COMMENT ON COLUMN public.order_groups.stripe_webhook_event_created_at IS 'When Stripe made that event, by Stripe''s clock.';
+
+COMMENT ON COLUMN public.order_groups.stripe_webhook_received_at IS 'When that event reached the database.';
+
+COMMENT ON COLUMN public.order_groups.stripe_session_metadata IS 'The metadata of the Checkout Session, as Stripe sent it.';
+
+CREATE FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) RETURNS payments.judgement
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_found record;
+    v_is_closed boolean;
+    v_paid_by_it boolean;
+    v_judgement payments.judgement;
+begin
+    select
+        child.orders,
+        child.are_pending,
+        child.have_items,
+        child.total_amount,
+        c.minor_per_major,
+        c.minor_multiple,
+        (
+            select payments.is_same_event(e, p_event)
+            from payments.stripe_events as e
+            where e.id = p_event.id
+        ) as is_replay,  -- null: no event of this id was processed
+        exists (
+            select 1
+            from payments.exceptions as x
+            where x.stripe_event_id = p_event.id
+        )
+        or exists (
+            select 1
+            from payments.exceptions as x
+            where x.order_group_id = p_event.order_group_id
+        ) as has_exceptions
+    into v_found
+    from (
+        select
+            count(*)::integer as orders,
+            bool_and(o.status = 'pending') as are_pending,
+            bool_and(exists (
+                select 1
+                from public.order_items as i
+                where i.order_id = o.id
+            )) as have_items,
+            sum(o.total_amount) as total_amount
+        from public.orders as o
+        where o.order_group_id = p_event.order_group_id
+    ) as child
+    left join payments.currencies as c on c.code = p_event.currency;
+
+    if v_found.has_exceptions then
+        -- One that was closed because its event got applied comes back as a collision.
+        select
+            x.id,
+            x.status = 'resolved' and x.resolution <> 'reconciled'
+        into
+            v_judgement.exception_id,
+            v_is_closed
+        from payments.exceptions as x
+        where x.stripe_event_id = p_event.id;
+
+        select x.id into v_judgement.refunded_exception_id
+        from payments.exceptions as x
+        where
+            x.order_group_id = p_event.order_group_id
+            and x.status = 'resolved'
+            and x.resolution = 'refunded'
+            and (
+                x.checkout_session_id = p_event.checkout_session_id
+                or x.payment_intent_id = p_event.payment_intent_id
+            )
+        order by x.id
+        limit 1;
+    end if;
+
+    if p_group.status in ('paid', 'refunded') then
+        v_paid_by_it := p_group.stripe_checkout_session_id = p_event.checkout_session_id
+            or p_group.stripe_payment_intent_id = p_event.payment_intent_id;
+        v_judgement.is_known := v_paid_by_it
+            and p_group.currency = p_event.currency
+            and p_group.total_amount * v_found.minor_per_major = p_event.amount_minor;
+    end if;
+    v_judgement.orders := v_found.orders;
+
+    if v_found.is_replay then
+        v_judgement.outcome := 'replayed';
+    elsif v_is_closed then
+        v_judgement.outcome := 'resolved';
+        v_judgement.refunded_exception_id := null;
+    elsif not v_found.is_replay then
+        v_judgement.outcome := 'rejected';
+        v_judgement.reason := 'event_collision';
+    elsif p_unmatched_reason is not null then
+        v_judgement.outcome := 'unmatched';
+        v_judgement.reason := p_unmatched_reason;
+    else
+        -- Comparisons are in minor units, by multiplication: exact. `is distinct from`, because null must never match.
+        v_judgement.reason := case
+            when p_group.id is null
+                then 'order_group_not_found'
+            when p_group.status not in ('pending', 'paid')
+                or (p_group.status = 'pending' and not v_found.are_pending)
+                then 'order_group_not_payable'
+            when v_found.have_items is not true  -- null: there are no orders
+                then 'order_group_empty'
+            when p_event.amount_minor is null or p_event.amount_minor < 0 or p_event.amount is null
+                then 'amount_missing'
+            when v_found.minor_per_major is null
+                then 'currency_unsupported'
+            when p_event.amount * v_found.minor_per_major is distinct from p_event.amount_minor
+                or p_event.amount_minor % v_found.minor_multiple <> 0
+                then 'amount_normalization_mismatch'
+            when p_group.currency is distinct from p_event.currency
+                then 'currency_mismatch'
+            when p_group.total_amount * v_found.minor_per_major is distinct from p_event.amount_minor
+                then 'amount_mismatch'
+            when p_group.total_amount is distinct from v_found.total_amount
+                then 'totals_inconsistent'
+            when p_group.status = 'paid' and v_paid_by_it is not true
+                then 'duplicate_payment'
+            -- For a pending group payments.judge_taken() tells.
+            when p_group.status = 'paid' and payments.has_paid_another_group(p_event)
+                then 'payment_already_used'
+        end;
+        v_judgement.outcome := case
+            when v_judgement.reason is not null then 'rejected'
+            when p_group.status = 'paid' then 'already_paid'
+            when v_judgement.refunded_exception_id is not null then 'resolved'
+            else 'applied'
+        end;
+    end if;
+    return v_judgement;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) IS 'The one judgement of a payment, for the function that acts on it and for the preview.';
+
+CREATE FUNCTION payments.judge_taken(p_event payments.stripe_events) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if payments.has_paid_another_group(p_event) then
+        return 'payment_already_used';
+    elsif exists (
+        select 1
+        from payments.stripe_events as e
+        where e.outcome = 'applied' and e.order_group_id = p_event.order_group_id
+    ) then
+        raise exception 'order group % is pending but an event has paid it', p_event.order_group_id
+            using errcode = 'data_corrupted';
+    end if;
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.judge_taken(p_event payments.stripe_events) IS 'Why a payment that is else good cannot be applied: it, or its group, is taken.';
 
 CREATE FUNCTION payments.lock_order_group(p_order_group_id uuid) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -560,252 +801,86 @@ $$;
 
 COMMENT ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) IS 'As lock_order_group, for an edit whose row is locked already: gives up before a deadlock would look for its victim.';
 
-CREATE FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) RETURNS jsonb
-    LANGUAGE plpgsql
+CREATE FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) RETURNS payments.stripe_events
+    LANGUAGE plpgsql STABLE
     SET search_path TO ''
-    SET random_page_cost TO '1.1'
     AS $$
 declare
-    v_known payments.stripe_events;
-    v_group public.order_groups;
-    v_exception payments.exceptions;
-    v_refunded payments.exceptions;
-    v_event payments.stripe_events := p_event;
-    v_is_known boolean;
-    v_has_exceptions boolean;
-    v_minor_per_major integer;
-    v_minor_multiple integer;
-    v_orders integer;
-    v_orders_are_pending boolean;
-    v_orders_have_items boolean;
-    v_orders_total numeric;
-    v_reason pg_catalog.text;
+    v_event payments.stripe_events;
+begin
+    v_event.id := nullif(btrim(p_stripe_event_id), '');
+    v_event.type := nullif(btrim(p_stripe_event_type), '');
+    v_event.created_at := p_stripe_event_created;
+    v_event.received_at := now();
+    v_event.livemode := p_livemode;
+    v_event.order_group_id := p_order_group_id;
+    v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');
+    v_event.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
+    v_event.amount_minor := p_amount_minor;
+    v_event.amount := p_amount;
+    v_event.currency := nullif(upper(btrim(p_currency)), '');
+    v_event.session_metadata := coalesce(p_session_metadata, '{}'::pg_catalog.jsonb);
+    v_event.source := p_source;
+
+    if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then
+        raise exception 'event id, event type, livemode and checkout session id are required'
+            using errcode = 'invalid_parameter_value';
+    elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
+        raise exception 'p_source must be webhook, sweep or replay, not %', p_source
+            using errcode = 'invalid_parameter_value';
+    elsif (p_order_group_id is null) <> (p_unmatched_reason is not null) then
+        raise exception 'either an order group or the reason why there is none is required'
+            using errcode = 'invalid_parameter_value';
+    elsif p_unmatched_reason is not null then
+        if not exists (
+            select 1
+            from payments.reasons as r
+            where r.reason = p_unmatched_reason and r.outcome = 'unmatched'
+        ) then
+            raise exception 'p_unmatched_reason % is not known', p_unmatched_reason
+                using errcode = 'invalid_parameter_value';
+        end if;
+    end if;
+    return v_event;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) IS 'The parameters of reconcile_order_group_payment as an event. Amounts in minor and in major units.';
+
+CREATE FUNCTION payments.pay(p_event payments.stripe_events, p_orders integer) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
     v_count integer;
 begin
-    -- 1. A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
-    select e.* into v_known
-    from payments.stripe_events as e
-    where e.id = p_event.id;
-    if found then
-        return payments.answer_known_event(v_known, p_event);
-    end if;
-
-    -- Deliveries of one event take turns even where no group's lock makes them: the group may not exist yet, or they may
-    -- name different ones. Otherwise one could open an exception for what the other is applying.
-    perform pg_advisory_xact_lock(hashtextextended(p_event.id, 0));
-
-    -- 2. Everything below is judged on the row as it is under the lock.
-    select g.* into v_group
-    from public.order_groups as g
-    where g.id = p_event.order_group_id
-    for update;
-
-    -- Everything else that the verdict asks for, in one look: a statement each would take longer than what it finds.
-    select
-        exists (
-            select 1
-            from payments.stripe_events as e
-            where e.id = p_event.id
-        ),
-        exists (
-            select 1
-            from payments.exceptions as x
-            where x.stripe_event_id = p_event.id
-        )
-        or exists (
-            select 1
-            from payments.exceptions as x
-            where x.order_group_id = p_event.order_group_id
-        ),
-        c.minor_per_major,
-        c.minor_multiple,
-        child.orders,
-        child.are_pending,
-        child.have_items,
-        child.total_amount
-    into
-        v_is_known,
-        v_has_exceptions,
-        v_minor_per_major,
-        v_minor_multiple,
-        v_orders,
-        v_orders_are_pending,
-        v_orders_have_items,
-        v_orders_total
-    from (
-        select
-            count(*)::integer as orders,
-            bool_and(o.status = 'pending') as are_pending,
-            bool_and(exists (
-                select 1
-                from public.order_items as i
-                where i.order_id = o.id
-            )) as have_items,
-            sum(o.total_amount) as total_amount
-        from public.orders as o
-        where o.order_group_id = p_event.order_group_id
-    ) as child
-    left join payments.currencies as c on c.code = p_event.currency;
-
-    -- The rival that held the lock may have been this very event.
-    if v_is_known then
-        select e.* into v_known
-        from payments.stripe_events as e
-        where e.id = p_event.id;
-        return payments.answer_known_event(v_known, p_event);
-    end if;
-
-    if p_unmatched_reason is not null then
-        return payments.set_aside(p_event, 'unmatched', p_unmatched_reason, null);
-    end if;
-
-    -- Locked, so that an operator's resolution comes either before this verdict or after it.
-    if v_has_exceptions then
-        select x.* into v_exception
-        from payments.exceptions as x
-        where x.stripe_event_id = p_event.id
-        for update;
-        if v_exception.status = 'resolved' then
-            return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
-        end if;
-    end if;
-
-    -- 3. Comparisons are in minor units, by multiplication: exact. `is distinct from`, because null must never match.
-    v_reason := case
-        when v_group.id is null
-            then 'order_group_not_found'
-        when v_group.status not in ('pending', 'paid')
-            or (v_group.status = 'pending' and not v_orders_are_pending)
-            then 'order_group_not_payable'
-        when v_orders_have_items is not true  -- null: there are no orders
-            then 'order_group_empty'
-        when p_event.amount_minor is null or p_event.amount_minor < 0 or p_event.amount is null
-            then 'amount_missing'
-        when v_minor_per_major is null
-            then 'currency_unsupported'
-        when p_event.amount * v_minor_per_major is distinct from p_event.amount_minor
-            or p_event.amount_minor % v_minor_multiple <> 0
-            then 'amount_normalization_mismatch'
-        when v_group.currency is distinct from p_event.currency
-            then 'currency_mismatch'
-        when v_group.total_amount * v_minor_per_major is distinct from p_event.amount_minor
-            then 'amount_mismatch'
-        when v_group.total_amount is distinct from v_orders_total
-            then 'totals_inconsistent'
-        when v_group.status = 'paid'
-            and v_group.stripe_checkout_session_id is distinct from p_event.checkout_session_id
-            and (v_group.stripe_payment_intent_id = p_event.payment_intent_id) is not true
-            then 'duplicate_payment'
-        -- For a pending group the unique indexes tell, below.
-        when v_group.status = 'paid' and payments.has_paid_another_group(p_event)
-            then 'payment_already_used'
-    end;
-
-    v_event.processed_at := clock_timestamp();
-
-    -- Money that an operator has sent back pays nothing, whichever of the payment's events comes now.
-    if v_has_exceptions and v_reason is null and v_group.status = 'pending' then
-        select x.* into v_refunded
-        from payments.exceptions as x
-        where
-            x.order_group_id = v_group.id
-            and x.status = 'resolved'
-            and x.resolution = 'refunded'
-            and (
-                x.checkout_session_id = p_event.checkout_session_id
-                or x.payment_intent_id = p_event.payment_intent_id
-            )
-        order by x.id
-        limit 1;
-        if found then
-            return payments.set_aside_with(p_event, v_refunded);
-        end if;
-    end if;
-
-    if v_reason is null then
-        -- 4. or 5.: the payment is good, and the group waits for it or has it.
-        v_event.outcome := case v_group.status when 'paid' then 'already_paid' else 'applied' end;
-        insert into payments.stripe_events
-        values (v_event.*)
-        on conflict do nothing;
-
-        -- The payment has paid another group, perhaps only while we held this one's lock. The id cannot have been taken:
-        -- deliveries of one event take turns.
-        if not found then
-            if not payments.has_paid_another_group(p_event) then
-                raise exception 'order group % is % but an event has paid it', v_group.id, v_group.status
-                    using errcode = 'data_corrupted';
-            end if;
-            v_reason := 'payment_already_used';
-        end if;
-    end if;
-
-    if v_reason is not null then
-        return payments.set_aside(
-            p_event,
-            'rejected',
-            v_reason,
-            case when v_group.id is not null then jsonb_build_object(
-                'order_group_status', v_group.status,
-                'currency', v_group.currency,
-                'total_amount', v_group.total_amount::pg_catalog.text,
-                'orders', v_orders,
-                'orders_total', v_orders_total::pg_catalog.text,
-                'items', (
-                    select count(*)
-                    from public.orders as o
-                    inner join public.order_items as i on o.id = i.order_id
-                    where o.order_group_id = v_group.id
-                ),
-                'paid_by_event_id', v_group.stripe_webhook_event_id,
-                'paid_by_payment_intent_id', v_group.stripe_payment_intent_id,
-                'paid_by_checkout_session_id', v_group.stripe_checkout_session_id
-            ) end
-        );
-    end if;
-
-    if v_exception.id is not null then
-        update payments.exceptions as x
-        set
-            status = 'resolved',
-            resolution = 'reconciled',
-            resolved_by = 'reconcile_order_group_payment',
-            resolved_at = v_event.processed_at
-        where x.id = v_exception.id;
-    end if;
-
-    if v_event.outcome = 'already_paid' then
-        return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
-    end if;
-
     update public.order_groups as g
     set
         status = 'paid',
-        paid_at = v_event.processed_at,
-        stripe_webhook_event_id = v_event.id,
-        stripe_webhook_event_created_at = v_event.created_at,
-        stripe_webhook_received_at = v_event.received_at,
-        stripe_payment_intent_id = v_event.payment_intent_id,
-        stripe_checkout_session_id = v_event.checkout_session_id,
-        stripe_session_metadata = v_event.session_metadata
-    where g.id = v_group.id;
+        paid_at = p_event.processed_at,
+        stripe_webhook_event_id = p_event.id,
+        stripe_webhook_event_created_at = p_event.created_at,
+        stripe_webhook_received_at = p_event.received_at,
+        stripe_payment_intent_id = p_event.payment_intent_id,
+        stripe_checkout_session_id = p_event.checkout_session_id,
+        stripe_session_metadata = p_event.session_metadata
+    where g.id = p_event.order_group_id;
 
-    -- Children in one order (by id), after their group: the lock order of every writer.
     perform o.id
     from public.orders as o
-    where o.order_group_id = v_group.id
+    where o.order_group_id = p_event.order_group_id
     order by o.id
     for update;
 
     update public.orders as o
     set
         status = 'paid',
-        paid_at = v_event.processed_at
-    where o.order_group_id = v_group.id;
+        paid_at = p_event.processed_at
+    where o.order_group_id = p_event.order_group_id;
 
     get diagnostics v_count = row_count;
-    if v_count <> v_orders then
-        raise exception 'order group % has % orders but % were paid', v_group.id, v_orders, v_count
+    if v_count <> p_orders then
+        raise exception 'order group % has % orders but % were paid', p_event.order_group_id, p_orders, v_count
             using errcode = 'data_corrupted';
     end if;
 
@@ -818,18 +893,207 @@ begin
         i.id,
         'order_commit',
         -i.quantity,
-        v_event.id,
-        v_event.processed_at
+        p_event.id,
+        p_event.processed_at
     from public.order_items as i
-    where i.order_group_id = v_group.id
+    where i.order_group_id = p_event.order_group_id
     order by i.id;
 
     get diagnostics v_count = row_count;
-    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, v_orders, v_count);
+    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, p_orders, v_count);
 end;
 $$;
 
-COMMENT ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) IS 'The decisions of reconcile_order_group_payment, on the locked rows.';
+COMMENT ON FUNCTION payments.pay(p_event payments.stripe_events, p_orders integer) IS 'What a good payment changes: group, orders, ledger.';
+
+CREATE FUNCTION payments.preview(p_payment jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_given record;
+    v_event payments.stripe_events;
+    v_judgement payments.judgement;
+    v_group public.order_groups;
+    v_orders integer := 0;
+    v_entries integer := 0;
+    v_is_on_record boolean;
+    v_is_resolved boolean;
+begin
+    -- The parameters' types and defaults are those of the function; what is no object raises 22023.
+    select g.* into v_given
+    from jsonb_to_record('{"p_session_metadata": {}, "p_source": "webhook"}'::pg_catalog.jsonb || p_payment) as g (
+        p_order_group_id pg_catalog.uuid,
+        p_stripe_event_id pg_catalog.text,
+        p_stripe_event_type pg_catalog.text,
+        p_stripe_event_created pg_catalog.timestamptz,
+        p_livemode pg_catalog.bool,
+        p_checkout_session_id pg_catalog.text,
+        p_payment_intent_id pg_catalog.text,
+        p_amount_minor pg_catalog.int8,
+        p_amount pg_catalog.numeric,
+        p_currency pg_catalog.text,
+        p_session_metadata pg_catalog.jsonb,
+        p_source pg_catalog.text,
+        p_unmatched_reason pg_catalog.text
+    );
+    v_event := payments.normalise_event(
+        v_given.p_order_group_id,
+        v_given.p_stripe_event_id,
+        v_given.p_stripe_event_type,
+        v_given.p_stripe_event_created,
+        v_given.p_livemode,
+        v_given.p_checkout_session_id,
+        v_given.p_payment_intent_id,
+        v_given.p_amount_minor,
+        v_given.p_amount,
+        v_given.p_currency,
+        v_given.p_session_metadata,
+        v_given.p_source,
+        v_given.p_unmatched_reason
+    );
+
+    -- A session that names no group any more, because its metadata were changed, may have paid one.
+    if v_event.order_group_id is not null then
+        select g.* into v_group
+        from public.order_groups as g
+        where g.id = v_event.order_group_id;
+    else
+        select g.* into v_group
+        from public.order_groups as g
+        where g.stripe_checkout_session_id = v_event.checkout_session_id;
+    end if;
+    v_judgement := payments.judge(v_event, v_given.p_unmatched_reason, v_group);
+
+    if v_judgement.outcome = 'applied' then
+        v_judgement.reason := payments.judge_taken(v_event);
+        if v_judgement.reason is not null then
+            v_judgement.outcome := 'rejected';
+        else
+            v_orders := v_judgement.orders;
+            select count(*) into v_entries
+            from public.order_items as i
+            where i.order_group_id = v_event.order_group_id;
+        end if;
+    end if;
+
+    select
+        coalesce(bool_or(
+            x.stripe_event_id = v_event.id and x.status = 'open' and x.reason = v_judgement.reason
+        ), false),
+        coalesce(bool_or(x.status = 'resolved' and x.resolution <> 'reconciled'), false)
+    into v_is_on_record, v_is_resolved
+    from payments.exceptions as x
+    where x.stripe_event_id = v_event.id or x.checkout_session_id = v_event.checkout_session_id;
+
+    return payments.verdict(
+        v_event.order_group_id,
+        v_event.id,
+        v_judgement.outcome,
+        v_judgement.reason,
+        v_orders,
+        v_entries
+    ) || jsonb_build_object(
+        'is_known', coalesce(v_judgement.is_known, false),
+        'is_on_record', v_is_on_record,
+        'resolved', v_is_resolved
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.preview(p_payment jsonb) IS 'What reconcile_order_group_payment would answer to one payment.';
+
+CREATE FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET random_page_cost TO '1.1'
+    AS $$
+declare
+    v_event payments.stripe_events;
+    v_group public.order_groups;
+    v_is_replay boolean;
+    v_judgement payments.judgement;
+begin
+    -- A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
+    select payments.is_same_event(e, p_event) into v_is_replay
+    from payments.stripe_events as e
+    where e.id = p_event.id;
+    if v_is_replay then
+        return payments.verdict(p_event.order_group_id, p_event.id, 'replayed');
+    end if;
+
+    -- Deliveries of one event take turns even where no group's lock makes them: the group may not exist yet, or they may
+    -- name different ones. Otherwise one could open an exception for what the other is applying.
+    perform pg_advisory_xact_lock(hashtextextended(p_event.id, 0));
+
+    -- Everything below is judged on the row as it is under the lock.
+    select g.* into v_group
+    from public.order_groups as g
+    where g.id = p_event.order_group_id
+    for update;
+    v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
+
+    -- Locked, so that an operator's resolution comes either before this verdict or after it.
+    if v_judgement.exception_id is not null then
+        perform x.id
+        from payments.exceptions as x
+        where x.id = v_judgement.exception_id
+        for update;
+        v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
+    end if;
+
+    if v_judgement.outcome in ('applied', 'already_paid') then
+        v_event := p_event;
+        v_event.outcome := v_judgement.outcome;
+        v_event.processed_at := clock_timestamp();
+        insert into payments.stripe_events
+        values (v_event.*)
+        on conflict do nothing;
+
+        if found then
+            if v_judgement.exception_id is not null then
+                update payments.exceptions as x
+                set
+                    status = 'resolved',
+                    resolution = 'reconciled',
+                    resolved_by = 'reconcile_order_group_payment',
+                    resolved_at = v_event.processed_at
+                where x.id = v_judgement.exception_id;
+            end if;
+            if v_judgement.outcome = 'already_paid' then
+                return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
+            end if;
+            return payments.pay(v_event, v_judgement.orders);
+        end if;
+
+        -- The payment has paid another group, perhaps only while we held this one's lock. The id cannot have been taken:
+        -- deliveries of one event take turns.
+        v_judgement.outcome := 'rejected';
+        v_judgement.reason := payments.judge_taken(p_event);
+    end if;
+
+    if v_judgement.outcome = 'resolved' and v_judgement.refunded_exception_id is not null then
+        return payments.set_aside_with(p_event, v_judgement.refunded_exception_id);
+    elsif v_judgement.outcome in ('replayed', 'resolved') then
+        return payments.verdict(p_event.order_group_id, p_event.id, v_judgement.outcome);
+    end if;
+    return payments.set_aside(
+        p_event,
+        v_judgement.outcome,
+        v_judgement.reason,
+        case v_judgement.reason
+            when 'event_collision' then (
+                select payments.describe_event(e)
+                from payments.stripe_events as e
+                where e.id = p_event.id
+            )
+            else payments.describe_order_group(p_event.order_group_id)
+        end
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) IS 'Locks, judgement and consequence of one payment: what reconcile_order_group_payment does.';
 
 CREATE FUNCTION payments.seller_of_product(p_product_id uuid) RETURNS uuid
     LANGUAGE plpgsql STABLE
@@ -857,7 +1121,7 @@ CREATE FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome tex
     SET search_path TO ''
     AS $$
 begin
-    -- A case that was closed because its event got applied may come back (as a collision); an operator's word is final.
+    -- A case that was closed because its event got applied comes back as a collision.
     insert into payments.exceptions as x (
         stripe_event_id, order_group_id, checkout_session_id, payment_intent_id, reason, details
     )
@@ -894,73 +1158,41 @@ begin
             status = 'open',
             resolution = null,
             resolved_by = null,
-            resolved_at = null
-        where x.status = 'open' or x.resolution = 'reconciled';
+            resolved_at = null;
 
-    if not found then
-        return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
-    end if;
     return payments.verdict(p_event.order_group_id, p_event.id, p_outcome, p_reason);
 end;
 $$;
 
 COMMENT ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) IS 'Keeps the evidence of an event that cannot be applied: one exception per event, later attempts count it up.';
 
-CREATE TABLE payments.exceptions (
-    id bigint NOT NULL,
-    stripe_event_id text NOT NULL,
-    order_group_id uuid,
-    checkout_session_id text,
-    payment_intent_id text,
-    reason text NOT NULL,
-    attempts integer DEFAULT 1 NOT NULL,
-    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
-    last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
-    details jsonb DEFAULT '{}'::jsonb NOT NULL,
-    status text DEFAULT 'open'::text NOT NULL,
-    resolution text,
-    resolved_by text,
-    resolved_at timestamp with time zone,
-    note text,
-    CONSTRAINT exceptions_attempts_is_positive_check CHECK ((attempts > 0)),
-    CONSTRAINT exceptions_resolution_is_known_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'fixed_by_hand'::text, 'dismissed'::text, 'reconciled'::text]))),
-    CONSTRAINT exceptions_resolved_says_how_and_by_whom_check CHECK (((status = 'resolved'::text) = ((resolution IS NOT NULL) AND (resolved_by IS NOT NULL) AND (resolved_at IS NOT NULL)))),
-    CONSTRAINT exceptions_status_is_known_check CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text])))
-);
-
-COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row per event that was rejected or names no order group.';
-
-COMMENT ON COLUMN payments.exceptions.order_group_id IS 'What the event named; no foreign key, because it may not exist. Null where the event names none.';
-
-COMMENT ON COLUMN payments.exceptions.attempts IS 'How often Stripe, or the sweep, has brought this event.';
-
-COMMENT ON COLUMN payments.exceptions.details IS 'What was expected and what came, amounts as text; `earlier` keeps former reasons of the same event.';
-
-COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the event was applied after all.';
-
-CREATE FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_closed payments.exceptions) RETURNS jsonb
+CREATE FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
-    v_note constant payments.exceptions.note%type := 'same payment as exception ' || p_closed.id;
+    v_closed payments.exceptions;
 begin
-    perform payments.set_aside(p_event, 'rejected', p_closed.reason, null);
+    select x.* into v_closed
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+
+    perform payments.set_aside(p_event, 'rejected', v_closed.reason, null);
 
     update payments.exceptions as x
     set
-        status = p_closed.status,
-        resolution = p_closed.resolution,
-        resolved_by = p_closed.resolved_by,
+        status = v_closed.status,
+        resolution = v_closed.resolution,
+        resolved_by = v_closed.resolved_by,
         resolved_at = clock_timestamp(),
-        note = v_note
-    where x.stripe_event_id = p_event.id and x.status = 'open';
+        note = 'same payment as exception ' || v_closed.id
+    where x.stripe_event_id = p_event.id;
 
     return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
 end;
 $$;
 
-COMMENT ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_closed payments.exceptions) IS 'Keeps an event of a payment whose case is closed, closed in the same way.';
+COMMENT ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) IS 'Keeps an event of a payment whose case is closed, closed in the same way.';
 
 CREATE FUNCTION payments.tg_history__refuse_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -1756,6 +1988,48 @@ $$;
 
 COMMENT ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Payments by day, currency and outcome, open exceptions, stock committed and the invariants, from one snapshot.';
 
+CREATE FUNCTION public.preview_order_group_payments(p_payments jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET random_page_cost TO '1.1'
+    AS $$
+declare
+    v_most constant integer := 500;
+    v_payment jsonb;
+    v_answers jsonb[] := '{}';
+begin
+    if jsonb_typeof(p_payments) is distinct from 'array' or jsonb_array_length(p_payments) > v_most then
+        raise exception 'p_payments must be an array of up to % payments', v_most
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    for v_payment in
+        select p.payment
+        from jsonb_array_elements(p_payments) with ordinality as p (payment, place)
+        order by p.place
+    loop
+        begin
+            v_answers := v_answers || payments.preview(v_payment);
+        exception
+            when others then
+                v_answers := v_answers || (
+                    payments.verdict(null, v_payment ->> 'p_stripe_event_id', 'failed')
+                    || jsonb_build_object(
+                        'order_group_id', v_payment ->> 'p_order_group_id',
+                        'sqlstate', sqlstate,
+                        'is_known', false,
+                        'is_on_record', false,
+                        'resolved', false
+                    )
+                );
+        end;
+    end loop;
+    return to_jsonb(v_answers);
+end;
+$$;
+
+COMMENT ON FUNCTION public.preview_order_group_payments(p_payments jsonb) IS 'What reconcile_order_group_payment would answer to each of up to 500 payments now. Writes nothing.';
+
 CREATE FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -1763,40 +2037,22 @@ CREATE FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_st
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
-    v_event payments.stripe_events;
+    v_event payments.stripe_events := payments.normalise_event(
+        p_order_group_id,
+        p_stripe_event_id,
+        p_stripe_event_type,
+        p_stripe_event_created,
+        p_livemode,
+        p_checkout_session_id,
+        p_payment_intent_id,
+        p_amount_minor,
+        p_amount,
+        p_currency,
+        p_session_metadata,
+        p_source,
+        p_unmatched_reason
+    );
 begin
-    v_event.id := nullif(btrim(p_stripe_event_id), '');
-    v_event.type := nullif(btrim(p_stripe_event_type), '');
-    v_event.created_at := p_stripe_event_created;
-    v_event.received_at := now();
-    v_event.livemode := p_livemode;
-    v_event.order_group_id := p_order_group_id;
-    v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');
-    v_event.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
-    v_event.amount_minor := p_amount_minor;
-    v_event.amount := p_amount;
-    v_event.currency := nullif(upper(btrim(p_currency)), '');
-    v_event.session_metadata := coalesce(p_session_metadata, '{}'::pg_catalog.jsonb);
-    v_event.source := p_source;
-
-    if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then
-        raise exception 'event id, event type, livemode and checkout session id are required'
-            using errcode = 'invalid_parameter_value';
-    elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
-        raise exception 'p_source must be webhook, sweep or replay, not %', p_source
-            using errcode = 'invalid_parameter_value';
-    elsif (p_order_group_id is null) <> (p_unmatched_reason is not null) then
-        raise exception 'either an order group or the reason why there is none is required'
-            using errcode = 'invalid_parameter_value';
-    elsif p_unmatched_reason is not null and not exists (
-        select 1
-        from payments.reasons as r
-        where r.reason = p_unmatched_reason and r.outcome = 'unmatched'
-    ) then
-        raise exception 'p_unmatched_reason % is not known', p_unmatched_reason
-            using errcode = 'invalid_parameter_value';
-    end if;
-
     if current_setting('transaction_isolation') = 'read committed' then
         return payments.reconcile(v_event, p_unmatched_reason);
     end if;
@@ -2230,22 +2486,34 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         ('public.resolve_payment_exception(bigint,text,text,text)', true, true),
         ('public.cancel_order_group(uuid)', true, true),
         ('public.explain_order_group(uuid)', true, true),
+        ('public.preview_order_group_payments(jsonb)', true, true),
         ('public.payment_report(timestamp with time zone,timestamp with time zone)', true, true),
         ('public.reconciliation_readiness()', true, true),
         ('public.security_findings()', true, true),
-        ('payments.answer_known_event(payments.stripe_events,payments.stripe_events)', false, false),
         ('payments.assert_pending(uuid,text)', false, false),
         ('payments.assert_representable(numeric,text)', false, false),
         ('payments.seller_of_product(uuid)', false, false),
         ('payments.tg_order_groups__fit_currency()', true, false),
         ('payments.broken_invariants()', false, false),
         ('payments.describe_event(payments.stripe_events)', false, false),
+        ('payments.describe_order_group(uuid)', false, false),
         ('payments.has_paid_another_group(payments.stripe_events)', false, false),
+        ('payments.is_same_event(payments.stripe_events,payments.stripe_events)', false, false),
+        ('payments.judge(payments.stripe_events,text,public.order_groups)', false, false),
+        ('payments.judge_taken(payments.stripe_events)', false, false),
         ('payments.lock_order_group(uuid)', true, false),
         ('payments.lock_order_group_of_held_child(uuid)', true, false),
+        (
+            'payments.normalise_event(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,numeric,text,jsonb,'
+            || 'text,text)',
+            false,
+            false
+        ),
+        ('payments.pay(payments.stripe_events,integer)', false, false),
+        ('payments.preview(jsonb)', false, false),
         ('payments.reconcile(payments.stripe_events,text)', false, false),
         ('payments.set_aside(payments.stripe_events,text,text,jsonb)', false, false),
-        ('payments.set_aside_with(payments.stripe_events,payments.exceptions)', false, false),
+        ('payments.set_aside_with(payments.stripe_events,bigint)', false, false),
         ('payments.tg_history__refuse_change()', false, false),
         ('payments.tg_order_groups__stay_settled()', false, false),
         ('payments.tg_order_items__need_pending_group()', true, false),
@@ -2603,6 +2871,38 @@ COMMENT ON COLUMN payments.currencies.minor_multiple IS 'Amounts in minor units 
 
 COMMENT ON COLUMN payments.currencies.minor_per_major IS 'Minor units in one major unit. Amounts are compared by multiplying with it, which is exact; a division may round.';
 
+CREATE TABLE payments.exceptions (
+    id bigint NOT NULL,
+    stripe_event_id text NOT NULL,
+    order_group_id uuid,
+    checkout_session_id text,
+    payment_intent_id text,
+    reason text NOT NULL,
+    attempts integer DEFAULT 1 NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    resolution text,
+    resolved_by text,
+    resolved_at timestamp with time zone,
+    note text,
+    CONSTRAINT exceptions_attempts_is_positive_check CHECK ((attempts > 0)),
+    CONSTRAINT exceptions_resolution_is_known_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'fixed_by_hand'::text, 'dismissed'::text, 'reconciled'::text]))),
+    CONSTRAINT exceptions_resolved_says_how_and_by_whom_check CHECK (((status = 'resolved'::text) = ((resolution IS NOT NULL) AND (resolved_by IS NOT NULL) AND (resolved_at IS NOT NULL)))),
+    CONSTRAINT exceptions_status_is_known_check CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text])))
+);
+
+COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row per event that was rejected or names no order group.';
+
+COMMENT ON COLUMN payments.exceptions.order_group_id IS 'What the event named; no foreign key, because it may not exist. Null where the event names none.';
+
+COMMENT ON COLUMN payments.exceptions.attempts IS 'How often Stripe, or the sweep, has brought this event.';
+
+COMMENT ON COLUMN payments.exceptions.details IS 'What was expected and what came, amounts as text; `earlier` keeps former reasons of the same event.';
+
+COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the event was applied after all.';
+
 ALTER TABLE payments.exceptions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME payments.exceptions_id_seq
     START WITH 1
@@ -2687,42 +2987,6 @@ CREATE VIEW public.inventory_levels WITH (security_invoker='on') AS
           WHERE (e.product_id = p.id)) l ON (true));
 
 COMMENT ON VIEW public.inventory_levels IS 'Pieces on hand per product; zero where nothing ever moved.';
-
-CREATE TABLE public.order_groups (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    buyer_id uuid,
-    currency text NOT NULL,
-    total_amount numeric NOT NULL,
-    status text DEFAULT 'pending'::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    paid_at timestamp with time zone,
-    stripe_webhook_event_id text,
-    stripe_webhook_event_created_at timestamp with time zone,
-    stripe_webhook_received_at timestamp with time zone,
-    stripe_payment_intent_id text,
-    stripe_checkout_session_id text,
-    stripe_session_metadata jsonb,
-    CONSTRAINT order_groups_paid_has_its_payment_check CHECK (((status <> 'paid'::text) OR ((paid_at IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL) AND (stripe_checkout_session_id IS NOT NULL)))),
-    CONSTRAINT order_groups_status_is_known_check CHECK ((status = ANY ('{pending,paid,cancelled,refunded}'::text[]))),
-    CONSTRAINT order_groups_total_amount_is_money_check CHECK (((total_amount <@ '[0,1000000000000000)'::numrange) AND (min_scale(total_amount) <= 3))),
-    CONSTRAINT order_groups_unpaid_has_no_payment_check CHECK (((status = ANY ('{paid,refunded}'::text[])) OR (num_nonnulls(paid_at, stripe_webhook_event_id, stripe_payment_intent_id, stripe_checkout_session_id) = 0)))
-);
-
-COMMENT ON TABLE public.order_groups IS 'One checkout: one buyer pays once for one child order per seller. Frozen as soon as it is no longer pending.';
-
-COMMENT ON COLUMN public.order_groups.buyer_id IS 'Null for a guest, or once the buyer''s account is deleted. Nobody but the buyer sees the group through the Data API.';
-
-COMMENT ON COLUMN public.order_groups.total_amount IS 'Major units of `currency`; the sum of the child orders.';
-
-COMMENT ON COLUMN public.order_groups.paid_at IS 'When the payment was recorded here; null until then, never changed after.';
-
-COMMENT ON COLUMN public.order_groups.stripe_webhook_event_id IS 'The Stripe event that paid the group.';
-
-COMMENT ON COLUMN public.order_groups.stripe_webhook_event_created_at IS 'When Stripe made that event, by Stripe''s clock.';
-
-COMMENT ON COLUMN public.order_groups.stripe_webhook_received_at IS 'When that event reached the database.';
-
-COMMENT ON COLUMN public.order_groups.stripe_session_metadata IS 'The metadata of the Checkout Session, as Stripe sent it.';
 
 CREATE TABLE public.order_items (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -3076,7 +3340,7 @@ ALTER TABLE public.seller_members ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.sellers ENABLE ROW LEVEL SECURITY;
 
-REVOKE ALL ON FUNCTION payments.answer_known_event(p_known payments.stripe_events, p_event payments.stripe_events) FROM PUBLIC;
+REVOKE ALL ON TYPE payments.judgement FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) FROM PUBLIC;
 
@@ -3090,11 +3354,38 @@ REVOKE ALL ON FUNCTION payments.calling_role() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.describe_order_group(p_order_group_id uuid) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) FROM PUBLIC;
+
+GRANT SELECT ON TABLE public.order_groups TO authenticated;
+GRANT SELECT ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(id) ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(buyer_id) ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(currency) ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(total_amount) ON TABLE public.order_groups TO service_role;
+
+GRANT INSERT(status) ON TABLE public.order_groups TO service_role;
+
+REVOKE ALL ON FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.judge_taken(p_event payments.stripe_events) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.lock_order_group(p_order_group_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.pay(p_event payments.stripe_events, p_orders integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.preview(p_payment jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) FROM PUBLIC;
 
@@ -3102,7 +3393,7 @@ REVOKE ALL ON FUNCTION payments.seller_of_product(p_product_id uuid) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_closed payments.exceptions) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
 
@@ -3139,6 +3430,9 @@ GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text) TO service_r
 
 REVOKE ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION public.preview_order_group_payments(p_payments jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.preview_order_group_payments(p_payments jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) TO service_role;
@@ -3177,19 +3471,6 @@ GRANT INSERT(name),UPDATE(name) ON TABLE public.products TO service_role;
 
 GRANT SELECT ON TABLE public.inventory_levels TO authenticated;
 GRANT SELECT ON TABLE public.inventory_levels TO service_role;
-
-GRANT SELECT ON TABLE public.order_groups TO authenticated;
-GRANT SELECT ON TABLE public.order_groups TO service_role;
-
-GRANT INSERT(id) ON TABLE public.order_groups TO service_role;
-
-GRANT INSERT(buyer_id) ON TABLE public.order_groups TO service_role;
-
-GRANT INSERT(currency) ON TABLE public.order_groups TO service_role;
-
-GRANT INSERT(total_amount) ON TABLE public.order_groups TO service_role;
-
-GRANT INSERT(status) ON TABLE public.order_groups TO service_role;
 
 GRANT SELECT ON TABLE public.order_items TO authenticated;
 GRANT SELECT ON TABLE public.order_items TO service_role;

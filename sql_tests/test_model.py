@@ -42,6 +42,7 @@ from sql_tests.model import Model, fingerprint
 from testkit.database import Connection, Database
 from testkit.invariants import broken_invariants
 from testkit.payments import Payment, reconcile
+from testkit.previewed import preview
 from testkit.shop import OrderGroup, Shop, open_shop
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
@@ -79,10 +80,15 @@ class Marketplace(RuleBasedStateMachine):
         self.broken_before = broken_invariants(self.superuser)
 
     def do(self, action: Action) -> str:
-        """Performs and predicts; what is answered as a replay or a resolved case must not have written a row."""
+        """Performs and predicts; what is answered as a replay or a resolved case must not have written a row.
+
+        Of a payment the preview, asked before, has told the answer.
+        """
         before = fingerprint(self.superuser)
+        told = preview(self.service, [action.payment]) if isinstance(action, Pay) else []
         answer = attempt(self.service if action.actor == "service_role" else self.owner, action)
         assert answer == action.predict(self.model)
+        assert all(answer == f"{one['outcome']} {one['reason'] or ''}".strip() for one in told)
         if answer in {"replayed", "already_cancelled"} or (answer == "resolved" and isinstance(action, Pay)):
             assert fingerprint(self.superuser) == before
         return answer

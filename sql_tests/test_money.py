@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from relay.core import currency as relay_currency
 from testkit.database import Connection, scalar
-from testkit.payments import EXPONENTS, THREE_DECIMAL, ZERO_DECIMAL, reconcile
+from testkit.payments import EXPONENTS, THREE_DECIMAL, ZERO_DECIMAL
+from testkit.previewed import reconcile
 from testkit.shop import Shop
 
 WHOLE_UNITS_ONLY = ("ISK", "UGX")  # counted in hundredths, but without hundredths

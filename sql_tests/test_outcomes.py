@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from testkit.database import Connection, Database, scalar
-from testkit.payments import Payment, reconcile
+from testkit.payments import Payment
+from testkit.previewed import reconcile
 from testkit.shop import OrderGroup, Shop
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from testkit.database import Connection, Database, scalar
-from testkit.payments import reconcile
+from testkit.previewed import reconcile
 from testkit.shop import Shop
 
 

@@ -25,6 +25,7 @@ from sql_tests.model import Model
 from testkit.database import Connection, Database, scalar
 from testkit.invariants import INVARIANTS, broken_invariants
 from testkit.payments import Payment
+from testkit.previewed import preview
 from testkit.shop import Shop, open_shop
 
 GROUPS = 100_000 if os.environ.get("VOLUME") == "full" else 10_000
@@ -134,6 +135,19 @@ CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
     ),
     "a receipt": (lambda shop: Move(shop.sellers[0].product_ids[0], 5), "done"),
     "an explanation": (lambda _: Explain(key("group85")), "done"),
+    "a preview": (
+        lambda shop: Preview(
+            (
+                shop.order_group().payment(),
+                old_payment(86),
+                old_payment(87).twin(),
+                old_payment(88).rival(),
+                old_payment(89).twin().but(order_group_id=None, unmatched_reason="missing_reference"),
+                shop.order_group().payment().but(payment_intent_id="pi_90"),
+            )
+        ),
+        "applied, replayed, already_paid, rejected, unmatched, rejected",
+    ),
 }
 
 
@@ -145,6 +159,18 @@ class Explain:
     def perform(self, connection: Connection) -> str:
         connection.execute("select public.explain_order_group(%s)", [self.group_id])
         return "done"
+
+    def predict(self, model: Model) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    actor: ClassVar[Actor] = "service_role"
+    payments: tuple[Payment, ...]
+
+    def perform(self, connection: Connection) -> str:
+        return ", ".join(str(told["outcome"]) for told in preview(connection, self.payments))
 
     def predict(self, model: Model) -> str:
         raise NotImplementedError
@@ -182,6 +208,8 @@ def test_function_reaches_rows_of_big_tables_through_indexes_alone(
         ("payments.exceptions_order_group_id_idx", "exceptions", "a new event"),
         ("payments.stripe_events_applied_payment_intent_id_key", "stripe_events", "a twin"),
         ("payments.stripe_events_applied_checkout_session_id_key", "stripe_events", "a twin"),
+        ("payments.exceptions_checkout_session_id_idx", "exceptions", "a preview"),
+        ("public.order_groups_stripe_checkout_session_id_idx", "order_groups", "a preview"),
     ],
 )
 def test_missing_index_would_be_noticed(
@@ -226,7 +254,7 @@ def test_person_reads_their_own_rows_through_indexes_alone(
     assert scanned([top]) == set()
 
 
-def test_sweep_finds_groups_by_their_sessions_through_an_index(module_db: Database, big: Connection) -> None:
+def test_groups_are_found_by_their_sessions_through_an_index(module_db: Database, big: Connection) -> None:
     assert scalar(big, "select count(*) from public.order_groups") >= GROUPS
     question = "select id from public.order_groups where stripe_checkout_session_id in ('cs_12', 'cs_13', 'cs_nobody')"
 

@@ -34,7 +34,7 @@ def delivered(project: Project, event: Json) -> Row:
     if isinstance(decision, checkout.Unmatched):
         problem, decision = decision.reason, decision.payment
     assert isinstance(decision, checkout.Payment)
-    parameters = client._parameters(decision, problem, "webhook")  # noqa: SLF001  exactly the relay's call
+    parameters = client.parameters(decision, problem, "webhook")
     names = ", ".join(f"{name} => %({name})s" for name in parameters)
     values = {**parameters, "p_session_metadata": json.dumps(parameters["p_session_metadata"])}
     row = project.shop.service.execute(

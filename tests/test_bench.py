@@ -99,7 +99,7 @@ def test_call_that_is_posted_straight_is_the_one_that_the_relay_makes() -> None:
 
     posted = json.loads(payload_of(body))
 
-    assert posted == client._parameters(payment_in(body), None, "webhook")  # noqa: SLF001
+    assert posted == client.parameters(payment_in(body), None, "webhook")
 
 
 def test_stub_answers_as_the_function_would() -> None:

@@ -44,7 +44,7 @@ class DataApi:
         """Have the database decide about a payment. Raises NoVerdict."""
         started = time.perf_counter()
         try:
-            data = await self._within_bounds(FUNCTION, _parameters(payment, unmatched_reason, source))
+            data = await self._within_bounds(FUNCTION, parameters(payment, unmatched_reason, source))
         finally:
             self._metrics.rpc_seconds.observe(time.perf_counter() - started)
         verdict = read_verdict(
@@ -108,7 +108,8 @@ class DataApi:
         return (await self._client.rpc(function, parameters).execute()).data
 
 
-def _parameters(payment: Payment, unmatched_reason: Reason | None, source: Source) -> dict[str, object]:
+def parameters(payment: Payment, unmatched_reason: Reason | None, source: Source) -> dict[str, object]:
+    """A payment as the database's functions take it."""
     return {
         "p_order_group_id": payment.order_group_id,
         "p_stripe_event_id": payment.event_id,

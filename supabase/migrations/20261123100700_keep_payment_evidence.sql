@@ -1,6 +1,6 @@
 -- What is kept of a payment, and how its verdict is worded.
 --
--- Touches: private functions in `payments`, the parts of public.reconcile_order_group_payment(). A business rejection is
+-- Touches: private functions in `payments`, parts of public.reconcile_order_group_payment(). A business rejection is
 -- returned and kept as an exception row; raising it would roll its evidence back.
 
 -- Words a verdict for the caller.
@@ -63,9 +63,48 @@ comment on function payments.describe_event(payments.stripe_events) is 'A paymen
 revoke execute on function payments.describe_event(payments.stripe_events)
 from public, anon, authenticated, service_role;
 
+-- Describes an order group for a person: what a rejected payment was compared with.
+-- Called by: payments.reconcile(). Returns: an object, money as text; null where there is no such group. Locks: nothing.
+create or replace function payments.describe_order_group(p_order_group_id uuid)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'order_group_status', g.status,
+        'currency', g.currency,
+        'total_amount', g.total_amount::pg_catalog.text,
+        'orders', (
+            select count(*)
+            from public.orders as o
+            where o.order_group_id = g.id
+        ),
+        'orders_total', (
+            select sum(o.total_amount)::pg_catalog.text
+            from public.orders as o
+            where o.order_group_id = g.id
+        ),
+        'items', (
+            select count(*)
+            from public.order_items as i
+            where i.order_group_id = g.id
+        ),
+        'paid_by_event_id', g.stripe_webhook_event_id,
+        'paid_by_payment_intent_id', g.stripe_payment_intent_id,
+        'paid_by_checkout_session_id', g.stripe_checkout_session_id
+    )
+    from public.order_groups as g
+    where g.id = p_order_group_id;
+$$;
+comment on function payments.describe_order_group(uuid) is 'An order group as evidence for a person.';
+revoke execute on function payments.describe_order_group(uuid)
+from public, anon, authenticated, service_role;
+
 -- Keeps the evidence of an event that cannot be applied, and says so.
--- Called by: the functions below. Returns: the verdict; `resolved` where an operator has closed the case, which then
--- stays untouched. Locks: the event's exception row.
+-- Called by: payments.reconcile() and the function below, never for a case that an operator has closed: the judgement
+-- tells. Returns: the verdict. Locks: the event's exception row.
 create or replace function payments.set_aside(
     p_event payments.stripe_events,
     p_outcome text,
@@ -79,7 +118,7 @@ security invoker
 set search_path = ''
 as $$
 begin
-    -- A case that was closed because its event got applied may come back (as a collision); an operator's word is final.
+    -- A case that was closed because its event got applied comes back as a collision.
     insert into payments.exceptions as x (
         stripe_event_id, order_group_id, checkout_session_id, payment_intent_id, reason, details
     )
@@ -116,12 +155,8 @@ begin
             status = 'open',
             resolution = null,
             resolved_by = null,
-            resolved_at = null
-        where x.status = 'open' or x.resolution = 'reconciled';
+            resolved_at = null;
 
-    if not found then
-        return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
-    end if;
     return payments.verdict(p_event.order_group_id, p_event.id, p_outcome, p_reason);
 end;
 $$;
@@ -132,10 +167,7 @@ from public, anon, authenticated, service_role;
 
 -- Keeps an event with the case of its payment, which an operator has closed.
 -- Called by: payments.reconcile(). Returns: the verdict `resolved`. Locks: the event's exception row.
-create or replace function payments.set_aside_with(
-    p_event payments.stripe_events,
-    p_closed payments.exceptions
-)
+create or replace function payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint)
 returns jsonb
 language plpgsql
 volatile
@@ -143,100 +175,27 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_note constant payments.exceptions.note%type := 'same payment as exception ' || p_closed.id;
+    v_closed payments.exceptions;
 begin
-    perform payments.set_aside(p_event, 'rejected', p_closed.reason, null);
+    select x.* into v_closed
+    from payments.exceptions as x
+    where x.id = p_exception_id;
+
+    perform payments.set_aside(p_event, 'rejected', v_closed.reason, null);
 
     update payments.exceptions as x
     set
-        status = p_closed.status,
-        resolution = p_closed.resolution,
-        resolved_by = p_closed.resolved_by,
+        status = v_closed.status,
+        resolution = v_closed.resolution,
+        resolved_by = v_closed.resolved_by,
         resolved_at = clock_timestamp(),
-        note = v_note
-    where x.stripe_event_id = p_event.id and x.status = 'open';
+        note = 'same payment as exception ' || v_closed.id
+    where x.stripe_event_id = p_event.id;
 
     return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
 end;
 $$;
-comment on function payments.set_aside_with(payments.stripe_events, payments.exceptions) is
+comment on function payments.set_aside_with(payments.stripe_events, bigint) is
     'Keeps an event of a payment whose case is closed, closed in the same way.';
-revoke execute on function payments.set_aside_with(payments.stripe_events, payments.exceptions)
-from public, anon, authenticated, service_role;
-
--- Answers an event whose id was processed before.
--- Called by: payments.reconcile(). Returns: `replayed`, or `event_collision` where the id came with another payload.
--- Locks: nothing for a replay. What the relay derives (amount, metadata) or adds (source) is not the event's own payload:
--- a newer relay may derive it otherwise, and the sweep adds another source, without the event being another one.
-create or replace function payments.answer_known_event(
-    p_known payments.stripe_events,
-    p_event payments.stripe_events
-)
-returns jsonb
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-begin
-    if (
-        p_known.type,
-        p_known.created_at,
-        p_known.livemode,
-        p_known.order_group_id,
-        p_known.checkout_session_id,
-        p_known.payment_intent_id,
-        p_known.amount_minor,
-        p_known.currency
-    ) is not distinct from (
-        p_event.type,
-        p_event.created_at,
-        p_event.livemode,
-        p_event.order_group_id,
-        p_event.checkout_session_id,
-        p_event.payment_intent_id,
-        p_event.amount_minor,
-        p_event.currency
-    ) then
-        return payments.verdict(p_event.order_group_id, p_event.id, 'replayed');
-    end if;
-    return payments.set_aside(p_event, 'rejected', 'event_collision', payments.describe_event(p_known));
-end;
-$$;
-comment on function payments.answer_known_event(payments.stripe_events, payments.stripe_events) is
-    'Replay or collision: an event id that was processed before.';
-revoke execute on function payments.answer_known_event(payments.stripe_events, payments.stripe_events)
-from public, anon, authenticated, service_role;
-
--- Tells whether this payment intent or session has paid a group other than the one it names.
--- Called by: payments.reconcile(). Returns: true or false. Locks: nothing.
-create or replace function payments.has_paid_another_group(p_event payments.stripe_events)
-returns boolean
-language plpgsql
-stable
-security invoker
-set search_path = ''
-as $$
-begin
-    return exists (
-        select 1
-        from payments.stripe_events as e
-        where
-            e.outcome = 'applied'
-            and e.payment_intent_id = p_event.payment_intent_id
-            and e.order_group_id <> p_event.order_group_id
-    )
-    or exists (
-        select 1
-        from payments.stripe_events as e
-        where
-            e.outcome = 'applied'
-            and e.checkout_session_id = p_event.checkout_session_id
-            and e.order_group_id <> p_event.order_group_id
-    );
-end;
-$$;
-comment on function payments.has_paid_another_group(payments.stripe_events) is
-    'Whether this payment intent or session has paid another group.';
-revoke execute on function payments.has_paid_another_group(payments.stripe_events)
+revoke execute on function payments.set_aside_with(payments.stripe_events, bigint)
 from public, anon, authenticated, service_role;

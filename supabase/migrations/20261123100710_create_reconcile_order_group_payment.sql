@@ -1,66 +1,212 @@
 -- The one function that turns a payment into a paid order group.
 --
--- Touches: public.reconcile_order_group_payment() and payments.reconcile(), its decisions.
+-- Touches: public.reconcile_order_group_payment(), and in `payments` its parts: normalise_event() reads the arguments,
+-- judge() decides, pay() writes what a good payment changes, reconcile() takes the locks and does what was decided.
 -- A business rejection is returned; only what makes a verdict impossible is raised: bad arguments (22023), lock time-out
 -- (55P03), deadlock (40P01) and the like.
 -- Its name, parameters and result are the contract with every relay ever deployed: they change by addition only.
 
--- Decides one payment. The order of the decisions is the contract's.
--- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the event id, the order group, the
--- event's exception, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
--- wait for each other.
--- Its lookups are by index, which `random_page_cost` says: a session that met a table when it was small would else scan it
--- for as long as it keeps its plans, and the currencies' one page always.
-create or replace function payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text)
-returns jsonb
+-- Reads the parameters of a payment: ids without blanks around them, the currency in upper case, blank as absent.
+-- Called by: public.reconcile_order_group_payment(), public.preview_order_group_payments(). Returns: the event, without
+-- what only its processing tells; raises 22023 for what no relay would send. Locks: nothing.
+create or replace function payments.normalise_event(
+    p_order_group_id uuid,
+    p_stripe_event_id text,
+    p_stripe_event_type text,
+    p_stripe_event_created timestamptz,
+    p_livemode boolean,
+    p_checkout_session_id text,
+    p_payment_intent_id text,
+    p_amount_minor bigint,
+    p_amount numeric,
+    p_currency text,
+    p_session_metadata jsonb,
+    p_source text,
+    p_unmatched_reason text
+)
+returns payments.stripe_events
 language plpgsql
-volatile
+stable
 security invoker
 set search_path = ''
-set random_page_cost = 1.1
 as $$
 declare
-    v_known payments.stripe_events;
-    v_group public.order_groups;
-    v_exception payments.exceptions;
-    v_refunded payments.exceptions;
-    v_event payments.stripe_events := p_event;
-    v_is_known boolean;
-    v_has_exceptions boolean;
-    v_minor_per_major integer;
-    v_minor_multiple integer;
-    v_orders integer;
-    v_orders_are_pending boolean;
-    v_orders_have_items boolean;
-    v_orders_total numeric;
-    v_reason pg_catalog.text;
-    v_count integer;
+    v_event payments.stripe_events;
 begin
-    -- 1. A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
-    select e.* into v_known
-    from payments.stripe_events as e
-    where e.id = p_event.id;
-    if found then
-        return payments.answer_known_event(v_known, p_event);
-    end if;
+    v_event.id := nullif(btrim(p_stripe_event_id), '');
+    v_event.type := nullif(btrim(p_stripe_event_type), '');
+    v_event.created_at := p_stripe_event_created;
+    v_event.received_at := now();
+    v_event.livemode := p_livemode;
+    v_event.order_group_id := p_order_group_id;
+    v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');
+    v_event.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
+    v_event.amount_minor := p_amount_minor;
+    v_event.amount := p_amount;
+    v_event.currency := nullif(upper(btrim(p_currency)), '');
+    v_event.session_metadata := coalesce(p_session_metadata, '{}'::pg_catalog.jsonb);
+    v_event.source := p_source;
 
-    -- Deliveries of one event take turns even where no group's lock makes them: the group may not exist yet, or they may
-    -- name different ones. Otherwise one could open an exception for what the other is applying.
-    perform pg_advisory_xact_lock(hashtextextended(p_event.id, 0));
-
-    -- 2. Everything below is judged on the row as it is under the lock.
-    select g.* into v_group
-    from public.order_groups as g
-    where g.id = p_event.order_group_id
-    for update;
-
-    -- Everything else that the verdict asks for, in one look: a statement each would take longer than what it finds.
-    select
-        exists (
+    if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then
+        raise exception 'event id, event type, livemode and checkout session id are required'
+            using errcode = 'invalid_parameter_value';
+    elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
+        raise exception 'p_source must be webhook, sweep or replay, not %', p_source
+            using errcode = 'invalid_parameter_value';
+    elsif (p_order_group_id is null) <> (p_unmatched_reason is not null) then
+        raise exception 'either an order group or the reason why there is none is required'
+            using errcode = 'invalid_parameter_value';
+    elsif p_unmatched_reason is not null then
+        if not exists (
             select 1
+            from payments.reasons as r
+            where r.reason = p_unmatched_reason and r.outcome = 'unmatched'
+        ) then
+            raise exception 'p_unmatched_reason % is not known', p_unmatched_reason
+                using errcode = 'invalid_parameter_value';
+        end if;
+    end if;
+    return v_event;
+end;
+$$;
+comment on function payments.normalise_event(
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+) is 'The parameters of reconcile_order_group_payment as an event. Amounts in minor and in major units.';
+revoke execute on function payments.normalise_event(
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+) from public, anon, authenticated, service_role;
+
+-- Tells whether what came under a known event id is the event that was processed under it.
+-- Called by: payments.judge(), payments.reconcile(). Returns: true for a replay, false for a collision. Locks: nothing.
+-- What the relay derives (amount, metadata) or adds (source) is not the event's own payload: a newer relay may derive it
+-- otherwise, and the sweep adds another source, without the event being another one.
+create or replace function payments.is_same_event(
+    p_known payments.stripe_events,
+    p_event payments.stripe_events
+)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return (
+        p_known.type,
+        p_known.created_at,
+        p_known.livemode,
+        p_known.order_group_id,
+        p_known.checkout_session_id,
+        p_known.payment_intent_id,
+        p_known.amount_minor,
+        p_known.currency
+    ) is not distinct from (
+        p_event.type,
+        p_event.created_at,
+        p_event.livemode,
+        p_event.order_group_id,
+        p_event.checkout_session_id,
+        p_event.payment_intent_id,
+        p_event.amount_minor,
+        p_event.currency
+    );
+end;
+$$;
+comment on function payments.is_same_event(payments.stripe_events, payments.stripe_events) is
+    'Replay or collision: whether a known event id came with the payload that was processed under it.';
+revoke execute on function payments.is_same_event(payments.stripe_events, payments.stripe_events)
+from public, anon, authenticated, service_role;
+
+-- Tells whether this payment intent or session has paid a group other than the one it names.
+-- Called by: payments.judge(), payments.judge_taken(). Returns: true or false. Locks: nothing.
+create or replace function payments.has_paid_another_group(p_event payments.stripe_events)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return exists (
+        select 1
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and e.payment_intent_id = p_event.payment_intent_id
+            and e.order_group_id <> p_event.order_group_id
+    )
+    or exists (
+        select 1
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and e.checkout_session_id = p_event.checkout_session_id
+            and e.order_group_id <> p_event.order_group_id
+    );
+end;
+$$;
+comment on function payments.has_paid_another_group(payments.stripe_events) is
+    'Whether this payment intent or session has paid another group.';
+revoke execute on function payments.has_paid_another_group(payments.stripe_events)
+from public, anon, authenticated, service_role;
+
+create type payments.judgement as (
+    outcome text,
+    reason text,
+    orders integer,
+    exception_id bigint,
+    refunded_exception_id bigint,
+    is_known boolean
+);
+comment on type payments.judgement is 'What payments.judge() says about a payment.';
+comment on column payments.judgement.orders is 'How many orders the group has.';
+comment on column payments.judgement.exception_id is 'The exception of this event, open or closed; null where it has none.';
+comment on column payments.judgement.refunded_exception_id is
+    'The first exception of this payment, of another event, that was closed as refunded; null where there is none.';
+comment on column payments.judgement.is_known is
+    'This payment has paid the group that it was judged with, for this very amount and currency; null counts as false.';
+revoke all on type payments.judgement from public, anon, authenticated, service_role;
+
+-- Judges one payment with the order group that it names. The steps, first match wins:
+--   replayed       the event was processed before;
+--   resolved       an operator has closed the exception of this event, and that is final;
+--   rejected       another event was processed under this id (event_collision);
+--   unmatched      the event names no group;
+--   rejected       the first reason that the group, the amount or the payment's past gives;
+--   already_paid   the group is paid, then by this payment;
+--   resolved       an operator has sent this payment's money back, whichever of its events comes now;
+--   applied        the payment is good, and the group waits for it.
+-- Called by: payments.reconcile() under the locks, payments.preview() without any. Returns: the judgement. Locks: nothing.
+-- What nearly every payment asks for is found in one statement: one each would take longer than what it finds.
+create or replace function payments.judge(
+    p_event payments.stripe_events,
+    p_unmatched_reason text,
+    p_group public.order_groups
+)
+returns payments.judgement
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_found record;
+    v_is_closed boolean;
+    v_paid_by_it boolean;
+    v_judgement payments.judgement;
+begin
+    select
+        child.orders,
+        child.are_pending,
+        child.have_items,
+        child.total_amount,
+        c.minor_per_major,
+        c.minor_multiple,
+        (
+            select payments.is_same_event(e, p_event)
             from payments.stripe_events as e
             where e.id = p_event.id
-        ),
+        ) as is_replay,  -- null: no event of this id was processed
         exists (
             select 1
             from payments.exceptions as x
@@ -70,22 +216,8 @@ begin
             select 1
             from payments.exceptions as x
             where x.order_group_id = p_event.order_group_id
-        ),
-        c.minor_per_major,
-        c.minor_multiple,
-        child.orders,
-        child.are_pending,
-        child.have_items,
-        child.total_amount
-    into
-        v_is_known,
-        v_has_exceptions,
-        v_minor_per_major,
-        v_minor_multiple,
-        v_orders,
-        v_orders_are_pending,
-        v_orders_have_items,
-        v_orders_total
+        ) as has_exceptions
+    into v_found
     from (
         select
             count(*)::integer as orders,
@@ -101,68 +233,21 @@ begin
     ) as child
     left join payments.currencies as c on c.code = p_event.currency;
 
-    -- The rival that held the lock may have been this very event.
-    if v_is_known then
-        select e.* into v_known
-        from payments.stripe_events as e
-        where e.id = p_event.id;
-        return payments.answer_known_event(v_known, p_event);
-    end if;
-
-    if p_unmatched_reason is not null then
-        return payments.set_aside(p_event, 'unmatched', p_unmatched_reason, null);
-    end if;
-
-    -- Locked, so that an operator's resolution comes either before this verdict or after it.
-    if v_has_exceptions then
-        select x.* into v_exception
+    if v_found.has_exceptions then
+        -- One that was closed because its event got applied comes back as a collision.
+        select
+            x.id,
+            x.status = 'resolved' and x.resolution <> 'reconciled'
+        into
+            v_judgement.exception_id,
+            v_is_closed
         from payments.exceptions as x
-        where x.stripe_event_id = p_event.id
-        for update;
-        if v_exception.status = 'resolved' then
-            return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
-        end if;
-    end if;
+        where x.stripe_event_id = p_event.id;
 
-    -- 3. Comparisons are in minor units, by multiplication: exact. `is distinct from`, because null must never match.
-    v_reason := case
-        when v_group.id is null
-            then 'order_group_not_found'
-        when v_group.status not in ('pending', 'paid')
-            or (v_group.status = 'pending' and not v_orders_are_pending)
-            then 'order_group_not_payable'
-        when v_orders_have_items is not true  -- null: there are no orders
-            then 'order_group_empty'
-        when p_event.amount_minor is null or p_event.amount_minor < 0 or p_event.amount is null
-            then 'amount_missing'
-        when v_minor_per_major is null
-            then 'currency_unsupported'
-        when p_event.amount * v_minor_per_major is distinct from p_event.amount_minor
-            or p_event.amount_minor % v_minor_multiple <> 0
-            then 'amount_normalization_mismatch'
-        when v_group.currency is distinct from p_event.currency
-            then 'currency_mismatch'
-        when v_group.total_amount * v_minor_per_major is distinct from p_event.amount_minor
-            then 'amount_mismatch'
-        when v_group.total_amount is distinct from v_orders_total
-            then 'totals_inconsistent'
-        when v_group.status = 'paid'
-            and v_group.stripe_checkout_session_id is distinct from p_event.checkout_session_id
-            and (v_group.stripe_payment_intent_id = p_event.payment_intent_id) is not true
-            then 'duplicate_payment'
-        -- For a pending group the unique indexes tell, below.
-        when v_group.status = 'paid' and payments.has_paid_another_group(p_event)
-            then 'payment_already_used'
-    end;
-
-    v_event.processed_at := clock_timestamp();
-
-    -- Money that an operator has sent back pays nothing, whichever of the payment's events comes now.
-    if v_has_exceptions and v_reason is null and v_group.status = 'pending' then
-        select x.* into v_refunded
+        select x.id into v_judgement.refunded_exception_id
         from payments.exceptions as x
         where
-            x.order_group_id = v_group.id
+            x.order_group_id = p_event.order_group_id
             and x.status = 'resolved'
             and x.resolution = 'refunded'
             and (
@@ -171,95 +256,141 @@ begin
             )
         order by x.id
         limit 1;
-        if found then
-            return payments.set_aside_with(p_event, v_refunded);
-        end if;
     end if;
 
-    if v_reason is null then
-        -- 4. or 5.: the payment is good, and the group waits for it or has it.
-        v_event.outcome := case v_group.status when 'paid' then 'already_paid' else 'applied' end;
-        insert into payments.stripe_events
-        values (v_event.*)
-        on conflict do nothing;
-
-        -- The payment has paid another group, perhaps only while we held this one's lock. The id cannot have been taken:
-        -- deliveries of one event take turns.
-        if not found then
-            if not payments.has_paid_another_group(p_event) then
-                raise exception 'order group % is % but an event has paid it', v_group.id, v_group.status
-                    using errcode = 'data_corrupted';
-            end if;
-            v_reason := 'payment_already_used';
-        end if;
+    if p_group.status in ('paid', 'refunded') then
+        v_paid_by_it := p_group.stripe_checkout_session_id = p_event.checkout_session_id
+            or p_group.stripe_payment_intent_id = p_event.payment_intent_id;
+        v_judgement.is_known := v_paid_by_it
+            and p_group.currency = p_event.currency
+            and p_group.total_amount * v_found.minor_per_major = p_event.amount_minor;
     end if;
+    v_judgement.orders := v_found.orders;
 
-    if v_reason is not null then
-        return payments.set_aside(
-            p_event,
-            'rejected',
-            v_reason,
-            case when v_group.id is not null then jsonb_build_object(
-                'order_group_status', v_group.status,
-                'currency', v_group.currency,
-                'total_amount', v_group.total_amount::pg_catalog.text,
-                'orders', v_orders,
-                'orders_total', v_orders_total::pg_catalog.text,
-                'items', (
-                    select count(*)
-                    from public.orders as o
-                    inner join public.order_items as i on o.id = i.order_id
-                    where o.order_group_id = v_group.id
-                ),
-                'paid_by_event_id', v_group.stripe_webhook_event_id,
-                'paid_by_payment_intent_id', v_group.stripe_payment_intent_id,
-                'paid_by_checkout_session_id', v_group.stripe_checkout_session_id
-            ) end
-        );
+    if v_found.is_replay then
+        v_judgement.outcome := 'replayed';
+    elsif v_is_closed then
+        v_judgement.outcome := 'resolved';
+        v_judgement.refunded_exception_id := null;
+    elsif not v_found.is_replay then
+        v_judgement.outcome := 'rejected';
+        v_judgement.reason := 'event_collision';
+    elsif p_unmatched_reason is not null then
+        v_judgement.outcome := 'unmatched';
+        v_judgement.reason := p_unmatched_reason;
+    else
+        -- Comparisons are in minor units, by multiplication: exact. `is distinct from`, because null must never match.
+        v_judgement.reason := case
+            when p_group.id is null
+                then 'order_group_not_found'
+            when p_group.status not in ('pending', 'paid')
+                or (p_group.status = 'pending' and not v_found.are_pending)
+                then 'order_group_not_payable'
+            when v_found.have_items is not true  -- null: there are no orders
+                then 'order_group_empty'
+            when p_event.amount_minor is null or p_event.amount_minor < 0 or p_event.amount is null
+                then 'amount_missing'
+            when v_found.minor_per_major is null
+                then 'currency_unsupported'
+            when p_event.amount * v_found.minor_per_major is distinct from p_event.amount_minor
+                or p_event.amount_minor % v_found.minor_multiple <> 0
+                then 'amount_normalization_mismatch'
+            when p_group.currency is distinct from p_event.currency
+                then 'currency_mismatch'
+            when p_group.total_amount * v_found.minor_per_major is distinct from p_event.amount_minor
+                then 'amount_mismatch'
+            when p_group.total_amount is distinct from v_found.total_amount
+                then 'totals_inconsistent'
+            when p_group.status = 'paid' and v_paid_by_it is not true
+                then 'duplicate_payment'
+            -- For a pending group payments.judge_taken() tells.
+            when p_group.status = 'paid' and payments.has_paid_another_group(p_event)
+                then 'payment_already_used'
+        end;
+        v_judgement.outcome := case
+            when v_judgement.reason is not null then 'rejected'
+            when p_group.status = 'paid' then 'already_paid'
+            when v_judgement.refunded_exception_id is not null then 'resolved'
+            else 'applied'
+        end;
     end if;
+    return v_judgement;
+end;
+$$;
+comment on function payments.judge(payments.stripe_events, text, public.order_groups) is
+    'The one judgement of a payment, for the function that acts on it and for the preview.';
+revoke execute on function payments.judge(payments.stripe_events, text, public.order_groups)
+from public, anon, authenticated, service_role;
 
-    if v_exception.id is not null then
-        update payments.exceptions as x
-        set
-            status = 'resolved',
-            resolution = 'reconciled',
-            resolved_by = 'reconcile_order_group_payment',
-            resolved_at = v_event.processed_at
-        where x.id = v_exception.id;
+-- Judges what the unique indexes of stripe_events say to a payment that is else good, and whose group is pending.
+-- Called by: payments.reconcile() where they refused the event, payments.preview() instead of asking them. Returns: the
+-- reason, or null where nothing is taken; raises XX001 where the group is pending but an event has paid it. Locks: nothing.
+create or replace function payments.judge_taken(p_event payments.stripe_events)
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    if payments.has_paid_another_group(p_event) then
+        return 'payment_already_used';
+    elsif exists (
+        select 1
+        from payments.stripe_events as e
+        where e.outcome = 'applied' and e.order_group_id = p_event.order_group_id
+    ) then
+        raise exception 'order group % is pending but an event has paid it', p_event.order_group_id
+            using errcode = 'data_corrupted';
     end if;
+    return null;
+end;
+$$;
+comment on function payments.judge_taken(payments.stripe_events) is
+    'Why a payment that is else good cannot be applied: it, or its group, is taken.';
+revoke execute on function payments.judge_taken(payments.stripe_events)
+from public, anon, authenticated, service_role;
 
-    if v_event.outcome = 'already_paid' then
-        return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
-    end if;
-
+-- Writes what a good payment changes: the group and its orders are paid, each item leaves the stock.
+-- Called by: payments.reconcile(), which holds the group. Returns: the verdict `applied`; raises XX001 where the orders
+-- are not those that were judged. Locks: the orders by id, after their group: the lock order of every writer.
+create or replace function payments.pay(p_event payments.stripe_events, p_orders integer)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_count integer;
+begin
     update public.order_groups as g
     set
         status = 'paid',
-        paid_at = v_event.processed_at,
-        stripe_webhook_event_id = v_event.id,
-        stripe_webhook_event_created_at = v_event.created_at,
-        stripe_webhook_received_at = v_event.received_at,
-        stripe_payment_intent_id = v_event.payment_intent_id,
-        stripe_checkout_session_id = v_event.checkout_session_id,
-        stripe_session_metadata = v_event.session_metadata
-    where g.id = v_group.id;
+        paid_at = p_event.processed_at,
+        stripe_webhook_event_id = p_event.id,
+        stripe_webhook_event_created_at = p_event.created_at,
+        stripe_webhook_received_at = p_event.received_at,
+        stripe_payment_intent_id = p_event.payment_intent_id,
+        stripe_checkout_session_id = p_event.checkout_session_id,
+        stripe_session_metadata = p_event.session_metadata
+    where g.id = p_event.order_group_id;
 
-    -- Children in one order (by id), after their group: the lock order of every writer.
     perform o.id
     from public.orders as o
-    where o.order_group_id = v_group.id
+    where o.order_group_id = p_event.order_group_id
     order by o.id
     for update;
 
     update public.orders as o
     set
         status = 'paid',
-        paid_at = v_event.processed_at
-    where o.order_group_id = v_group.id;
+        paid_at = p_event.processed_at
+    where o.order_group_id = p_event.order_group_id;
 
     get diagnostics v_count = row_count;
-    if v_count <> v_orders then
-        raise exception 'order group % has % orders but % were paid', v_group.id, v_orders, v_count
+    if v_count <> p_orders then
+        raise exception 'order group % has % orders but % were paid', p_event.order_group_id, p_orders, v_count
             using errcode = 'data_corrupted';
     end if;
 
@@ -272,18 +403,121 @@ begin
         i.id,
         'order_commit',
         -i.quantity,
-        v_event.id,
-        v_event.processed_at
+        p_event.id,
+        p_event.processed_at
     from public.order_items as i
-    where i.order_group_id = v_group.id
+    where i.order_group_id = p_event.order_group_id
     order by i.id;
 
     get diagnostics v_count = row_count;
-    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, v_orders, v_count);
+    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, p_orders, v_count);
+end;
+$$;
+comment on function payments.pay(payments.stripe_events, integer) is
+    'What a good payment changes: group, orders, ledger.';
+revoke execute on function payments.pay(payments.stripe_events, integer)
+from public, anon, authenticated, service_role;
+
+-- Has one payment judged under its locks, and does what was decided.
+-- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the event id, the order group, the
+-- event's exception, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
+-- wait for each other.
+-- Its lookups are by index, which `random_page_cost` says: a session that met a table when it was small would else scan it
+-- for as long as it keeps its plans, and the currencies' one page always.
+create or replace function payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set random_page_cost = 1.1
+as $$
+declare
+    v_event payments.stripe_events;
+    v_group public.order_groups;
+    v_is_replay boolean;
+    v_judgement payments.judgement;
+begin
+    -- A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
+    select payments.is_same_event(e, p_event) into v_is_replay
+    from payments.stripe_events as e
+    where e.id = p_event.id;
+    if v_is_replay then
+        return payments.verdict(p_event.order_group_id, p_event.id, 'replayed');
+    end if;
+
+    -- Deliveries of one event take turns even where no group's lock makes them: the group may not exist yet, or they may
+    -- name different ones. Otherwise one could open an exception for what the other is applying.
+    perform pg_advisory_xact_lock(hashtextextended(p_event.id, 0));
+
+    -- Everything below is judged on the row as it is under the lock.
+    select g.* into v_group
+    from public.order_groups as g
+    where g.id = p_event.order_group_id
+    for update;
+    v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
+
+    -- Locked, so that an operator's resolution comes either before this verdict or after it.
+    if v_judgement.exception_id is not null then
+        perform x.id
+        from payments.exceptions as x
+        where x.id = v_judgement.exception_id
+        for update;
+        v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
+    end if;
+
+    if v_judgement.outcome in ('applied', 'already_paid') then
+        v_event := p_event;
+        v_event.outcome := v_judgement.outcome;
+        v_event.processed_at := clock_timestamp();
+        insert into payments.stripe_events
+        values (v_event.*)
+        on conflict do nothing;
+
+        if found then
+            if v_judgement.exception_id is not null then
+                update payments.exceptions as x
+                set
+                    status = 'resolved',
+                    resolution = 'reconciled',
+                    resolved_by = 'reconcile_order_group_payment',
+                    resolved_at = v_event.processed_at
+                where x.id = v_judgement.exception_id;
+            end if;
+            if v_judgement.outcome = 'already_paid' then
+                return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
+            end if;
+            return payments.pay(v_event, v_judgement.orders);
+        end if;
+
+        -- The payment has paid another group, perhaps only while we held this one's lock. The id cannot have been taken:
+        -- deliveries of one event take turns.
+        v_judgement.outcome := 'rejected';
+        v_judgement.reason := payments.judge_taken(p_event);
+    end if;
+
+    if v_judgement.outcome = 'resolved' and v_judgement.refunded_exception_id is not null then
+        return payments.set_aside_with(p_event, v_judgement.refunded_exception_id);
+    elsif v_judgement.outcome in ('replayed', 'resolved') then
+        return payments.verdict(p_event.order_group_id, p_event.id, v_judgement.outcome);
+    end if;
+    return payments.set_aside(
+        p_event,
+        v_judgement.outcome,
+        v_judgement.reason,
+        case v_judgement.reason
+            when 'event_collision' then (
+                select payments.describe_event(e)
+                from payments.stripe_events as e
+                where e.id = p_event.id
+            )
+            else payments.describe_order_group(p_event.order_group_id)
+        end
+    );
 end;
 $$;
 comment on function payments.reconcile(payments.stripe_events, text) is
-    'The decisions of reconcile_order_group_payment, on the locked rows.';
+    'Locks, judgement and consequence of one payment: what reconcile_order_group_payment does.';
 revoke execute on function payments.reconcile(payments.stripe_events, text)
 from public, anon, authenticated, service_role;
 
@@ -316,40 +550,22 @@ set lock_timeout = '3s'
 set default_transaction_isolation = 'read committed'
 as $$
 declare
-    v_event payments.stripe_events;
+    v_event payments.stripe_events := payments.normalise_event(
+        p_order_group_id,
+        p_stripe_event_id,
+        p_stripe_event_type,
+        p_stripe_event_created,
+        p_livemode,
+        p_checkout_session_id,
+        p_payment_intent_id,
+        p_amount_minor,
+        p_amount,
+        p_currency,
+        p_session_metadata,
+        p_source,
+        p_unmatched_reason
+    );
 begin
-    v_event.id := nullif(btrim(p_stripe_event_id), '');
-    v_event.type := nullif(btrim(p_stripe_event_type), '');
-    v_event.created_at := p_stripe_event_created;
-    v_event.received_at := now();
-    v_event.livemode := p_livemode;
-    v_event.order_group_id := p_order_group_id;
-    v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');
-    v_event.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
-    v_event.amount_minor := p_amount_minor;
-    v_event.amount := p_amount;
-    v_event.currency := nullif(upper(btrim(p_currency)), '');
-    v_event.session_metadata := coalesce(p_session_metadata, '{}'::pg_catalog.jsonb);
-    v_event.source := p_source;
-
-    if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then
-        raise exception 'event id, event type, livemode and checkout session id are required'
-            using errcode = 'invalid_parameter_value';
-    elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
-        raise exception 'p_source must be webhook, sweep or replay, not %', p_source
-            using errcode = 'invalid_parameter_value';
-    elsif (p_order_group_id is null) <> (p_unmatched_reason is not null) then
-        raise exception 'either an order group or the reason why there is none is required'
-            using errcode = 'invalid_parameter_value';
-    elsif p_unmatched_reason is not null and not exists (
-        select 1
-        from payments.reasons as r
-        where r.reason = p_unmatched_reason and r.outcome = 'unmatched'
-    ) then
-        raise exception 'p_unmatched_reason % is not known', p_unmatched_reason
-            using errcode = 'invalid_parameter_value';
-    end if;
-
     if current_setting('transaction_isolation') = 'read committed' then
         return payments.reconcile(v_event, p_unmatched_reason);
     end if;

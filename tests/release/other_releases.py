@@ -135,7 +135,7 @@ def counted(number: int) -> str:
 
 NEW_WORD: Final = (
     f"insert into payments.reasons values ('{NEW_REASON}', 'rejected', 'an order of the group has no items');"
-    + change("payments.reconcile", ("then 'order_group_empty'", f"then '{NEW_REASON}'"))
+    + change("payments.judge", ("then 'order_group_empty'", f"then '{NEW_REASON}'"))
 )
 """A rejection has another reason than before."""
 

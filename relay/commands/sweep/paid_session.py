@@ -1,52 +1,51 @@
-"""A paid session whose payment is not in yet, and the events under which it can be sent. Pure, no I/O."""
+"""A paid session, and the events under which its payment can be sent. Pure, no I/O."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from relay.commands.sweep.order_groups import PastTrouble
+from relay.commands.sweep.order_groups import OpenException
+from relay.commands.sweep.preview import Foretold
+from relay.commands.sweep.sendable import Sendable, judge_all, payment_of
 from relay.commands.sweep.stripe_api import Json
 from relay.core.checkout import Payment
 from relay.core.event import Event, usable_id
-from relay.core.outcomes import Reason
 
 COMPLETED: Final = "checkout.session.completed"
-Judged = tuple[Payment, Reason | None]
-"""What the webhook would send, and why it names no order group where it does not."""
 
 
 @dataclass(slots=True)
-class Case:
-    """A paid session that the database does not know as paid, and what Stripe and the database have about it."""
+class PaidSession:
+    """A session that Stripe calls paid and that is not settled here: its payment is not known, or exceptions of other
+    events of it are open.
+    """
 
     session: Json
-    payment: Payment
-    problem: Reason | None
-    troubles: list[PastTrouble]
-    is_paid: bool = False
-    """The payment is in, but exceptions of other events of it are open."""
+    decision: Sendable
+    """As of the event that `event_of` makes up."""
+    foretold: Foretold
+    exceptions: list[OpenException]
     events: list[Json] = field(default_factory=list)
+    """What Stripe's list of events has about the session."""
 
     @property
-    def open_troubles(self) -> list[PastTrouble]:
-        """The exceptions that nobody has closed."""
-        return [trouble for trouble in self.troubles if trouble.is_open]
+    def payment(self) -> Payment:
+        """The payment as the session tells it now."""
+        return payment_of(self.decision)
 
-    def candidates(self, judge: Callable[[Json], Judged | None]) -> list[Judged]:
+    def sendables(self, *, livemode: bool) -> list[Sendable]:
         """What could be sent, best first: an event whose exception is open, so that this is closed; else the first that
         Stripe made. Where Stripe has none, one is made up from the session, the same one in each run.
         """
-        waiting = {trouble.event_id for trouble in self.open_troubles}
+        waiting = {exception.event_id for exception in self.exceptions}
         bodies = {event["id"]: event for event in self.events}
-        for trouble in self.open_troubles:  # their events may be too old for Stripe
-            body = _body_of(self.session, trouble.event_id, trouble.event_type, trouble.event_created)
-            bodies.setdefault(trouble.event_id, body)
+        for exception in self.exceptions:  # their events may be too old for Stripe
+            body = _body(self.session, exception.event_id, exception.event_type, exception.event_created)
+            bodies.setdefault(exception.event_id, body)
 
         def rank(body: Json) -> tuple[object, ...]:
             return body["id"] not in waiting, body["created"] or 0, body["type"] != COMPLETED, body["id"]
 
-        judged = [found for body in sorted(bodies.values(), key=rank) if (found := judge(body))]
-        return judged or [(self.payment, self.problem)]
+        return judge_all(sorted(bodies.values(), key=rank), livemode=livemode) or [self.decision]
 
 
 def event_of(session: Json) -> Event:
@@ -54,11 +53,11 @@ def event_of(session: Json) -> Event:
 
     Raises MalformedEvent.
     """
-    body = _body_of(session, f"sweep_{usable_id(session.get('id'))}", COMPLETED, session.get("created"))
+    body = _body(session, f"sweep_{usable_id(session.get('id'))}", COMPLETED, session.get("created"))
     return Event(usable_id(body["id"]), COMPLETED, body)
 
 
-def _body_of(session: Json, event_id: str, event_type: str, created: Any) -> Json:
+def _body(session: Json, event_id: str, event_type: str, created: Any) -> Json:
     return {
         "id": event_id,
         "object": "event",

@@ -10,16 +10,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Final, TypeVar
 
+from relay.commands.sweep import order_groups
 from relay.commands.sweep.findings import Finding, Findings
-from relay.commands.sweep.forecast import Group
-from relay.commands.sweep.order_groups import Books
-from relay.commands.sweep.paid_session import Case, Judged, event_of
-from relay.commands.sweep.settlement import Settlement
+from relay.commands.sweep.order_groups import OpenException, PaidGroup
+from relay.commands.sweep.paid_session import PaidSession, event_of
+from relay.commands.sweep.preview import preview
+from relay.commands.sweep.reconciling import Reconciling
+from relay.commands.sweep.sendable import Sendable, judge, judge_all, payment_of
 from relay.commands.sweep.stripe_api import Json, StripeApi
-from relay.core import checkout
-from relay.core.checkout import Payment, Unmatched
 from relay.core.errors import MalformedEvent
-from relay.core.event import Event, usable_id
 from relay.core.outcomes import Reason
 from relay.data_api.records import Clients
 
@@ -50,19 +49,21 @@ class Sweep:
         progress: Progress,
     ) -> None:
         self._stripe = stripe
-        self._books = Books(clients.records)
+        self._records = clients.records
         self._livemode = livemode
         self._since, self._until = since, until
         self._progress = progress
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._listed: dict[str, str | None] = {}
         """Every session seen as paid, and the order group that it names."""
-        self._cases: dict[str, Case] = {}
+        self._exceptions: dict[str, list[OpenException]] = {}
+        self._unsettled: dict[str, PaidSession] = {}
         self._findings = Findings()
-        self._settlement = Settlement(clients.data_api, self._books, self._findings, self._judged, dry_run=dry_run)
+        self._reconciling = Reconciling(clients, self._findings, livemode=livemode, dry_run=dry_run)
 
     async def run(self) -> Findings:
         """Sweep. Raises StripeUnavailable, NoVerdict or Declined where the two sides cannot be compared."""
+        self._exceptions = await order_groups.open_exceptions(self._records)
         await self._list_sessions()
         await self._list_events()
         await self._reconcile()
@@ -74,129 +75,105 @@ class Sweep:
     async def _list_sessions(self) -> None:
         self._progress("sessions", count := 0, None)
         async for page in self._stripe.sessions(int(self._since.timestamp()), int(self._until.timestamp())):
-            await self._sort(page)
+            await self._compare(page)
             self._progress("sessions", count := count + len(page), None)
 
     async def _list_events(self) -> None:
-        """Find the events of the open cases, and the sessions that were paid in the window but made before it."""
+        """Find the events of unsettled sessions, and the sessions that were paid in the window but made before it."""
         self._progress("events", count := 0, None)
         until = int(self._until.timestamp())
         async for page in self._stripe.events(int(self._since.timestamp())):
             older: dict[str, Json] = {}
             for event in page:
                 session = event.get("data", {}).get("object", {})
-                session_id = session.get("id")
-                if session_id not in self._listed and event.get("created", 0) <= until and self._judged(event):
-                    older.setdefault(session_id, session)
-            await self._sort(older.values())
+                is_new = session.get("id") not in self._listed and event.get("created", 0) <= until
+                if is_new and judge_all([event], livemode=self._livemode):
+                    older.setdefault(session["id"], session)
+            await self._compare(older.values())
             for event in page:
-                case = self._cases.get(event.get("data", {}).get("object", {}).get("id"))
-                if case:
-                    case.events.append(event)
+                unsettled = self._unsettled.get(event.get("data", {}).get("object", {}).get("id"))
+                if unsettled:
+                    unsettled.events.append(event)
             self._progress("events", count := count + len(page), None)
 
-    async def _sort(self, sessions: Iterable[Json]) -> None:
-        """Set aside what is paid at Stripe and not known here."""
-        judged = []
+    async def _compare(self, sessions: Iterable[Json]) -> None:
+        """Keep what is paid at Stripe and not settled here; one request for all of them."""
+        paid: dict[str, tuple[Json, Sendable]] = {}
         for session in sessions:
             try:
-                if found := self._judge(event_of(session)):
-                    judged.append((session, *found))
+                decision = judge(event_of(session), livemode=self._livemode)
             except MalformedEvent:
-                session_id = session.get("id")
-                self._findings.failed.append(Finding(session_id, None, Reason.MALFORMED_EVENT))
-        groups = await self._books.groups(payment.order_group_id for _, payment, _ in judged if payment.order_group_id)
-        nameless = [payment.session_id for _, payment, problem in judged if problem]
-        owners = await self._books.groups_of_sessions(nameless)
-        troubles = await self._books.troubles(payment.session_id for _, payment, _ in judged)
-        for session, payment, problem in judged:
-            if payment.session_id in self._listed:
+                self._findings.failed.append(Finding(session.get("id"), None, Reason.MALFORMED_EVENT))
                 continue
-            self._listed[payment.session_id] = payment.order_group_id
-            case = Case(session, payment, problem, troubles.get(payment.session_id, []))
-            group = groups.get(payment.order_group_id or "")
-            # A session that names no group any more, because its metadata were changed after it had paid one.
-            is_paid = payment.session_id in owners if problem else group is not None and group.is_settled_by(payment)
-            if is_paid or any(trouble.by_operator for trouble in case.troubles):
+            if decision and session["id"] not in self._listed:
+                paid[session["id"]] = session, decision
+        foretold = await preview(self._records, [decision for _, decision in paid.values()])
+        for (session_id, (session, decision)), told in zip(paid.items(), foretold, strict=True):
+            self._listed[session_id] = payment_of(decision).order_group_id
+            exceptions = self._exceptions.get(session_id, [])
+            is_settled = told.is_known or told.is_resolved
+            if is_settled:
                 self._findings.known += 1
-                case.is_paid = group is not None and group.status == "paid" and is_paid
-                if case.is_paid and case.open_troubles:
-                    self._cases[payment.session_id] = case
-            else:
-                self._cases[payment.session_id] = case
-
-    def _judged(self, body: Json) -> Judged | None:
-        """As `_judge`, for an event of Stripe's: one that cannot be understood is none."""
-        try:
-            return self._judge(Event(usable_id(body.get("id")), str(body.get("type")), body))
-        except MalformedEvent:
-            return None
-
-    def _judge(self, event: Event) -> Judged | None:
-        """What the webhook would send to the database; None where it would send nothing. Raises MalformedEvent."""
-        decision = checkout.judge(event, livemode=self._livemode)
-        if isinstance(decision, Unmatched):
-            return decision.payment, decision.reason
-        return (decision, None) if isinstance(decision, Payment) else None
+            if not is_settled or (told.is_known and exceptions):
+                self._unsettled[session_id] = PaidSession(session, decision, told, exceptions)
 
     # The database's side --------------------------------------------------------------------------------------------
 
     async def _reconcile(self) -> None:
-        """One group's sessions one after another, oldest first, so that which of two payments pays is no accident."""
-        families: dict[str, list[Case]] = {}
-        for case in self._cases.values():
-            families.setdefault(case.payment.order_group_id or case.payment.session_id, []).append(case)
-        done = 0
-
-        async def reconcile_family(cases: list[Case]) -> None:
-            nonlocal done
-            for case in sorted(cases, key=lambda case: (case.session.get("created", 0), case.payment.session_id)):
-                await self._settlement.settle(case)
-            self._progress("reconciled", done := done + 1, len(families))
-
-        await self._for_each(families.values(), reconcile_family)
+        groups = await self._reconciling.prepare(self._unsettled.values())
+        await self._for_each("reconciled", groups, self._reconciling.reconcile)
 
     # The other direction ----------------------------------------------------------------------------------------------
 
     async def _look_back(self) -> None:
         """Groups that are paid here, compared with Stripe's sessions."""
-        groups = await self._books.paid_between(self._since, self._until)
-        done = 0
+        paid_otherwise: list[Sendable] = []
 
-        async def look_at(group: Group) -> None:
-            nonlocal done
-            if reason := await self._objection(group):
+        async def look_at(group: PaidGroup) -> None:
+            decision, reason = await self._paid_by(group)
+            if reason:
                 self._findings.paid_here_only.append(Finding(group.session_id, group.id, reason))
-            self._progress("groups", done := done + 1, len(groups))
+            elif decision:
+                paid_otherwise.append(decision)
 
-        await self._for_each(groups, look_at)
+        groups = await order_groups.paid_between(self._records, self._since, self._until)
+        await self._for_each("groups", groups, look_at)
+        for decision, told in zip(paid_otherwise, await preview(self._records, paid_otherwise), strict=True):
+            if not told.is_known and told.verdict.reason:
+                payment = payment_of(decision)
+                self._findings.rejected.append(Finding(payment.session_id, payment.order_group_id, told.verdict.reason))
 
-    async def _objection(self, group: Group) -> str | None:
-        """Why Stripe does not show the group as paid; None where it does. Raises StripeUnavailable."""
+    async def _paid_by(self, group: PaidGroup) -> tuple[Sendable | None, str | None]:
+        """What Stripe shows as the group's payment, where it is still to be compared; why it shows none.
+
+        Raises StripeUnavailable.
+        """
         if group.session_id is None:
-            return SESSION_NOT_FOUND
+            return None, SESSION_NOT_FOUND
         if group.session_id in self._listed:
             named = self._listed[group.session_id]
-            return SESSION_NAMES_ANOTHER_GROUP if named not in (None, group.id) else None
+            return None, SESSION_NAMES_ANOTHER_GROUP if named not in (None, group.id) else None
         session = await self._stripe.session(group.session_id)
         if session is None:
-            return SESSION_NOT_FOUND
+            return None, SESSION_NOT_FOUND
         try:
-            found = self._judge(event_of(session))
+            decision = judge(event_of(session), livemode=self._livemode)
         except MalformedEvent:
-            found = None
-        if found is None or session.get("status") != "complete":
-            return SESSION_NOT_PAID
-        payment, problem = found
-        if problem is None and payment.order_group_id != group.id:
-            return SESSION_NAMES_ANOTHER_GROUP
-        if problem is None and (difference := group.difference(payment)):
-            self._findings.rejected.append(Finding(group.session_id, group.id, difference))
-        return None
+            decision = None
+        if decision is None or session.get("status") != "complete":
+            return None, SESSION_NOT_PAID
+        named = payment_of(decision).order_group_id
+        if named not in (None, group.id):
+            return None, SESSION_NAMES_ANOTHER_GROUP
+        return decision if named else None, None
 
-    async def _for_each(self, things: Iterable[_Thing], work: Callable[[_Thing], Awaitable[None]]) -> None:
+    async def _for_each(self, what: str, things: list[_Thing], work: Callable[[_Thing], Awaitable[None]]) -> None:
+        done = 0
+
         async def one(thing: _Thing) -> None:
+            nonlocal done
             async with self._slots:
                 await work(thing)
+            self._progress(what, done := done + 1, len(things))
 
         await asyncio.gather(*map(one, things))

@@ -1,0 +1,41 @@
+"""What the webhook's own code would send to the database for an event. Pure, no I/O."""
+
+from collections.abc import Iterable
+
+from relay.commands.sweep.stripe_api import Json
+from relay.core import checkout
+from relay.core.checkout import Payment, Unmatched
+from relay.core.errors import MalformedEvent
+from relay.core.event import Event, usable_id
+from relay.core.outcomes import Reason
+
+Sendable = Payment | Unmatched
+
+
+def payment_of(decision: Sendable) -> Payment:
+    """The payment, whether it names an order group or not."""
+    return decision.payment if isinstance(decision, Unmatched) else decision
+
+
+def reason_of(decision: Sendable) -> Reason | None:
+    """Why the payment names no order group; None where it names one."""
+    return decision.reason if isinstance(decision, Unmatched) else None
+
+
+def judge(event: Event, *, livemode: bool) -> Sendable | None:
+    """What the webhook would send; None where it would send nothing. Raises MalformedEvent."""
+    decision = checkout.judge(event, livemode=livemode)
+    return decision if isinstance(decision, Payment | Unmatched) else None
+
+
+def judge_all(events: Iterable[Json], *, livemode: bool) -> list[Sendable]:
+    """What the webhook would send for these events, without those that it would send nothing for or refuse."""
+    found: list[Sendable] = []
+    for body in events:
+        try:
+            decision = judge(Event(usable_id(body.get("id")), str(body.get("type")), body), livemode=livemode)
+        except MalformedEvent:
+            continue
+        if decision:
+            found.append(decision)
+    return found

@@ -1,0 +1,156 @@
+"""Faults of the migration create_preview_order_group_payments."""
+
+from __future__ import annotations
+
+from sql_tests.mutants.killers import HEALTHY, MATRIX
+from sql_tests.mutants.mutant import Mutant
+
+FILE = "create_preview_order_group_payments"
+EVERY = "test_preview_says_what_the_function_then_answers"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "preview-of-499",
+        "the largest page is refused",
+        FILE,
+        "> v_most then",
+        ">= v_most then",
+        ("test_five_hundred_payments",),
+    ),
+    Mutant(
+        "preview-of-any-number",
+        "a page may have any size",
+        FILE,
+        " or jsonb_array_length(p_payments) > v_most then",
+        " then",
+        ("test_five_hundred_payments",),
+    ),
+    Mutant(
+        "preview-of-no-array",
+        "what is no array is not refused as such",
+        FILE,
+        "jsonb_typeof(p_payments) is distinct from 'array' or ",
+        "",
+        ("test_what_is_no_array",),
+    ),
+    Mutant(
+        "preview-out-of-order",
+        "the answers stand in another order than the payments",
+        FILE,
+        "order by p.place\n",
+        "order by p.place desc\n",
+        ("test_answers_stand_in_the_order",),
+    ),
+    Mutant(
+        "one-fails-all",
+        "a payment that cannot be read leaves all without an answer",
+        FILE,
+        "            when others then",
+        "            when division_by_zero then",
+        ("test_payment_that_cannot_be_read",),
+    ),
+    Mutant(
+        "preview-source-required",
+        "a preview without a source cannot be read",
+        FILE,
+        ', "p_source": "webhook"}',
+        "}",
+        ("test_parameters_with_defaults",),
+    ),
+    Mutant(
+        "preview-asks-no-index",
+        "a payment that has paid another group would be applied",
+        FILE,
+        "v_judgement.reason := payments.judge_taken(v_event);",
+        "v_judgement.reason := null;",
+        (EVERY,),
+    ),
+    Mutant(
+        "preview-sells-nothing",
+        "no ledger entry is foretold",
+        FILE,
+        "select count(*) into v_entries",
+        "select 0 into v_entries",
+        (EVERY,),
+    ),
+    Mutant(
+        "record-of-another-reason",
+        "an exception of another reason counts as this one",
+        FILE,
+        " and x.reason = v_judgement.reason\n",
+        "\n",
+        ("test_rejection_is_on_record",),
+    ),
+    Mutant(
+        "record-of-another-event",
+        "an exception of another event of the session counts as this one's",
+        FILE,
+        "x.stripe_event_id = v_event.id and x.status = 'open'",
+        "x.status = 'open'",
+        ("test_rejection_is_on_record",),
+    ),
+    Mutant(
+        "resolved-by-success",
+        "an exception that closed because its event was applied counts as a person's word",
+        FILE,
+        "x.status = 'resolved' and x.resolution <> 'reconciled'",
+        "x.status = 'resolved'",
+        ("test_persons_word",),
+    ),
+    Mutant(
+        "resolved-for-one-event",
+        "a person's word on another event of the session is not told",
+        FILE,
+        " or x.checkout_session_id = v_event.checkout_session_id;",
+        ";",
+        ("test_persons_word",),
+    ),
+    Mutant(
+        "nameless-session-unknown",
+        "a session that names no group any more is not known though it has paid one",
+        FILE,
+        "where g.stripe_checkout_session_id = v_event.checkout_session_id;",
+        "where false;",
+        ("test_session_that_names_no_group_any_more",),
+    ),
+    Mutant(
+        "preview-may-write",
+        "the preview is declared to write, and the Data API opens a transaction for it that can",
+        FILE,
+        "language plpgsql\nstable\nsecurity definer",
+        "language plpgsql\nvolatile\nsecurity definer",
+        ("test_preview_is_called_in_a_transaction_that_cannot_write",),
+    ),
+    Mutant(
+        "preview-as-the-relay",
+        "the preview runs with the relay's rights",
+        FILE,
+        "stable\nsecurity definer",
+        "stable\nsecurity invoker",
+        (EVERY, HEALTHY),
+    ),
+    Mutant(
+        "preview-open-to-the-public",
+        "everybody may ask about payments",
+        FILE,
+        "preview_order_group_payments(jsonb) from public, anon, authenticated;",
+        "preview_order_group_payments(jsonb) from anon, authenticated;",
+        (MATRIX,),
+    ),
+    Mutant(
+        "preview-closed-to-the-relay",
+        "service_role of newer projects may not ask about payments",
+        FILE,
+        "grant execute on function public.preview_order_group_payments(jsonb) to service_role;\n",
+        "",
+        (MATRIX,),
+    ),
+    Mutant(
+        "preview-of-one-callable",
+        "the preview of one payment is anybody's",
+        FILE,
+        "revoke execute on function payments.preview(jsonb) from public, anon, authenticated, service_role;\n",
+        "",
+        (MATRIX,),
+    ),
+)
