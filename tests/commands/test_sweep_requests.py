@@ -55,8 +55,9 @@ async def swept(project: Project, stripe: StripeServer, *, dry_run: bool = False
 async def test_a_page_costs_one_preview_and_one_call_for_each_session_that_is_not_known(
     project: Project, stripe: StripeServer, requests: Counter[str]
 ) -> None:
-    """Beside it a sweep reads the open exceptions and the groups that were paid in the window, page by page until one is
-    empty; and what it is about to send it previews once more, by the hundred.
+    """Beside it a sweep reads the open exceptions and the groups that were paid in the window, page by page.
+
+    What it is about to send it previews once more, by the hundred.
     """
     for _ in range(PAGE):
         stripe.event(stripe.session(project.shop.order_group()))

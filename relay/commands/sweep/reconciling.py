@@ -64,8 +64,9 @@ class Reconciling:
                 self._findings.failed.append(finding)
 
     async def _decide(self, session: PaidSession, decision: Sendable, foretold: Foretold) -> Verdict | None:
-        """The verdict, None where the event is on record but its group does not show the payment. A rejection that is on
-        record is not sent again: that would only count it up. Raises NoVerdict or Declined.
+        """The verdict; None where the event is on record but its group does not show the payment.
+
+        A rejection that is on record is not sent again: that would only count it up. Raises NoVerdict or Declined.
         """
         if foretold.verdict.outcome is Outcome.REPLAYED:
             if foretold.is_known:  # a delivery was quicker
