@@ -19,13 +19,15 @@ line as (
 
 item as (
     select
-        i.*,
-        o.order_group_id,
+        i.id,
+        i.order_group_id,
+        i.product_id,
+        i.quantity,
+        i.unit_amount,
         g.status,
         c.minor_per_major
     from public.order_items as i
-    inner join public.orders as o on i.order_id = o.id
-    inner join public.order_groups as g on o.order_group_id = g.id
+    inner join public.order_groups as g on i.order_group_id = g.id
     inner join payments.currencies as c on g.currency = c.code
 ),
 
