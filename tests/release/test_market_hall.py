@@ -470,7 +470,8 @@ FAULTS: dict[str, LiteralString] = {
     "item_of_a_live_group_is_a_line": """
         insert into public.order_items (
             order_id, product_id, quantity, unit_amount, sku, title, order_group_id, seller_id)
-        select o.id, p.id, 1, 1, p.sku, p.name, o.order_group_id, o.seller_id from public.orders as o join public.products as p on p.seller_id = o.seller_id
+        select o.id, p.id, 1, 1, p.sku, p.name, o.order_group_id, o.seller_id
+        from public.orders as o join public.products as p on p.seller_id = o.seller_id
         where o.order_group_id = :pending_group limit 1
     """,
     "line_of_an_open_basket_is_no_item": """
