@@ -1,9 +1,10 @@
--- What is true of money and stock at every moment. No row: all is well. A row names the broken invariant and its subject.
+-- What is true of money and stock at every moment. No row: all is well. A row names what is broken, and its subject.
+-- Written by `make schema` from payments.broken_invariants().
 --
 -- One statement, so that all of it is read from one snapshot; it writes nothing, and may run beside live traffic:
 --     psql "$DATABASE_URL" --no-psqlrc --set ON_ERROR_STOP=1 --file sql_tests/invariants.sql
 -- Run it as `postgres`, which reads past row-level security; another role would see less and report too little.
--- Each part is a join over whole tables (hash or merge), no function a row: minutes, not hours, on a big database.
+-- Each part is a join over whole tables (hash or merge), no function per row: minutes, not hours, on a big database.
 
 with
 settled as not materialized (
@@ -41,7 +42,7 @@ commits as not materialized (
 
 broken (invariant, subject, detail) as (
 
-    -- Groups and their events ----------------------------------------------------------------------------------------
+    -- Groups and their events
 
     select
         'paid_group_has_its_applied_event',
@@ -128,7 +129,7 @@ broken (invariant, subject, detail) as (
             )
     where e.outcome = 'already_paid' and g.id is null
 
-    -- Money ----------------------------------------------------------------------------------------------------------
+    -- Money
 
     union all
     select
@@ -167,7 +168,8 @@ broken (invariant, subject, detail) as (
     select
         'paid_total_is_what_was_charged',
         'order_group ' || g.id,
-        'total ' || g.total_amount || ' ' || g.currency || ', event ' || e.id || ' ' || e.amount || ' ' || e.currency
+        'total ' || g.total_amount || ' ' || g.currency || ', event ' || e.id || ' ' || e.amount || ' '
+        || e.currency
     from settled as g
     inner join payments.stripe_events as e on g.id = e.order_group_id
     where (g.total_amount, g.currency) is distinct from (e.amount, e.currency)
@@ -182,7 +184,7 @@ broken (invariant, subject, detail) as (
     group by g.id, g.total_amount
     having sum(o.total_amount) is distinct from g.total_amount
 
-    -- Orders and items -----------------------------------------------------------------------------------------------
+    -- Orders and items
 
     union all
     select
@@ -202,7 +204,8 @@ broken (invariant, subject, detail) as (
     select
         'order_is_paid_when_its_group_is',
         'order ' || o.id,
-        'paid_at ' || coalesce(o.paid_at::pg_catalog.text, 'missing') || ', order group ' || coalesce(g.paid_at::pg_catalog.text, 'missing')
+        'paid_at ' || coalesce(o.paid_at::pg_catalog.text, 'missing') || ', order group '
+        || coalesce(g.paid_at::pg_catalog.text, 'missing')
     from public.orders as o
     inner join public.order_groups as g on o.order_group_id = g.id
     where o.paid_at is distinct from g.paid_at
@@ -226,7 +229,7 @@ broken (invariant, subject, detail) as (
     inner join public.products as p on i.product_id = p.id
     where p.seller_id <> i.seller_id
 
-    -- Stock ----------------------------------------------------------------------------------------------------------
+    -- Stock
 
     union all
     select
@@ -296,7 +299,8 @@ broken (invariant, subject, detail) as (
     select
         'on_hand_is_the_sum_of_the_ledger',
         'product ' || coalesce(p.id, v.product_id),
-        'on hand ' || coalesce(v.on_hand::pg_catalog.text, 'missing') || ', ledger ' || coalesce(p.moved::pg_catalog.text, 'missing')
+        'on hand ' || coalesce(v.on_hand::pg_catalog.text, 'missing') || ', ledger '
+        || coalesce(p.moved::pg_catalog.text, 'missing')
     from (
         select
             p.id,
@@ -308,7 +312,7 @@ broken (invariant, subject, detail) as (
     full join public.inventory_levels as v on p.id = v.product_id
     where p.moved is distinct from v.on_hand
 
-    -- Exceptions -----------------------------------------------------------------------------------------------------
+    -- Exceptions
 
     union all
     select
@@ -324,7 +328,8 @@ broken (invariant, subject, detail) as (
     select
         'closed_or_collided_exception_has_its_event',
         'exception ' || x.id,
-        'it is ' || coalesce(x.resolution, x.reason) || ', but event ' || x.stripe_event_id || ' was never processed'
+        'it is ' || coalesce(x.resolution, x.reason) || ', but event ' || x.stripe_event_id
+        || ' was never processed'
     from payments.exceptions as x
     left join payments.stripe_events as e on x.stripe_event_id = e.id
     where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null

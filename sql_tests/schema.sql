@@ -97,7 +97,7 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
 
     broken (invariant, subject, detail) as (
 
-        -- Groups and their events ----------------------------------------------------------------------------------------
+        -- Groups and their events
 
         select
             'paid_group_has_its_applied_event',
@@ -184,7 +184,7 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
                 )
         where e.outcome = 'already_paid' and g.id is null
 
-        -- Money ----------------------------------------------------------------------------------------------------------
+        -- Money
 
         union all
         select
@@ -223,7 +223,8 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         select
             'paid_total_is_what_was_charged',
             'order_group ' || g.id,
-            'total ' || g.total_amount || ' ' || g.currency || ', event ' || e.id || ' ' || e.amount || ' ' || e.currency
+            'total ' || g.total_amount || ' ' || g.currency || ', event ' || e.id || ' ' || e.amount || ' '
+            || e.currency
         from settled as g
         inner join payments.stripe_events as e on g.id = e.order_group_id
         where (g.total_amount, g.currency) is distinct from (e.amount, e.currency)
@@ -238,7 +239,7 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         group by g.id, g.total_amount
         having sum(o.total_amount) is distinct from g.total_amount
 
-        -- Orders and items -----------------------------------------------------------------------------------------------
+        -- Orders and items
 
         union all
         select
@@ -258,7 +259,8 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         select
             'order_is_paid_when_its_group_is',
             'order ' || o.id,
-            'paid_at ' || coalesce(o.paid_at::pg_catalog.text, 'missing') || ', order group ' || coalesce(g.paid_at::pg_catalog.text, 'missing')
+            'paid_at ' || coalesce(o.paid_at::pg_catalog.text, 'missing') || ', order group '
+            || coalesce(g.paid_at::pg_catalog.text, 'missing')
         from public.orders as o
         inner join public.order_groups as g on o.order_group_id = g.id
         where o.paid_at is distinct from g.paid_at
@@ -282,7 +284,7 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         inner join public.products as p on i.product_id = p.id
         where p.seller_id <> i.seller_id
 
-        -- Stock ----------------------------------------------------------------------------------------------------------
+        -- Stock
 
         union all
         select
@@ -352,7 +354,8 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         select
             'on_hand_is_the_sum_of_the_ledger',
             'product ' || coalesce(p.id, v.product_id),
-            'on hand ' || coalesce(v.on_hand::pg_catalog.text, 'missing') || ', ledger ' || coalesce(p.moved::pg_catalog.text, 'missing')
+            'on hand ' || coalesce(v.on_hand::pg_catalog.text, 'missing') || ', ledger '
+            || coalesce(p.moved::pg_catalog.text, 'missing')
         from (
             select
                 p.id,
@@ -364,7 +367,7 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         full join public.inventory_levels as v on p.id = v.product_id
         where p.moved is distinct from v.on_hand
 
-        -- Exceptions -----------------------------------------------------------------------------------------------------
+        -- Exceptions
 
         union all
         select
@@ -380,7 +383,8 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         select
             'closed_or_collided_exception_has_its_event',
             'exception ' || x.id,
-            'it is ' || coalesce(x.resolution, x.reason) || ', but event ' || x.stripe_event_id || ' was never processed'
+            'it is ' || coalesce(x.resolution, x.reason) || ', but event ' || x.stripe_event_id
+            || ' was never processed'
         from payments.exceptions as x
         left join payments.stripe_events as e on x.stripe_event_id = e.id
         where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null
@@ -426,6 +430,141 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.calling_role() IS 'The role that the session has taken on, else the one that logged in.';
+
+CREATE FUNCTION payments.definitions() RETURNS TABLE(kind text, object text, name text, definition text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with own as (
+        select
+            o.kind,
+            o.id,
+            o.object,
+            -- All that is here belongs to whoever owns the private schema.
+            case
+                when o.owner <> s.nspowner then ' owned by ' || pg_get_userbyid(o.owner)::pg_catalog.text
+                else ''
+            end as ownership
+        from payments.own_objects() as o
+        inner join pg_catalog.pg_namespace as s on s.nspname = 'payments'
+        where o.kind <> 'schema'
+    )
+
+    select
+        'relation' as kind,
+        o.object,
+        '' as name,
+        case c.relkind
+            when 'S' then (
+                select concat_ws(
+                    ' ', 'sequence', format_type(s.seqtypid, null), s.seqincrement, s.seqmin, s.seqmax, s.seqcycle
+                )
+                from pg_catalog.pg_sequence as s
+                where s.seqrelid = c.oid
+            )
+            when 'v' then 'view'
+            when 'r' then case c.relpersistence when 'p' then 'table' else 'table that does not outlive a crash' end
+            else 'no table, view or sequence'
+        end || o.ownership as definition
+    from own as o
+    inner join pg_catalog.pg_class as c on o.id = c.oid
+    where o.kind = 'relation'
+    union all
+    select
+        'function',
+        o.object,
+        '',
+        pg_get_functiondef(o.id) || o.ownership
+    from own as o
+    inner join pg_catalog.pg_proc as p on o.id = p.oid
+    where o.kind = 'function' and p.prokind in ('f', 'p')
+    union all
+    select
+        'column',
+        o.object,
+        a.attname::pg_catalog.text,
+        concat_ws(
+            ' ',
+            format_type(a.atttypid, a.atttypmod),
+            case when a.attnotnull then 'not null' end,
+            'generated ' || nullif(a.attgenerated::pg_catalog.text, ''),
+            'identity ' || nullif(a.attidentity::pg_catalog.text, ''),
+            'default ' || pg_get_expr(d.adbin, d.adrelid)
+        )
+    from own as o
+    inner join pg_catalog.pg_class as c on o.id = c.oid and c.relkind <> 'S'
+    inner join pg_catalog.pg_attribute as a on o.id = a.attrelid and a.attnum > 0 and not a.attisdropped
+    left join pg_catalog.pg_attrdef as d on a.attrelid = d.adrelid and a.attnum = d.adnum
+    where o.kind = 'relation'
+    union all
+    -- PostgreSQL 18 lists `not null` here too: it is the column's.
+    select
+        'constraint',
+        o.object,
+        c.conname::pg_catalog.text,
+        pg_get_constraintdef(c.oid)
+    from own as o
+    inner join pg_catalog.pg_constraint as c on o.id = c.conrelid and c.contype in ('c', 'f', 'p', 'u', 'x')
+    where o.kind = 'relation'
+    union all
+    select
+        'index',
+        o.object,
+        c.relname::pg_catalog.text,
+        pg_get_indexdef(i.indexrelid) || case when i.indisvalid and i.indisready then '' else ' invalid' end
+    from own as o
+    inner join pg_catalog.pg_index as i on o.id = i.indrelid
+    inner join pg_catalog.pg_class as c on i.indexrelid = c.oid
+    where o.kind = 'relation'
+    union all
+    select
+        'guard',
+        o.object,
+        t.tgname::pg_catalog.text,
+        pg_get_triggerdef(t.oid) || case t.tgenabled
+            when 'O' then ''
+            when 'A' then ' enabled always'
+            when 'R' then ' enabled in replicas only'
+            else ' disabled'
+        end
+    from own as o
+    inner join pg_catalog.pg_trigger as t on o.id = t.tgrelid and not t.tgisinternal
+    where o.kind = 'relation'
+    union all
+    select
+        'policy',
+        o.object,
+        p.polname::pg_catalog.text,
+        concat_ws(
+            ' ',
+            case when p.polpermissive then 'permissive' else 'restrictive' end,
+            'for ' || p.polcmd::pg_catalog.text,
+            'to ' || (
+                select string_agg(case r.oid when 0 then 'public' else pg_get_userbyid(r.oid)::pg_catalog.text end, ', ')
+                from (
+                    select x.oid
+                    from unnest(p.polroles) as x (oid)
+                    order by 1
+                ) as r
+            ),
+            'using ' || pg_get_expr(p.polqual, p.polrelid),
+            'with check ' || pg_get_expr(p.polwithcheck, p.polrelid)
+        )
+    from own as o
+    inner join pg_catalog.pg_policy as p on o.id = p.polrelid
+    where o.kind = 'relation'
+    union all
+    select
+        'rule',
+        o.object,
+        r.rulename::pg_catalog.text,
+        pg_get_ruledef(r.oid)
+    from own as o
+    inner join pg_catalog.pg_rewrite as r on o.id = r.ev_class
+    where o.kind = 'relation';
+$$;
+
+COMMENT ON FUNCTION payments.definitions() IS 'How each object of this project is defined now, as text.';
 
 CREATE TABLE payments.stripe_events (
     id text NOT NULL,
@@ -847,6 +986,287 @@ $$;
 
 COMMENT ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) IS 'The parameters of reconcile_order_group_payment as an event. Amounts in minor and in major units.';
 
+CREATE FUNCTION payments.open_doors() RETURNS TABLE(kind text, object text, role text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+    with recursive
+    own as (
+        select
+            o.kind,
+            o.id,
+            o.object
+        from payments.own_objects() as o
+        where o.kind <> 'schema'
+    ),
+
+    theirs as materialized (
+        -- Schemas of PostgreSQL itself and objects of extensions are left out.
+        select
+            'function' as kind,
+            p.oid as id,
+            n.nspname || '.' || p.proname as name,
+            p.proname::pg_catalog.text as bare_name,
+            p.prosecdef and p.prorettype not in (
+                'pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype
+            ) as lends_rights,
+            case
+                when p.prosqlbody is null then regexp_replace(p.prosrc, '--[^\n]*|/\*.*?\*/', '', 'g')
+                else pg_get_function_sqlbody(p.oid)
+            end as body,
+            coalesce(array_to_string(p.proconfig, ' ') ~ '(^| )search_path=', false)
+            and array_to_string(p.proconfig, ' ') !~ '\mpublic\M' as is_pinned,
+            p.prosrc ~* '\mexecute\M' as builds_statements
+        from pg_catalog.pg_proc as p
+        inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
+        inner join pg_catalog.pg_language as l on p.prolang = l.oid
+        where
+            l.lanname not in ('internal', 'c')
+            and n.nspname not in ('pg_catalog', 'information_schema')
+            and not exists (select 1 from own as o where o.kind = 'function' and o.id = p.oid)
+            and not exists (
+                select 1
+                from pg_catalog.pg_depend as d
+                where
+                    d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                    and d.objid = p.oid
+                    and d.deptype = 'e'
+            )
+        union all
+        select
+            'relation',
+            c.oid,
+            n.nspname || '.' || c.relname,
+            c.relname::pg_catalog.text,
+            c.relkind <> 'v' or not exists (
+                select 1
+                from pg_options_to_table(c.reloptions) as o
+                where o.option_name = 'security_invoker' and o.option_value::boolean
+            ),
+            array_to_string(f.ftoptions, ' '),
+            false,
+            false
+        from pg_catalog.pg_class as c
+        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+        left join pg_catalog.pg_foreign_table as f on c.oid = f.ftrelid
+        where
+            c.relkind in ('v', 'm', 'f')
+            and n.nspname not in ('pg_catalog', 'information_schema')
+            and not exists (
+                select 1
+                from own as o
+                inner join payments.expected_definitions as e on o.object = e.object
+                where o.kind = 'relation' and o.id = c.oid and e.kind = 'relation'
+            )
+            and not exists (
+                select 1
+                from pg_catalog.pg_depend as d
+                where
+                    d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    and d.objid = c.oid
+                    and d.deptype = 'e'
+            )
+    ),
+
+    word as materialized (
+        select distinct
+            t.kind,
+            t.id,
+            t.is_pinned and not t.builds_statements as in_full_only,
+            w.matches[1] as word
+        from theirs as t
+        cross join
+            regexp_matches(
+                t.body, '(?:"[^"]+"|[[:alpha:]_][\w$]*)(?:\s*\.\s*(?:"[^"]+"|[[:alpha:]_][\w$]*))*', 'g'
+            ) as w (matches)
+    ),
+
+    mention as materialized (
+        select
+            w.kind,
+            w.id,
+            w.in_full_only,
+            case
+                when strpos(w.word, '"') = 0 then lower(regexp_replace(w.word, '\s', '', 'g'))
+                else (
+                    select string_agg(
+                        case when p.matches[1] like '"%' then btrim(p.matches[1], '"') else lower(p.matches[1]) end,
+                        '.' order by p.place
+                    )
+                    from regexp_matches(w.word, '"[^"]+"|[\w$]+', 'g') with ordinality as p (matches, place)
+                )
+            end as name
+        from word as w
+    ),
+
+    -- A view of this project's that may be read as the reader is no door by itself, a view over it may be one.
+    reference as (
+        select
+            r.kind,
+            r.id,
+            case d.refclassid
+                when 'pg_catalog.pg_class'::pg_catalog.regclass then 'relation'
+                else 'function'
+            end as to_kind,
+            d.refobjid as to_id
+        from theirs as r
+        inner join pg_catalog.pg_rewrite as w on r.kind = 'relation' and r.id = w.ev_class
+        inner join pg_catalog.pg_depend as d
+            on
+                d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                and w.oid = d.objid
+                and d.refclassid in (
+                    'pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass
+                )
+                and d.refobjid <> r.id
+        union
+        select
+            m.kind,
+            m.id,
+            k.kind,
+            k.id
+        from mention as m
+        inner join (
+            select
+                o.kind,
+                o.id,
+                split_part(o.object, '(', 1) as name
+            from own as o
+            union all
+            select
+                o.kind,
+                o.id,
+                substring(o.object from '^public\.([^(]+)')
+            from own as o
+            union all
+            select
+                t.kind,
+                t.id,
+                t.name
+            from theirs as t
+            union all
+            select
+                t.kind,
+                t.id,
+                t.bare_name
+            from theirs as t
+        ) as k on m.name = k.name and (strpos(k.name, '.') > 0 or not m.in_full_only)
+    ),
+
+    reaching (kind, id) as (
+        select
+            r.kind,
+            r.id
+        from reference as r
+        inner join own as o on r.to_kind = o.kind and r.to_id = o.id
+        union
+        select
+            r.kind,
+            r.id
+        from reaching as a
+        inner join reference as r on a.kind = r.to_kind and a.id = r.to_id
+    )
+
+    select
+        t.kind,
+        case t.kind
+            when 'function' then t.id::pg_catalog.regprocedure::pg_catalog.text
+            else t.id::pg_catalog.regclass::pg_catalog.text
+        end as object,
+        a.role
+    from reaching as r
+    inner join theirs as t on r.kind = t.kind and r.id = t.id
+    cross join (values ('anon'), ('authenticated')) as a (role)
+    left join pg_catalog.pg_proc as p on t.kind = 'function' and t.id = p.oid
+    left join pg_catalog.pg_class as c on t.kind = 'relation' and t.id = c.oid
+    where
+        t.lends_rights
+        and has_schema_privilege(a.role, coalesce(p.pronamespace, c.relnamespace), 'usage')
+        and case t.kind
+            when 'function' then has_function_privilege(a.role, t.id, 'execute')
+            -- A view of public is one grant away from every client, and the Data API offers it.
+            else
+                c.relnamespace = 'public'::pg_catalog.regnamespace and c.relkind = 'v'
+                or has_any_column_privilege(a.role, t.id, 'select, insert, update')
+                or has_table_privilege(a.role, t.id, 'delete')
+        end;
+$_$;
+
+COMMENT ON FUNCTION payments.open_doors() IS 'What lets clients reach the tables and functions of this project with somebody else''s rights.';
+
+CREATE FUNCTION payments.own_objects() RETURNS TABLE(kind text, id oid, object text, owner oid, acl aclitem[])
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with named as (
+        select distinct g.object
+        from payments.expected_grants as g
+    ),
+
+    relation as (
+        select
+            c.oid,
+            c.relkind,
+            c.relowner,
+            c.relacl,
+            c.relnamespace = 'payments'::pg_catalog.regnamespace
+            or c.oid in (select to_regclass(n.object) from named as n where n.object not like '%(%') as is_own
+        from pg_catalog.pg_class as c
+        where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+    )
+
+    select
+        'schema' as kind,
+        n.oid,
+        n.nspname::pg_catalog.text,
+        n.nspowner,
+        coalesce(n.nspacl, acldefault('n', n.nspowner))
+    from pg_catalog.pg_namespace as n
+    where n.nspname = 'payments'
+    union all
+    select
+        'relation',
+        r.oid,
+        r.oid::pg_catalog.regclass::pg_catalog.text,
+        r.relowner,
+        coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::"char", r.relowner))
+    from relation as r
+    where
+        r.is_own
+        -- The sequence behind a column of a table.
+        or exists (
+            select 1
+            from pg_catalog.pg_depend as d
+            inner join relation as t on d.refobjid = t.oid
+            where
+                r.relkind = 'S'
+                and d.objid = r.oid
+                and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                and d.deptype in ('a', 'i')
+                and t.is_own
+        )
+    union all
+    select
+        'function',
+        p.oid,
+        p.oid::pg_catalog.regprocedure::pg_catalog.text,
+        p.proowner,
+        coalesce(p.proacl, acldefault('f', p.proowner))
+    from pg_catalog.pg_proc as p
+    where
+        p.pronamespace = 'payments'::pg_catalog.regnamespace
+        or (
+            p.pronamespace = 'public'::pg_catalog.regnamespace
+            and p.proname in (
+                select substring(n.object from '^public\.([^(]+)\(')
+                from named as n
+            )
+        );
+$$;
+
+COMMENT ON FUNCTION payments.own_objects() IS 'The objects of this project, whoever made them.';
+
 CREATE FUNCTION payments.pay(p_event payments.stripe_events, p_orders integer) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1003,6 +1423,134 @@ $$;
 
 COMMENT ON FUNCTION payments.preview(p_payment jsonb) IS 'What reconcile_order_group_payment would answer to one payment.';
 
+CREATE FUNCTION payments.privilege_differences() RETURNS TABLE(is_missing boolean, kind text, object text, column_name text, grantee text, privilege text, statement text)
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+    with own as (
+        select
+            o.*,
+            case o.kind when 'relation' then coalesce(c.relkind, 'r') end as relkind
+        from payments.own_objects() as o
+        left join pg_catalog.pg_class as c on o.kind = 'relation' and o.id = c.oid
+    ),
+
+    granted as (
+        select
+            o.kind,
+            o.object,
+            '' as column_name,
+            a.grantee,
+            a.privilege_type,
+            a.is_grantable
+        from own as o
+        cross join aclexplode(o.acl) as a
+        union all
+        select
+            o.kind,
+            o.object,
+            c.attname::pg_catalog.text,
+            a.grantee,
+            a.privilege_type,
+            a.is_grantable
+        from own as o
+        inner join pg_catalog.pg_attribute as c on o.id = c.attrelid and not c.attisdropped
+        inner join payments.expected_definitions as e
+            on e.kind = 'column' and o.object = e.object and c.attname = e.name
+        cross join aclexplode(c.attacl) as a
+        where o.kind = 'relation' and a.grantee <> o.owner
+    ),
+
+    held as (
+        select distinct
+            g.kind,
+            g.object,
+            g.column_name,
+            case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::pg_catalog.text end as grantee,
+            g.privilege_type || case
+                when g.is_grantable and g.grantee <> o.owner then ' WITH GRANT OPTION'
+                else ''
+            end as privilege
+        from granted as g
+        inner join own as o on g.kind = o.kind and g.object = o.object
+    ),
+
+    expected as (
+        select
+            o.kind,
+            e.object,
+            e.column_name,
+            e.grantee,
+            e.privilege
+        from payments.expected_grants as e
+        inner join own as o on e.object = o.object
+        union
+        select
+            o.kind,
+            o.object,
+            '',
+            pg_get_userbyid(o.owner)::pg_catalog.text,
+            a.privilege_type
+        from own as o
+        cross join aclexplode(acldefault(
+            case o.kind
+                when 'schema' then 'n'
+                when 'function' then 'f'
+                else case o.relkind when 'S' then 's' else 'r' end
+            end::"char",
+            o.owner
+        )) as a
+        where a.grantee = o.owner
+    ),
+
+    difference as (
+        select
+            false as is_missing,
+            h.*
+        from (
+            select * from held
+            except
+            select * from expected
+        ) as h
+        union all
+        select
+            true,
+            e.*
+        from (
+            select * from expected
+            except
+            select * from held
+        ) as e
+    )
+
+    select
+        d.is_missing,
+        d.kind,
+        d.object,
+        d.column_name,
+        d.grantee,
+        d.privilege,
+        format(
+            '%s %s%s on %s %s %s %s%s',
+            case when d.is_missing then 'grant' else 'revoke' end,
+            lower(replace(d.privilege, ' WITH GRANT OPTION', '')),
+            case when d.column_name <> '' then format(' (%I)', d.column_name) end,
+            case
+                when d.kind <> 'relation' then d.kind
+                when o.relkind = 'S' then 'sequence'
+                else 'table'
+            end,
+            d.object,
+            case when d.is_missing then 'to' else 'from' end,
+            case d.grantee when 'public' then 'public' else quote_ident(d.grantee) end,
+            case when not d.is_missing then ' cascade' end
+        ) as statement
+    from difference as d
+    inner join own as o on d.kind = o.kind and d.object = o.object;
+$$;
+
+COMMENT ON FUNCTION payments.privilege_differences() IS 'Privileges that differ from payments.expected_grants, each with the statement that puts it right.';
+
 CREATE FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -1094,6 +1642,91 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) IS 'Locks, judgement and consequence of one payment: what reconcile_order_group_payment does.';
+
+CREATE FUNCTION payments.record_definitions(p_objects text[] DEFAULT NULL::text[]) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    delete from payments.expected_definitions as e
+    where p_objects is null or e.object = any(p_objects);
+
+    with recorded as (
+        insert into payments.expected_definitions (kind, object, name, definition)
+        select
+            d.kind,
+            d.object,
+            d.name,
+            d.definition
+        from payments.definitions() as d
+        where p_objects is null or d.object = any(p_objects)
+        returning 1
+    )
+
+    select count(*)
+    from recorded;
+$$;
+
+COMMENT ON FUNCTION payments.record_definitions(p_objects text[]) IS 'Makes the definitions of now the expected ones. For migrations; objects as regclass or regprocedure print them.';
+
+CREATE FUNCTION payments.restore_privileges() RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_statement pg_catalog.text;
+    v_of_the_project pg_catalog.text[];
+begin
+    select array_agg(format(
+        'grant %s (%I) on table %s to %s%s',
+        lower(a.privilege_type),
+        c.attname,
+        o.object,
+        case a.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end,
+        case when a.is_grantable then ' with grant option' end
+    ))
+    into v_of_the_project
+    from payments.own_objects() as o
+    inner join pg_catalog.pg_attribute as c on o.id = c.attrelid and not c.attisdropped
+    cross join aclexplode(c.attacl) as a
+    where
+        o.kind = 'relation'
+        and a.grantee <> o.owner
+        and exists (
+            select 1
+            from payments.privilege_differences() as d
+            where not d.is_missing and d.object = o.object and d.column_name = ''
+        )
+        and not exists (
+            select 1
+            from payments.expected_definitions as e
+            where e.kind = 'column' and e.object = o.object and e.name = c.attname
+        );
+
+    for v_statement in
+        select d.statement
+        from payments.privilege_differences() as d
+        where not d.is_missing
+        order by d.kind, d.object, d.column_name, d.grantee, d.privilege
+    loop
+        execute v_statement;
+        return next v_statement;
+    end loop;
+
+    for v_statement in
+        select unnest(v_of_the_project)
+        union all
+        select d.statement
+        from payments.privilege_differences() as d
+        where d.is_missing
+        order by 1
+    loop
+        execute v_statement;
+        return next v_statement;
+    end loop;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.restore_privileges() IS 'Puts every grant and revoke right again, after a restore or a careless grant. For the owner; idempotent.';
 
 CREATE FUNCTION payments.seller_of_product(p_product_id uuid) RETURNS uuid
     LANGUAGE plpgsql STABLE
@@ -1354,9 +1987,15 @@ CREATE FUNCTION payments.tg_orders__move_forward() RETURNS trigger
     AS $$
 declare
     v_step record;
-    v_writes_whole_table constant boolean := has_table_privilege(current_user, tg_relid, 'update');
+    v_is_owner constant boolean := pg_has_role(
+        current_user, (
+            select c.relowner
+            from pg_catalog.pg_class as c
+            where c.oid = tg_relid
+        ), 'usage'
+    );
 begin
-    -- What follows the group belongs to whoever may update the whole table: the owner's functions.
+    -- What follows the group belongs to the table's owner, so to the functions.
     select
         o.id,
         o.status as from_status,
@@ -1370,7 +2009,7 @@ begin
             n.status <> o.status
             and (o.status, n.status) not in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered'))
             and not (
-                v_writes_whole_table
+                v_is_owner
                 and case
                     when o.status = 'pending' then n.status in ('paid', 'cancelled') and (
                         select g.status = n.status and g.paid_at is not distinct from n.paid_at
@@ -1490,15 +2129,22 @@ CREATE FUNCTION payments.tg_settled__start_pending() RETURNS trigger
     SET search_path TO ''
     AS $$
 begin
-    if new.status <> 'pending' and not has_table_privilege(current_user, tg_relid, 'update') then
-        raise exception '%.% starts as pending, not as %', tg_table_schema, tg_table_name, new.status
+    if (tg_op = 'INSERT' or old.status = 'pending') and new.status <> 'pending' and not pg_has_role(
+        current_user, (
+            select c.relowner
+            from pg_catalog.pg_class as c
+            where c.oid = tg_relid
+        ), 'usage'
+    ) then
+        raise exception '%.% starts as pending, and becomes % through the functions',
+            tg_table_schema, tg_table_name, new.status
             using errcode = 'insufficient_privilege';
     end if;
     return new;
 end;
 $$;
 
-COMMENT ON FUNCTION payments.tg_settled__start_pending() IS 'New order groups and orders are pending.';
+COMMENT ON FUNCTION payments.tg_settled__start_pending() IS 'Order groups and orders are pending until the functions say otherwise.';
 
 CREATE FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
@@ -1876,39 +2522,11 @@ begin
             group by l.product_id
         ),
 
-        checked (place, name, claim) as (
-            values
-            (1, 'paid_group_has_its_applied_event', 'A paid order group has the event that paid it'),
-            (2, 'group_is_paid_by_one_event', 'An order group is paid by one event'),
-            (3, 'applied_event_has_paid_its_group', 'An event that paid has a paid order group'),
-            (4, 'paid_group_shows_the_payment_of_its_event', 'A paid order group shows the payment of its event'),
-            (5, 'unpaid_group_shows_no_payment', 'An unpaid order group shows no payment'),
-            (6, 'twin_event_is_of_the_payment_that_paid', 'A second event of a payment belongs to the payment that paid'),
-            (7, 'payment_pays_one_group', 'A payment pays one order group'),
-            (8, 'event_amount_agrees_with_its_minor_units', 'Amounts agree with what Stripe sent in minor units'),
-            (9, 'paid_total_is_what_was_charged', 'What was charged is the order group''s total'),
-            (10, 'paid_total_is_the_sum_of_its_orders', 'A paid total is the sum of its orders'),
-            (11, 'order_follows_its_group', 'An order follows its order group'),
-            (12, 'order_is_paid_when_its_group_is', 'An order is paid when its order group is'),
-            (13, 'paid_order_has_items', 'A paid order has items'),
-            (14, 'item_is_sold_by_its_orders_seller', 'An item is sold by the seller of its order'),
-            (15, 'paid_item_is_committed', 'A paid item has taken its stock'),
-            (16, 'item_is_committed_once', 'An item has taken its stock once'),
-            (17, 'order_commit_has_a_paid_item', 'Stock is taken for paid items only'),
-            (18, 'order_commit_takes_what_was_ordered', 'The stock taken is what was ordered'),
-            (19, 'order_commit_names_the_event_that_paid', 'Stock taken names the event that paid'),
-            (20, 'ledger_entry_moves_stock_its_own_way', 'Each kind of ledger entry moves stock its own way'),
-            (21, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
-            (22, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
-            (23, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
-            (24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group')
-        ),
-
         fault as (
             select
                 b.invariant,
                 count(*) as faults,
-                -- Enough to begin with; sql_tests/invariants.sql names all.
+                -- Enough to begin with; payments.broken_invariants() names all.
                 (array_agg(b.subject || ': ' || b.detail order by b.subject))[1:10] as examples
             from payments.broken_invariants() as b
             group by b.invariant
@@ -1978,7 +2596,7 @@ begin
                     )
                     order by k.place
                 )
-                from checked as k
+                from payments.invariants as k
                 left join fault as f on k.name = f.invariant
             )
         )
@@ -2291,509 +2909,183 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO ''
     AS $$
-    with expected_relation (name, definer_only) as (
-        values
-        ('public.sellers', false),
-        ('public.seller_members', false),
-        ('public.products', false),
-        ('public.order_groups', false),
-        ('public.orders', false),
-        ('public.order_items', false),
-        ('public.inventory_ledger', false),
-        ('public.inventory_levels', false),
-        ('public.order_status_changes', false),
-        ('public.order_status_changes_id_seq', true),
-        ('public.inventory_ledger_id_seq', true),
-        ('payments.currencies', true),
-        ('payments.stripe_events', true),
-        ('payments.reasons', true),
-        ('payments.exceptions', true),
-        ('payments.exceptions_id_seq', true)
-    ),
-
-    -- A column of '*' is the whole table. Reading is for authenticated (through policies) and service_role alone.
-    expected_grant (relation, column_name, grantee, privilege) as (
+    with own as materialized (
         select
-            r.name,
-            '*',
-            g.grantee,
-            'SELECT'
-        from expected_relation as r
-        cross join (values ('authenticated'), ('service_role')) as g (grantee)
-        where not r.definer_only
-        union all
-        select
-            w.relation,
-            c.column_name,
-            'service_role',
-            w.privilege
-        from (
-            values
-            ('public.sellers', 'INSERT', 'id name'),
-            ('public.seller_members', 'INSERT', 'seller_id user_id'),
-            ('public.products', 'INSERT', 'id seller_id sku name'),
-            ('public.order_groups', 'INSERT', 'id buyer_id currency total_amount status'),
-            ('public.orders', 'INSERT', 'id order_group_id seller_id total_amount status'),
-            ('public.orders', 'UPDATE', 'status'),
-            ('public.order_items', 'INSERT', 'id order_id product_id quantity unit_amount sku title'),
-            ('public.sellers', 'UPDATE', 'name'),
-            ('public.products', 'UPDATE', 'sku name'),
-            ('public.seller_members', 'DELETE', '*')
-        ) as w (relation, privilege, columns)
-        cross join regexp_split_to_table(w.columns, ' ') as c (column_name)
-    ),
-
-    actual_relation as (
-        select
-            c.oid,
-            n.nspname || '.' || c.relname as name,
+            o.*,
             c.relkind,
-            c.relacl,
-            c.relowner,
             c.relrowsecurity,
             c.relforcerowsecurity,
-            c.reloptions
-        from pg_catalog.pg_class as c
-        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
-        where n.nspname in ('public', 'payments') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+            c.reloptions,
+            o.object like 'payments.%' as is_private
+        from payments.own_objects() as o
+        left join pg_catalog.pg_class as c on o.kind = 'relation' and o.id = c.oid
     ),
 
-    actual_grant as (
+    definition as materialized (
         select
-            r.name as relation,
-            '*' as column_name,
-            a.grantee,
-            a.privilege_type || case when a.is_grantable then ' WITH GRANT OPTION' else '' end as privilege
-        from actual_relation as r
-        cross join aclexplode(r.relacl) as a
-        where a.grantee <> r.relowner
-        union all
-        select
-            r.name,
-            att.attname::pg_catalog.text,
-            a.grantee,
-            a.privilege_type || case when a.is_grantable then ' WITH GRANT OPTION' else '' end
-        from actual_relation as r
-        inner join pg_catalog.pg_attribute as att on r.oid = att.attrelid
-        cross join aclexplode(att.attacl) as a
-        where a.grantee <> r.relowner
-    ),
-
-    named_grant as (
-        select
-            g.relation,
-            g.column_name,
-            case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::pg_catalog.text end as grantee,
-            g.privilege
-        from actual_grant as g
-        inner join expected_relation as r on g.relation = r.name
-    ),
-
-    expected_policy (relation, name, qual) as (
-        values
-        ('payments.currencies', 'Nobody can read currencies', 'false'),
-        ('payments.exceptions', 'Nobody can read exceptions', 'false'),
-        ('payments.reasons', 'Nobody can read reasons', 'false'),
-        ('payments.stripe_events', 'Nobody can read Stripe events', 'false'),
-        (
-            'public.seller_members',
-            'Members can read their own memberships',
-            '(user_id = ( SELECT auth.uid() AS uid))'
-        ),
-        (
-            'public.sellers',
-            'Members can read their own sellers',
-            '(id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
-        ),
-        (
-            'public.products',
-            'Members can read their sellers'' products',
-            '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
-        ),
-        (
-            'public.order_groups',
-            'Buyers can read their own order groups',
-            '(buyer_id = ( SELECT auth.uid() AS uid))'
-        ),
-        (
-            'public.orders',
-            'Buyers and the seller''s members can read an order',
-            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
-            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
-            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
-        ),
-        (
-            'public.order_items',
-            'Buyers and the seller''s members can read an item',
-            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
-            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
-            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
-        ),
-        (
-            'public.order_status_changes',
-            'Buyers and the seller''s members can read a status change',
-            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
-            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
-            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
-        ),
-        (
-            'public.inventory_ledger',
-            'Members can read their sellers'' stock movements',
-            '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
-        )
-    ),
-
-    actual_policy as (
-        select
-            r.name as relation,
-            p.polname::pg_catalog.text as name,
-            p.polcmd = 'r'
-            and p.polpermissive
-            and p.polwithcheck is null
-            and p.polroles = case
-                when r.name like 'payments.%' then array[0::pg_catalog.oid]
-                else array[(select a.oid from pg_catalog.pg_roles as a where a.rolname = 'authenticated')]
-            end as is_plain_read,
-            regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\s+', ' ', 'g') as qual
-        from pg_catalog.pg_policy as p
-        inner join actual_relation as r on p.polrelid = r.oid
-        inner join expected_relation as e on r.name = e.name
-    ),
-
-    expected_function (signature, runs_as_owner, for_service_role) as (
-        values
-        ('public.advance_order(uuid,text)', true, true),
-        ('public.reopen_payment_exception(bigint,text,text)', true, true),
-        ('payments.caller()', false, false),
-        ('payments.calling_role()', false, false),
-        ('payments.tg_order_groups__record_step()', true, false),
-        ('payments.tg_orders__record_changes()', true, false),
-        (
-            'public.reconcile_order_group_payment(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,'
-            || 'numeric,text,jsonb,text,text)',
-            true,
-            true
-        ),
-        ('public.record_inventory_receipt(uuid,integer,text)', true, true),
-        ('public.record_inventory_adjustment(uuid,integer,text)', true, true),
-        ('public.list_payment_exceptions(text)', true, true),
-        ('public.resolve_payment_exception(bigint,text,text,text)', true, true),
-        ('public.cancel_order_group(uuid)', true, true),
-        ('public.explain_order_group(uuid)', true, true),
-        ('public.preview_order_group_payments(jsonb)', true, true),
-        ('public.payment_report(timestamp with time zone,timestamp with time zone)', true, true),
-        ('public.reconciliation_readiness()', true, true),
-        ('public.security_findings()', true, true),
-        ('payments.assert_pending(uuid,text)', false, false),
-        ('payments.assert_representable(numeric,text)', false, false),
-        ('payments.seller_of_product(uuid)', false, false),
-        ('payments.tg_order_groups__fit_currency()', true, false),
-        ('payments.broken_invariants()', false, false),
-        ('payments.describe_event(payments.stripe_events)', false, false),
-        ('payments.describe_order_group(uuid)', false, false),
-        ('payments.has_paid_another_group(payments.stripe_events)', false, false),
-        ('payments.is_same_event(payments.stripe_events,payments.stripe_events)', false, false),
-        ('payments.judge(payments.stripe_events,text,public.order_groups)', false, false),
-        ('payments.judge_taken(payments.stripe_events)', false, false),
-        ('payments.lock_order_group(uuid)', true, false),
-        ('payments.lock_order_group_of_held_child(uuid)', true, false),
-        (
-            'payments.normalise_event(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,numeric,text,jsonb,'
-            || 'text,text)',
-            false,
-            false
-        ),
-        ('payments.pay(payments.stripe_events,integer)', false, false),
-        ('payments.preview(jsonb)', false, false),
-        ('payments.reconcile(payments.stripe_events,text)', false, false),
-        ('payments.set_aside(payments.stripe_events,text,text,jsonb)', false, false),
-        ('payments.set_aside_with(payments.stripe_events,bigint)', false, false),
-        ('payments.tg_history__refuse_change()', false, false),
-        ('payments.tg_order_groups__stay_settled()', false, false),
-        ('payments.tg_order_items__need_pending_group()', true, false),
-        ('payments.tg_orders__move_forward()', false, false),
-        ('payments.tg_orders__need_pending_group()', true, false),
-        ('payments.tg_settled__start_pending()', false, false),
-        ('payments.verdict(uuid,text,text,text,integer,integer)', false, false)
-    ),
-
-    -- Everything in payments, and everything in public that bears one of our names: an overload counts.
-    actual_function as (
-        select
-            p.oid::pg_catalog.regprocedure::pg_catalog.text as signature,
-            p.proowner,
-            p.prosecdef,
-            p.proconfig,
-            coalesce(p.proacl, acldefault('f', p.proowner)) as acl
-        from pg_catalog.pg_proc as p
-        inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
-        where
-            n.nspname = 'payments'
-            or (
-                n.nspname = 'public'
-                and p.proname in (
-                    select split_part(split_part(f.signature, '(', 1), '.', 2)
-                    from expected_function as f
-                )
-            )
-    ),
-
-    -- Where a trigger fires for some columns only, these are they.
-    expected_trigger (relation, name, enabled, columns) as (
-        values
-        ('payments.stripe_events', 'stripe_events_is_append_only', 'A', ''),
-        ('public.inventory_ledger', 'inventory_ledger_is_append_only', 'A', ''),
-        ('public.order_groups', 'order_groups_fit_currency', 'O', 'currency total_amount'),
-        ('public.order_groups', 'order_groups_start_pending', 'O', ''),
-        ('public.order_groups', 'order_groups_record_step', 'O', ''),
-        ('public.order_groups', 'order_groups_stay', 'O', ''),
-        ('public.order_groups', 'order_groups_stay_settled', 'O', ''),
-        ('public.order_status_changes', 'order_status_changes_is_append_only', 'A', ''),
-        ('public.order_items', 'order_items_need_pending_group', 'O', ''),
-        ('public.orders', 'orders_move_forward', 'O', ''),
-        ('public.orders', 'orders_need_pending_group', 'O', ''),
-        ('public.orders', 'orders_record_changes', 'O', ''),
-        ('public.orders', 'orders_start_pending', 'O', '')
+            coalesce(e.kind, d.kind) as kind,
+            coalesce(e.object, d.object) as object,
+            coalesce(e.name, d.name) as name,
+            e.definition as expected,
+            d.definition as actual
+        from payments.expected_definitions as e
+        full join payments.definitions() as d on e.kind = d.kind and e.object = d.object and e.name = d.name
+        where e.definition is distinct from d.definition
     )
 
+    -- Parts of what is missing altogether are not told one by one.
     select
-        'missing_relation' as finding,
-        e.name as object,
-        'the relation does not exist' as detail
-    from expected_relation as e
-    where not exists (select 1 from actual_relation as a where a.name = e.name)
-
-    union all
-    select
-        'unexpected_relation',
-        a.name,
-        'nothing else belongs into the private schema'
-    from actual_relation as a
+        case when d.kind = 'guard' or d.actual is null then 'missing_' else 'changed_' end || d.kind as finding,
+        d.object,
+        case
+            when d.actual is null then concat_ws(' ', nullif(d.name, ''), 'does not exist')
+            when d.kind = 'function' then 'its body, settings or owner are not those that the migrations gave it'
+            else concat_ws(' ', nullif(d.name, ''), 'is: ' || d.actual)
+        end as detail
+    from definition as d
     where
-        a.name like 'payments.%'
-        and not exists (select 1 from expected_relation as e where e.name = a.name)
+        d.expected is not null
+        and (
+            d.kind in ('relation', 'function')
+            or exists (select 1 from own as o where o.kind = 'relation' and o.object = d.object)
+        )
+
+    union all
+    -- A project's own columns, constraints and indexes, and its triggers in public, are its own affair.
+    select
+        'unexpected_' || d.kind,
+        d.object,
+        case d.kind
+            when 'relation' then 'nothing else belongs into the private schema'
+            when 'function' then 'an overload, or a function that does not belong into the private schema'
+            else d.name
+        end
+    from definition as d
+    where
+        d.expected is null
+        and (
+            d.kind in ('relation', 'function', 'policy', 'rule')
+            or (d.kind = 'guard' and d.object like 'payments.%')
+        )
 
     union all
     select
-        'unexpected_grant',
-        g.relation,
-        g.grantee || ' has ' || g.privilege || case g.column_name when '*' then '' else ' on ' || g.column_name end
-    from (
-        select * from named_grant
-        except
-        select * from expected_grant
-    ) as g
+        'unexpected_guard',
+        o.object,
+        t.tgname || ' runs before each row, and its function can return null: the row would be left out'
+    from own as o
+    inner join pg_catalog.pg_trigger as t on o.id = t.tgrelid and not t.tgisinternal and t.tgenabled <> 'D'
+    inner join pg_catalog.pg_proc as p on t.tgfoid = p.oid
+    where
+        o.kind = 'relation'
+        and not o.is_private
+        and t.tgtype & 3 = 3
+        and regexp_replace(p.prosrc, '--[^\n]*|/\*.*?\*/', '', 'g') ~* '\mreturn\s+null\M'
+        and not exists (
+            select 1
+            from payments.expected_definitions as e
+            where e.kind = 'guard' and e.object = o.object and e.name = t.tgname
+        )
+
+    union all
+    -- The triggers behind foreign keys, on either side.
+    select
+        'missing_guard',
+        o.object,
+        'foreign key ' || c.conname || ' is not enforced'
+    from own as o
+    inner join pg_catalog.pg_constraint as c on o.id = c.conrelid and c.contype = 'f'
+    where
+        o.kind = 'relation'
+        and exists (
+            select 1
+            from pg_catalog.pg_trigger as t
+            where t.tgconstraint = c.oid and t.tgenabled <> 'O'
+        )
 
     union all
     select
-        'missing_grant',
-        g.relation,
-        g.grantee || ' lacks ' || g.privilege || case g.column_name when '*' then '' else ' on ' || g.column_name end
-    from (
-        select * from expected_grant
-        except
-        select * from named_grant
-    ) as g
-
-    union all
-    select
-        'schema_is_open',
-        n.nspname,
-        case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::pg_catalog.text end || ' has ' || a.privilege_type
-    from pg_catalog.pg_namespace as n
-    cross join aclexplode(n.nspacl) as a
-    where n.nspname = 'payments' and a.grantee <> n.nspowner
+        case
+            when d.kind = 'schema' and not d.is_missing then 'schema_is_open'
+            when d.kind = 'function' and d.is_missing then 'function_is_not_executable'
+            when d.kind = 'function' then 'function_is_executable'
+            when d.is_missing then 'missing_grant'
+            else 'unexpected_grant'
+        end,
+        d.object,
+        d.grantee || case when d.is_missing then ' lacks ' else ' has ' end || d.privilege
+        || case when d.column_name <> '' then ' on ' || d.column_name else '' end
+    from payments.privilege_differences() as d
 
     union all
     select
         'row_level_security_is_off',
-        a.name,
-        'every table of public and payments has row level security'
-    from actual_relation as a
-    where a.relkind in ('r', 'p') and not a.relrowsecurity
+        o.object,
+        'every table here has row level security'
+    from own as o
+    where o.relkind in ('r', 'p') and not o.relrowsecurity
 
     union all
     select
         'owner_is_bound_by_policies',
-        a.name,
+        o.object,
         'row level security is forced on an owner without BYPASSRLS: the functions would see no rows'
-    from actual_relation as a
-    inner join expected_relation as e on a.name = e.name
-    inner join pg_catalog.pg_roles as o on a.relowner = o.oid
-    where a.relforcerowsecurity and not (o.rolbypassrls or o.rolsuper)
+    from own as o
+    inner join pg_catalog.pg_roles as r on o.owner = r.oid
+    where o.relforcerowsecurity and not (r.rolbypassrls or r.rolsuper)
 
     union all
     select
         'view_bypasses_policies',
-        a.name,
-        'a view of public without security_invoker reads with its owner''s rights'
-    from actual_relation as a
+        o.object,
+        'without security_invoker it reads with its owner''s rights'
+    from own as o
     where
-        a.relkind = 'v'
-        and a.name like 'public.%'
+        o.relkind = 'v'
         and not exists (
             select 1
-            from pg_options_to_table(a.reloptions) as o
-            where o.option_name = 'security_invoker' and o.option_value::boolean
+            from pg_options_to_table(o.reloptions) as p
+            where p.option_name = 'security_invoker' and p.option_value::boolean
         )
 
     union all
     select
-        'view_bypasses_policies',
-        a.name,
-        'policies do not reach a materialized view or foreign table, and '
-        || case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::pg_catalog.text end
-        || ' may read it'
-    from actual_relation as a
-    cross join aclexplode(a.relacl) as g
-    where
-        a.relkind in ('m', 'f')
-        and g.privilege_type = 'SELECT'
-        and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
-
-    union all
-    select
-        'missing_policy',
-        e.relation,
-        e.name
-    from expected_policy as e
-    where not exists (select 1 from actual_policy as a where a.relation = e.relation and a.name = e.name)
-
-    union all
-    select
-        'unexpected_policy',
-        a.relation,
-        a.name
-    from actual_policy as a
-    where not exists (select 1 from expected_policy as e where e.relation = a.relation and e.name = a.name)
-
-    union all
-    select
-        'changed_policy',
-        a.relation,
-        a.name || ' using ' || a.qual
-    from actual_policy as a
-    inner join expected_policy as e on a.relation = e.relation and a.name = e.name
-    where (a.qual, a.is_plain_read) is distinct from (e.qual, true)
-
-    union all
-    select
-        'missing_function',
-        e.signature,
-        'the function does not exist'
-    from expected_function as e
-    where not exists (select 1 from actual_function as a where a.signature = e.signature)
-
-    union all
-    select
-        'unexpected_function',
-        a.signature,
-        'an overload, or a function that does not belong into the private schema'
-    from actual_function as a
-    where not exists (select 1 from expected_function as e where e.signature = a.signature)
-
-    union all
-    select
-        'function_is_executable',
-        a.signature,
-        case x.grantee when 0 then 'public' else pg_get_userbyid(x.grantee)::pg_catalog.text end || ' may execute it'
-    from actual_function as a
-    cross join aclexplode(a.acl) as x
-    where
-        x.grantee <> a.proowner
-        and not exists (
-            select 1
-            from expected_function as e
-            where
-                e.signature = a.signature
-                and e.for_service_role
-                and x.grantee <> 0
-                and (
-                    pg_get_userbyid(x.grantee) = 'service_role'
-                    or (
-                        pg_get_userbyid(x.grantee) = 'authenticated'
-                        and e.signature = 'public.advance_order(uuid,text)'
-                    )
-                )
-        )
-
-    union all
-    select
-        'function_is_not_executable',
-        a.signature,
-        'service_role may not execute it'
-    from actual_function as a
-    inner join expected_function as e on a.signature = e.signature
-    where
-        e.for_service_role
-        and not exists (
-            select 1
-            from aclexplode(a.acl) as x
-            where x.grantee <> 0 and pg_get_userbyid(x.grantee) = 'service_role'
-        )
-
-    union all
-    select
-        'changed_function',
-        a.signature,
-        case
-            when not coalesce('search_path=""' = any(a.proconfig), false) then 'its search_path is not empty'
-            when a.prosecdef <> e.runs_as_owner then 'its security mode was switched'
-            when a.proowner <> k.relowner then 'it does not belong to the owner of the tables'
-        end
-    from actual_function as a
-    inner join expected_function as e on a.signature = e.signature
-    inner join actual_relation as k on k.name = 'payments.stripe_events'
-    where
-        not coalesce('search_path=""' = any(a.proconfig), false)
-        or a.prosecdef <> e.runs_as_owner
-        or a.proowner <> k.relowner
-
-    union all
-    select
-        'changed_function',
-        a.signature,
-        'its settings are ' || array_to_string(a.proconfig, ', ')
-    from actual_function as a
-    where
-        a.signature like 'public.reconcile_order_group_payment(%'
-        and a.proconfig is distinct from array[
-            'search_path=""', 'lock_timeout=3s', 'default_transaction_isolation=read committed'
-        ]
-
-    -- A definer function of somebody else that reads or writes our tables is a door past policies and grants.
-    union all
-    select
-        'open_door',
-        p.oid::pg_catalog.regprocedure::pg_catalog.text,
-        'it runs with its owner''s rights, works on these tables, and '
-        || case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::pg_catalog.text end
-        || ' may execute it'
-    from pg_catalog.pg_proc as p
-    inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
-    cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as g
-    where
-        n.nspname = 'public'
-        and p.prosecdef
-        and p.oid <> 'public.advance_order(uuid,text)'::pg_catalog.regprocedure
-        and p.prosrc ~ '(payments\.|order_groups|order_items|inventory_ledger|inventory_levels|seller_members)'
-        and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
+        case d.kind when 'function' then 'open_door' else 'view_bypasses_policies' end,
+        d.object,
+        'it works on these tables or functions with its owner''s rights, and is open to ' || d.role
+    from payments.open_doors() as d
 
     union all
     select
         'open_door',
-        m.rolname::pg_catalog.text,
+        i.inhparent::pg_catalog.regclass::pg_catalog.text,
+        'whoever may read it reads the rows of ' || o.object || ' past its policies'
+    from own as o
+    inner join pg_catalog.pg_inherits as i on o.id = i.inhrelid
+    where o.kind = 'relation'
+
+    union all
+    -- A membership that gives nothing, such as the platform's own in pgsodium_keyholder, is none.
+    select
+        'open_door',
+        m.role,
         'it is a member of ' || r.rolname
-    from pg_catalog.pg_auth_members as am
-    inner join pg_catalog.pg_roles as m on am.member = m.oid
-    inner join pg_catalog.pg_roles as r on am.roleid = r.oid
-    where m.rolname in ('anon', 'authenticated', 'service_role')
+    from (values ('anon'), ('authenticated'), ('service_role')) as m (role)
+    inner join pg_catalog.pg_roles as r on m.role <> r.rolname and pg_has_role(m.role, r.oid, 'member')
+    where
+        exists (
+            select 1
+            from pg_catalog.pg_roles as a
+            where a.rolname = m.role and not a.rolsuper
+        )
+        and (
+            r.rolsuper
+            or r.rolbypassrls
+            or r.rolcreaterole
+            or r.rolname in ('anon', 'authenticated', 'service_role')
+            or r.rolname like 'pg\_%'
+            or r.oid in (select o.owner from own as o)
+        )
 
     union all
     select
@@ -2813,29 +3105,6 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
 
     union all
     select
-        'missing_guard',
-        e.relation,
-        'trigger ' || e.name || ' is missing, disabled, or fires for less'
-    from expected_trigger as e
-    where not exists (
-        select 1
-        from pg_catalog.pg_trigger as t
-        inner join actual_relation as a on t.tgrelid = a.oid
-        where
-            a.name = e.relation
-            and t.tgname = e.name
-            and t.tgenabled = e.enabled
-            -- One of them has a condition of its own; another one could switch a guard off.
-            and (t.tgqual is null) = (e.name <> 'order_groups_stay')
-            and e.columns = (
-                select coalesce(string_agg(c.attname::pg_catalog.text, ' ' order by c.attname), '')
-                from pg_catalog.pg_attribute as c
-                where c.attrelid = t.tgrelid and c.attnum = any(t.tgattr::pg_catalog.int2[])
-            )
-    )
-
-    union all
-    select
         'api_role_bypasses_policies',
         r.rolname::pg_catalog.text,
         'anon and authenticated must neither be superusers nor bypass row level security'
@@ -2845,7 +3114,7 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
     order by 1, 2, 3;
 $$;
 
-COMMENT ON FUNCTION public.security_findings() IS 'Differences between the catalogue and the privileges of this project; no row when all is well.';
+COMMENT ON FUNCTION public.security_findings() IS 'Differences between the catalogue and what the migrations made and granted; no row when all is well.';
 
 CREATE TABLE payments.currencies (
     code text NOT NULL,
@@ -2911,6 +3180,44 @@ ALTER TABLE payments.exceptions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE payments.expected_definitions (
+    kind text NOT NULL,
+    object text NOT NULL,
+    name text NOT NULL,
+    definition text NOT NULL
+);
+
+COMMENT ON TABLE payments.expected_definitions IS 'What the migrations made, as payments.definitions() told it then. What differs now is a finding.';
+
+COMMENT ON COLUMN payments.expected_definitions.object IS 'The relation or function, as regclass or regprocedure print it.';
+
+COMMENT ON COLUMN payments.expected_definitions.name IS 'The column, constraint, index, trigger, policy or rule of the relation; empty where it is the object itself.';
+
+CREATE TABLE payments.expected_grants (
+    object text NOT NULL,
+    column_name text DEFAULT ''::text NOT NULL,
+    grantee text NOT NULL,
+    privilege text NOT NULL
+);
+
+COMMENT ON TABLE payments.expected_grants IS 'Every privilege that anybody but the owner may hold on the objects of this project.';
+
+COMMENT ON COLUMN payments.expected_grants.object IS 'As regclass or regprocedure print it with an empty search_path. What is here of public is this project''s.';
+
+COMMENT ON COLUMN payments.expected_grants.column_name IS 'Empty where the privilege is on the whole object.';
+
+CREATE TABLE payments.invariants (
+    name text NOT NULL,
+    place integer NOT NULL,
+    claim text NOT NULL
+);
+
+COMMENT ON TABLE payments.invariants IS 'What payments.broken_invariants() looks for, as the report tells it.';
+
+COMMENT ON COLUMN payments.invariants.place IS 'Where the report lists it.';
+
+COMMENT ON COLUMN payments.invariants.claim IS 'What is true while nothing is broken, for a person.';
 
 CREATE TABLE payments.reasons (
     reason text NOT NULL,
@@ -3096,6 +3403,18 @@ ALTER TABLE ONLY payments.exceptions
 ALTER TABLE ONLY payments.exceptions
     ADD CONSTRAINT exceptions_stripe_event_id_key UNIQUE (stripe_event_id);
 
+ALTER TABLE ONLY payments.expected_definitions
+    ADD CONSTRAINT expected_definitions_pkey PRIMARY KEY (kind, object, name);
+
+ALTER TABLE ONLY payments.expected_grants
+    ADD CONSTRAINT expected_grants_pkey PRIMARY KEY (object, column_name, grantee, privilege);
+
+ALTER TABLE ONLY payments.invariants
+    ADD CONSTRAINT invariants_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY payments.invariants
+    ADD CONSTRAINT invariants_place_key UNIQUE (place);
+
 ALTER TABLE ONLY payments.reasons
     ADD CONSTRAINT reasons_pkey PRIMARY KEY (reason);
 
@@ -3212,7 +3531,7 @@ CREATE TRIGGER order_groups_fit_currency BEFORE INSERT OR UPDATE OF currency, to
 
 CREATE TRIGGER order_groups_record_step AFTER UPDATE ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__record_step();
 
-CREATE TRIGGER order_groups_start_pending BEFORE INSERT ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
+CREATE TRIGGER order_groups_start_pending BEFORE INSERT OR UPDATE OF status ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
 CREATE TRIGGER order_groups_stay BEFORE DELETE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
 
@@ -3277,11 +3596,23 @@ CREATE POLICY "Nobody can read currencies" ON payments.currencies FOR SELECT USI
 
 CREATE POLICY "Nobody can read exceptions" ON payments.exceptions FOR SELECT USING (false);
 
+CREATE POLICY "Nobody can read expected definitions" ON payments.expected_definitions FOR SELECT USING (false);
+
+CREATE POLICY "Nobody can read expected grants" ON payments.expected_grants FOR SELECT USING (false);
+
+CREATE POLICY "Nobody can read invariants" ON payments.invariants FOR SELECT USING (false);
+
 CREATE POLICY "Nobody can read reasons" ON payments.reasons FOR SELECT USING (false);
 
 ALTER TABLE payments.currencies ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.exceptions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.expected_definitions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.expected_grants ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.invariants ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.reasons ENABLE ROW LEVEL SECURITY;
 
@@ -3352,6 +3683,8 @@ REVOKE ALL ON FUNCTION payments.caller() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.calling_role() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.definitions() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_order_group(p_order_group_id uuid) FROM PUBLIC;
@@ -3383,11 +3716,21 @@ REVOKE ALL ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id 
 
 REVOKE ALL ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.open_doors() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.own_objects() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.pay(p_event payments.stripe_events, p_orders integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.preview(p_payment jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.privilege_differences() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.record_definitions(p_objects text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.restore_privileges() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.seller_of_product(p_product_id uuid) FROM PUBLIC;
 

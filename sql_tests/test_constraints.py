@@ -134,6 +134,7 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
         EXCEPTION + ", resolution, resolved_by, resolved_at)"
         " values ('evt', 'amount_missing', '{}', 1, 'open', 'refunded', 'ada', now())",
     ),
+    ("invariants_place_key", "insert into payments.invariants values ('all_is_well', 1, 'All is well')"),
     ("reasons_outcome_is_known_check", "insert into payments.reasons values ('because', 'applied', 'so')"),
     ("exceptions_status_is_known_check", EXCEPTION + ") values ('evt', 'amount_missing', '{}', 1, 'closed')"),
     (

@@ -174,10 +174,13 @@ def test_fault_is_named_by_its_invariant_and_by_no_other(example: Example, invar
     assert all(row["subject"] and row["detail"] for row in broken)
 
 
-def test_every_invariant_has_its_fault() -> None:
-    written = re.findall(r"select\n\s+'(\w+)',", INVARIANTS.read_text())
+def test_every_invariant_has_its_fault_and_its_claim_in_the_order_of_the_query(example: Example) -> None:
+    written = list(dict.fromkeys(re.findall(r"select\n\s+'(\w+)',", INVARIANTS.read_text())))
+    rows = example.superuser.execute("select name, claim from payments.invariants order by place").fetchall()
 
-    assert sorted(set(written)) == sorted(FAULTS)
+    assert sorted(written) == sorted(FAULTS)
+    assert [row["name"] for row in rows] == written
+    assert [row["name"] for row in rows if len(row["claim"]) < 20] == []
 
 
 def test_invariants_run_by_psql_as_the_owner_in_a_read_only_transaction(

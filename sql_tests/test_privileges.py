@@ -12,14 +12,12 @@ from psycopg import sql
 
 from local_stack.platform import REGIMES
 from sql_tests import privileges
+from sql_tests.privilege_matrix import ask, held_and_expected
 from sql_tests.privileges import (
-    COLUMN_VERBS,
     COLUMNS,
     FUNCTIONS,
     ROLES,
-    SEQUENCE_VERBS,
     SEQUENCES,
-    TABLE_VERBS,
     may_column,
     may_execute,
     may_table,
@@ -58,27 +56,7 @@ def test_nothing_exists_that_the_matrix_does_not_list(superuser: Connection) -> 
 
 @in_both_regimes
 def test_catalogue_holds_exactly_the_matrix(superuser: Connection) -> None:
-    cells: dict[tuple[str, str, str], bool] = {}
-    expected: dict[tuple[str, str, str], bool] = {}
-
-    for role, relation in product(ROLES, COLUMNS):
-        for verb in TABLE_VERBS:
-            cell = (role, relation, verb)
-            cells[cell] = ask(superuser, "has_table_privilege", *cell)
-            expected[cell] = may_table(role, relation, verb)
-        for column, verb in product(COLUMNS[relation], COLUMN_VERBS):
-            cell = (role, f"{relation}.{column}", verb)
-            cells[cell] = ask(superuser, "has_column_privilege", role, relation, column, verb)
-            expected[cell] = may_column(role, relation, column, verb)
-    for role, sequence, verb in product(ROLES, SEQUENCES, SEQUENCE_VERBS):
-        cells[role, sequence, verb] = ask(superuser, "has_sequence_privilege", role, sequence, verb)
-        expected[role, sequence, verb] = False
-    for role, signature in product(ROLES, FUNCTIONS):
-        cells[role, signature, "EXECUTE"] = ask(superuser, "has_function_privilege", role, signature, "execute")
-        expected[role, signature, "EXECUTE"] = may_execute(role, signature)
-    for role, verb in product(ROLES, ("USAGE", "CREATE")):
-        cells[role, "payments", verb] = ask(superuser, "has_schema_privilege", role, "payments", verb)
-        expected[role, "payments", verb] = False
+    cells, expected = held_and_expected(superuser)
 
     assert len(cells) >= 500
     assert cells == expected
@@ -95,15 +73,6 @@ def test_maintain_is_granted_to_nobody(superuser: Connection) -> None:
     ]
 
     assert held == []
-
-
-def ask(connection: Connection, function: str, *arguments: str) -> bool:
-    query = sql.SQL("select {}({}) as held").format(
-        sql.Identifier(function), sql.SQL(", ").join(map(sql.Literal, arguments))
-    )
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    return bool(row["held"])
 
 
 # Their ids are the database's alone to give, which Postgres says before it looks at privileges.

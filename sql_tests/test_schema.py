@@ -1,4 +1,4 @@
-"""The versioned dump is what the migrations make."""
+"""The versioned dump and the versioned invariants are what the migrations make."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from local_stack.binaries import find_bin_dir
 from local_stack.platform import REGIMES, Regime
-from sql_tests.schema import FILE, dump, normalise
+from sql_tests.schema import FILE, INVARIANTS, dump, invariants, normalise
 from testkit.database import SUPERUSER, Database
 
 REMEDY = "`make schema` writes it anew: review the difference and commit it with the migration"
@@ -19,6 +19,10 @@ def test_versioned_schema_is_what_the_migrations_make(template: Callable[[Regime
     made = dump(find_bin_dir(), template(regime).url(SUPERUSER))
 
     assert made == FILE.read_text(), REMEDY
+
+
+def test_versioned_invariants_are_the_query_of_the_function(db: Database) -> None:
+    assert invariants(db.url(SUPERUSER)) == INVARIANTS.read_text(), REMEDY
 
 
 def test_normalising_takes_what_differs_and_leaves_the_functions_bodies() -> None:

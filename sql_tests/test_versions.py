@@ -6,7 +6,7 @@ The versions that ran stand in the tests' names.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psycopg
@@ -16,6 +16,7 @@ from local_stack import platform, supabase_cli
 from local_stack.platform import REGIMES, Regime
 from local_stack.postgres import Postgres
 from sql_tests.releases import Head, head_at, migrations, project_at, releases, version_of
+from sql_tests.restoring import restore
 from sql_tests.schema import FILE, dump, migrated
 from sql_tests.servers import has_extension, installations
 
@@ -60,6 +61,28 @@ def test_database_at_an_earlier_head_ends_in_the_versioned_schema(
     supabase_cli.db_push(push_url)
 
     assert dump(any_server.bin_dir, url) == FILE.read_text()
+
+
+@pytest.mark.parametrize("version", INSTALLATIONS)
+def test_database_of_any_version_is_as_expected_after_a_restore_into_the_newest(tmp_path: Path, version: int) -> None:
+    servers: list[Postgres] = []
+    with ExitStack() as exits, pytest.MonkeyPatch.context() as patch:
+        for bin_dir in (INSTALLATIONS[version], INSTALLATIONS[max(INSTALLATIONS)]):
+            patch.setenv("LOCAL_STACK_PG_BIN", str(bin_dir))
+            servers.append(exits.enter_context(Postgres()))
+        migrated(servers[0], "explicit")
+        servers[1].create_database("explicit")
+        platform.install(servers[1].dsn(dbname="explicit"), regime="legacy", password=servers[1].password)
+        with psycopg.connect(servers[1].dsn(dbname="explicit"), autocommit=True) as superuser:
+            superuser.execute("alter database explicit owner to postgres")
+        source, target = (
+            server.dsn(user="{user}", dbname="explicit").replace("%7Buser%7D", "{user}") for server in servers
+        )
+        restore(servers[1].bin_dir, source, target, tmp_path)
+
+        with psycopg.connect(target.format(user="postgres"), autocommit=True) as owner:
+            assert owner.execute("select * from payments.restore_privileges()").fetchall() != []
+            assert owner.execute("select * from public.security_findings()").fetchall() == []
 
 
 CHECK = """

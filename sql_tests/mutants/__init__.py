@@ -12,7 +12,9 @@ from sql_tests.mutants import (
     create_advance_order,
     create_broken_invariants,
     create_cancel_order_group,
+    create_catalogue_functions,
     create_exception_functions,
+    create_expected_catalogue,
     create_explain_order_group,
     create_inventory_functions,
     create_inventory_ledger,
@@ -33,6 +35,7 @@ from sql_tests.mutants import (
     freeze_orders,
     keep_history_append_only,
     keep_payment_evidence,
+    record_definitions,
 )
 from sql_tests.mutants.mutant import Mutant, migration
 
@@ -41,6 +44,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
         module.MUTANTS
         for module in (
             create_payments_schema,
+            create_expected_catalogue,
             create_sellers_and_products,
             create_order_tables,
             create_payment_records,
@@ -61,9 +65,11 @@ MUTANTS: tuple[Mutant, ...] = tuple(
             create_advance_order,
             create_explain_order_group,
             create_reconciliation_readiness,
+            create_catalogue_functions,
             create_security_findings,
             create_broken_invariants,
             create_payment_report,
+            record_definitions,
         )
     )
 )

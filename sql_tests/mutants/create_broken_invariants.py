@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import MATRIX
+from sql_tests.mutants.killers import HEALTHY, MATRIX
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_broken_invariants"
@@ -14,6 +14,38 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "revoke execute on function payments.broken_invariants() from public, anon, authenticated, service_role;\n",
         "",
+        (MATRIX,),
+    ),
+    Mutant(
+        "invariant-untold",
+        "an invariant that is broken is missing on the report",
+        FILE,
+        ",\n(24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group')",
+        "",
+        ("test_every_invariant_has_its_fault",),
+    ),
+    Mutant(
+        "invariants-in-one-place",
+        "two invariants may be listed in one place",
+        FILE,
+        "    constraint invariants_pkey primary key (name),\n    constraint invariants_place_key unique (place)\n",
+        "    constraint invariants_pkey primary key (name)\n",
+        ("test_every_constraint_has_its_violation",),
+    ),
+    Mutant(
+        "invariants-without-policies",
+        "row level security of the invariants is off",
+        FILE,
+        "alter table payments.invariants enable row level security;\n",
+        "",
+        (HEALTHY,),
+    ),
+    Mutant(
+        "invariants-readable",
+        "service_role may read the invariants",
+        FILE,
+        "revoke all on table payments.invariants from public, anon, authenticated, service_role;",
+        "grant select on table payments.invariants to service_role;",
         (MATRIX,),
     ),
     Mutant(

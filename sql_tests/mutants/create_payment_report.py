@@ -33,6 +33,14 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_payment_report.py",),
     ),
     Mutant(
+        "report-of-checks-by-name",
+        "the report lists its checks in another order",
+        FILE,
+        "order by k.place",
+        "order by k.name",
+        ("test_the_checks_are_the_invariants_in_their_order",),
+    ),
+    Mutant(
         "report-with-floats",
         "the report's amounts are JSON numbers",
         FILE,

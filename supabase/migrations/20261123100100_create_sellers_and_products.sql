@@ -59,6 +59,30 @@ grant update (name) on table public.sellers to service_role;
 grant update (sku, name) on table public.products to service_role;
 grant delete on table public.seller_members to service_role;
 
+insert into payments.expected_grants (object, grantee, privilege)
+values
+('public.sellers', 'authenticated', 'SELECT'),
+('public.sellers', 'service_role', 'SELECT'),
+('public.seller_members', 'authenticated', 'SELECT'),
+('public.seller_members', 'service_role', 'SELECT'),
+('public.products', 'authenticated', 'SELECT'),
+('public.products', 'service_role', 'SELECT'),
+('public.seller_members', 'service_role', 'DELETE');
+insert into payments.expected_grants (object, column_name, grantee, privilege)
+select
+    g.object,
+    regexp_split_to_table(g.column_names, ', ') as column_name,
+    'service_role' as grantee,
+    g.privilege
+from (
+    values
+    ('public.sellers', 'INSERT', 'id, name'),
+    ('public.seller_members', 'INSERT', 'seller_id, user_id'),
+    ('public.products', 'INSERT', 'id, seller_id, sku, name'),
+    ('public.sellers', 'UPDATE', 'name'),
+    ('public.products', 'UPDATE', 'sku, name')
+) as g (object, privilege, column_names);
+
 -- `array(select ...)` runs once per statement and leaves an indexable `= any(...)`. It is for short arrays, because each row
 -- that is reached by another index is compared with one element after the other: a person belongs to a few sellers.
 create policy "Members can read their own memberships"

@@ -161,6 +161,28 @@ grant insert (id, order_group_id, seller_id, total_amount, status) on table publ
 grant insert (id, order_id, product_id, quantity, unit_amount, sku, title) on table public.order_items to service_role;
 grant update (status) on table public.orders to service_role;
 
+insert into payments.expected_grants (object, grantee, privilege)
+values
+('public.order_groups', 'authenticated', 'SELECT'),
+('public.order_groups', 'service_role', 'SELECT'),
+('public.orders', 'authenticated', 'SELECT'),
+('public.orders', 'service_role', 'SELECT'),
+('public.order_items', 'authenticated', 'SELECT'),
+('public.order_items', 'service_role', 'SELECT');
+insert into payments.expected_grants (object, column_name, grantee, privilege)
+select
+    g.object,
+    regexp_split_to_table(g.column_names, ', ') as column_name,
+    'service_role' as grantee,
+    g.privilege
+from (
+    values
+    ('public.order_groups', 'INSERT', 'id, buyer_id, currency, total_amount, status'),
+    ('public.orders', 'INSERT', 'id, order_group_id, seller_id, total_amount, status'),
+    ('public.orders', 'UPDATE', 'status'),
+    ('public.order_items', 'INSERT', 'id, order_id, product_id, quantity, unit_amount, sku, title')
+) as g (object, privilege, column_names);
+
 create policy "Buyers can read their own order groups"
 on public.order_groups
 for select

@@ -86,3 +86,10 @@ left join lateral (
 comment on view public.inventory_levels is 'Pieces on hand per product; zero where nothing ever moved.';
 revoke all on table public.inventory_levels from public, anon, authenticated, service_role;
 grant select on table public.inventory_levels to authenticated, service_role;
+
+insert into payments.expected_grants (object, grantee, privilege)
+values
+('public.inventory_ledger', 'authenticated', 'SELECT'),
+('public.inventory_ledger', 'service_role', 'SELECT'),
+('public.inventory_levels', 'authenticated', 'SELECT'),
+('public.inventory_levels', 'service_role', 'SELECT');

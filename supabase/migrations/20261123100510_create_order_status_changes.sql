@@ -32,6 +32,10 @@ alter table public.order_status_changes enable row level security;
 revoke all on table public.order_status_changes from public, anon, authenticated, service_role;
 revoke all on sequence public.order_status_changes_id_seq from public, anon, authenticated, service_role;
 grant select on table public.order_status_changes to authenticated, service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values
+('public.order_status_changes', 'authenticated', 'SELECT'),
+('public.order_status_changes', 'service_role', 'SELECT');
 
 -- A step of the group itself has no seller: it is for whoever may read the group.
 create policy "Buyers and the seller's members can read a status change"

@@ -590,3 +590,10 @@ revoke execute on function public.reconcile_order_group_payment(
 grant execute on function public.reconcile_order_group_payment(
     uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
 ) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values (
+    'public.reconcile_order_group_payment(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,'
+    || 'numeric,text,jsonb,text,text)',
+    'service_role',
+    'EXECUTE'
+);

@@ -160,3 +160,5 @@ comment on function public.preview_order_group_payments(jsonb) is
     'What reconcile_order_group_payment would answer to each of up to 500 payments now. Writes nothing.';
 revoke execute on function public.preview_order_group_payments(jsonb) from public, anon, authenticated;
 grant execute on function public.preview_order_group_payments(jsonb) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.preview_order_group_payments(jsonb)', 'service_role', 'EXECUTE');

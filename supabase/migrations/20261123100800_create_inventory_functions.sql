@@ -62,6 +62,8 @@ comment on function public.record_inventory_receipt(uuid, integer, text) is
     'Records goods that came in: pieces, positive. Returns the ledger entry''s id.';
 revoke execute on function public.record_inventory_receipt(uuid, integer, text) from public, anon, authenticated;
 grant execute on function public.record_inventory_receipt(uuid, integer, text) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.record_inventory_receipt(uuid,integer,text)', 'service_role', 'EXECUTE');
 
 -- Records a correction of stock: counted, lost, broken, returned.
 -- Called by: the shop's back office, as service_role. Returns: the ledger entry's id; raises 22023 for a zero quantity or
@@ -97,3 +99,5 @@ comment on function public.record_inventory_adjustment(uuid, integer, text) is
     'Corrects stock by pieces, positive or negative, with the reason. Returns the ledger entry''s id.';
 revoke execute on function public.record_inventory_adjustment(uuid, integer, text) from public, anon, authenticated;
 grant execute on function public.record_inventory_adjustment(uuid, integer, text) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.record_inventory_adjustment(uuid,integer,text)', 'service_role', 'EXECUTE');

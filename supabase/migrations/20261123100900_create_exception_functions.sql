@@ -59,6 +59,8 @@ comment on function public.list_payment_exceptions(text) is
     'Payment exceptions, oldest first: open, resolved or all.';
 revoke execute on function public.list_payment_exceptions(text) from public, anon, authenticated;
 grant execute on function public.list_payment_exceptions(text) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.list_payment_exceptions(text)', 'service_role', 'EXECUTE');
 
 -- Closes an exception with an operator's word; Stripe's further attempts are then answered `resolved`.
 -- Called by: operators, as service_role. Returns: the closed row as an object; raises 22023 for bad arguments, P0002
@@ -123,3 +125,5 @@ comment on function public.resolve_payment_exception(bigint, text, text, text) i
     'Closes a payment exception: refunded, fixed_by_hand or dismissed, by whom and why.';
 revoke execute on function public.resolve_payment_exception(bigint, text, text, text) from public, anon, authenticated;
 grant execute on function public.resolve_payment_exception(bigint, text, text, text) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.resolve_payment_exception(bigint,text,text,text)', 'service_role', 'EXECUTE');

@@ -93,3 +93,5 @@ comment on function public.reopen_payment_exception(bigint, text, text) is
     'Takes an operator''s resolution of a payment exception back; the former word is kept in its details.';
 revoke execute on function public.reopen_payment_exception(bigint, text, text) from public, anon, authenticated;
 grant execute on function public.reopen_payment_exception(bigint, text, text) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.reopen_payment_exception(bigint,text,text)', 'service_role', 'EXECUTE');

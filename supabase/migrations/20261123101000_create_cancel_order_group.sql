@@ -57,3 +57,5 @@ comment on function public.cancel_order_group(uuid) is
     'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
 revoke execute on function public.cancel_order_group(uuid) from public, anon, authenticated;
 grant execute on function public.cancel_order_group(uuid) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.cancel_order_group(uuid)', 'service_role', 'EXECUTE');

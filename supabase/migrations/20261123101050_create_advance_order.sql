@@ -57,3 +57,7 @@ comment on function public.advance_order(uuid, text) is
     'Moves an order one step on, for a member of its seller: fulfilled, shipped, delivered.';
 revoke execute on function public.advance_order(uuid, text) from public, anon;
 grant execute on function public.advance_order(uuid, text) to authenticated, service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values
+('public.advance_order(uuid,text)', 'authenticated', 'EXECUTE'),
+('public.advance_order(uuid,text)', 'service_role', 'EXECUTE');

@@ -179,3 +179,5 @@ comment on function public.explain_order_group(uuid) is
     'An order group''s state and timeline, each entry with the rule that decided. Money as text.';
 revoke execute on function public.explain_order_group(uuid) from public, anon, authenticated;
 grant execute on function public.explain_order_group(uuid) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.explain_order_group(uuid)', 'service_role', 'EXECUTE');

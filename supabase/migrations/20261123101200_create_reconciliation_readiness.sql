@@ -54,3 +54,5 @@ comment on function public.reconciliation_readiness() is
     'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
 revoke execute on function public.reconciliation_readiness() from public, anon, authenticated;
 grant execute on function public.reconciliation_readiness() to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.reconciliation_readiness()', 'service_role', 'EXECUTE');

@@ -1,11 +1,233 @@
--- The privileges of this project, written down once more so that the database can check itself.
+-- The database checks itself: privileges and guards are as the migrations made them, and nobody has made a door past them.
 --
--- Touches: public.security_findings(). What is listed here is all that may exist: a grant, policy, function or setting
--- that differs is a finding. A migration that changes a privilege changes this function in the same file.
+-- Touches: payments.open_doors(), public.security_findings(). What is right stands in payments.expected_grants and
+-- payments.expected_definitions; here it is only compared. What a project adds of its own is no finding, unless it lets
+-- clients reach this project's data or stops its work.
+-- An older relay notices nothing.
 
--- Compares the catalogue with the privileges that these migrations promise.
--- Called by: the relay's deployment gate and operators, as service_role. Returns: one row a finding, none when all is well.
--- Locks: nothing.
+-- Finds what runs with its owner's rights, reaches this project's tables or functions, and is open to clients.
+-- Called by: public.security_findings(). Returns: one row per function, view, materialized view or foreign table. Locks:
+-- nothing.
+-- Views are followed by their recorded dependencies. A function's body is text: it is read as names, each with its schema
+-- where one is written, in the spelling in which PostgreSQL would look it up; one of a standard SQL body is printed first.
+-- A name alone counts where the function's search_path may lead to public, or where the body builds statements. What is
+-- reached through other functions and views of the project counts too. Trigger functions do not: no client can call one.
+-- Each body is read once, and names are then joined, so that thousands of functions take few seconds.
+create or replace function payments.open_doors()
+returns table (kind text, object text, role text)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with recursive
+    own as (
+        select
+            o.kind,
+            o.id,
+            o.object
+        from payments.own_objects() as o
+        where o.kind <> 'schema'
+    ),
+
+    theirs as materialized (
+        -- Schemas of PostgreSQL itself and objects of extensions are left out.
+        select
+            'function' as kind,
+            p.oid as id,
+            n.nspname || '.' || p.proname as name,
+            p.proname::pg_catalog.text as bare_name,
+            p.prosecdef and p.prorettype not in (
+                'pg_catalog.trigger'::pg_catalog.regtype, 'pg_catalog.event_trigger'::pg_catalog.regtype
+            ) as lends_rights,
+            case
+                when p.prosqlbody is null then regexp_replace(p.prosrc, '--[^\n]*|/\*.*?\*/', '', 'g')
+                else pg_get_function_sqlbody(p.oid)
+            end as body,
+            coalesce(array_to_string(p.proconfig, ' ') ~ '(^| )search_path=', false)
+            and array_to_string(p.proconfig, ' ') !~ '\mpublic\M' as is_pinned,
+            p.prosrc ~* '\mexecute\M' as builds_statements
+        from pg_catalog.pg_proc as p
+        inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
+        inner join pg_catalog.pg_language as l on p.prolang = l.oid
+        where
+            l.lanname not in ('internal', 'c')
+            and n.nspname not in ('pg_catalog', 'information_schema')
+            and not exists (select 1 from own as o where o.kind = 'function' and o.id = p.oid)
+            and not exists (
+                select 1
+                from pg_catalog.pg_depend as d
+                where
+                    d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                    and d.objid = p.oid
+                    and d.deptype = 'e'
+            )
+        union all
+        select
+            'relation',
+            c.oid,
+            n.nspname || '.' || c.relname,
+            c.relname::pg_catalog.text,
+            c.relkind <> 'v' or not exists (
+                select 1
+                from pg_options_to_table(c.reloptions) as o
+                where o.option_name = 'security_invoker' and o.option_value::boolean
+            ),
+            array_to_string(f.ftoptions, ' '),
+            false,
+            false
+        from pg_catalog.pg_class as c
+        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+        left join pg_catalog.pg_foreign_table as f on c.oid = f.ftrelid
+        where
+            c.relkind in ('v', 'm', 'f')
+            and n.nspname not in ('pg_catalog', 'information_schema')
+            and not exists (
+                select 1
+                from own as o
+                inner join payments.expected_definitions as e on o.object = e.object
+                where o.kind = 'relation' and o.id = c.oid and e.kind = 'relation'
+            )
+            and not exists (
+                select 1
+                from pg_catalog.pg_depend as d
+                where
+                    d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    and d.objid = c.oid
+                    and d.deptype = 'e'
+            )
+    ),
+
+    word as materialized (
+        select distinct
+            t.kind,
+            t.id,
+            t.is_pinned and not t.builds_statements as in_full_only,
+            w.matches[1] as word
+        from theirs as t
+        cross join
+            regexp_matches(
+                t.body, '(?:"[^"]+"|[[:alpha:]_][\w$]*)(?:\s*\.\s*(?:"[^"]+"|[[:alpha:]_][\w$]*))*', 'g'
+            ) as w (matches)
+    ),
+
+    mention as materialized (
+        select
+            w.kind,
+            w.id,
+            w.in_full_only,
+            case
+                when strpos(w.word, '"') = 0 then lower(regexp_replace(w.word, '\s', '', 'g'))
+                else (
+                    select string_agg(
+                        case when p.matches[1] like '"%' then btrim(p.matches[1], '"') else lower(p.matches[1]) end,
+                        '.' order by p.place
+                    )
+                    from regexp_matches(w.word, '"[^"]+"|[\w$]+', 'g') with ordinality as p (matches, place)
+                )
+            end as name
+        from word as w
+    ),
+
+    -- A view of this project's that may be read as the reader is no door by itself, a view over it may be one.
+    reference as (
+        select
+            r.kind,
+            r.id,
+            case d.refclassid
+                when 'pg_catalog.pg_class'::pg_catalog.regclass then 'relation'
+                else 'function'
+            end as to_kind,
+            d.refobjid as to_id
+        from theirs as r
+        inner join pg_catalog.pg_rewrite as w on r.kind = 'relation' and r.id = w.ev_class
+        inner join pg_catalog.pg_depend as d
+            on
+                d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                and w.oid = d.objid
+                and d.refclassid in (
+                    'pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass
+                )
+                and d.refobjid <> r.id
+        union
+        select
+            m.kind,
+            m.id,
+            k.kind,
+            k.id
+        from mention as m
+        inner join (
+            select
+                o.kind,
+                o.id,
+                split_part(o.object, '(', 1) as name
+            from own as o
+            union all
+            select
+                o.kind,
+                o.id,
+                substring(o.object from '^public\.([^(]+)')
+            from own as o
+            union all
+            select
+                t.kind,
+                t.id,
+                t.name
+            from theirs as t
+            union all
+            select
+                t.kind,
+                t.id,
+                t.bare_name
+            from theirs as t
+        ) as k on m.name = k.name and (strpos(k.name, '.') > 0 or not m.in_full_only)
+    ),
+
+    reaching (kind, id) as (
+        select
+            r.kind,
+            r.id
+        from reference as r
+        inner join own as o on r.to_kind = o.kind and r.to_id = o.id
+        union
+        select
+            r.kind,
+            r.id
+        from reaching as a
+        inner join reference as r on a.kind = r.to_kind and a.id = r.to_id
+    )
+
+    select
+        t.kind,
+        case t.kind
+            when 'function' then t.id::pg_catalog.regprocedure::pg_catalog.text
+            else t.id::pg_catalog.regclass::pg_catalog.text
+        end as object,
+        a.role
+    from reaching as r
+    inner join theirs as t on r.kind = t.kind and r.id = t.id
+    cross join (values ('anon'), ('authenticated')) as a (role)
+    left join pg_catalog.pg_proc as p on t.kind = 'function' and t.id = p.oid
+    left join pg_catalog.pg_class as c on t.kind = 'relation' and t.id = c.oid
+    where
+        t.lends_rights
+        and has_schema_privilege(a.role, coalesce(p.pronamespace, c.relnamespace), 'usage')
+        and case t.kind
+            when 'function' then has_function_privilege(a.role, t.id, 'execute')
+            -- A view of public is one grant away from every client, and the Data API offers it.
+            else
+                c.relnamespace = 'public'::pg_catalog.regnamespace and c.relkind = 'v'
+                or has_any_column_privilege(a.role, t.id, 'select, insert, update')
+                or has_table_privilege(a.role, t.id, 'delete')
+        end;
+$$;
+comment on function payments.open_doors() is
+    'What lets clients reach the tables and functions of this project with somebody else''s rights.';
+revoke execute on function payments.open_doors() from public, anon, authenticated, service_role;
+
+-- Compares the catalogue with what these migrations promise.
+-- Called by: the relay's deployment gate and operators, as service_role. Returns: one row per finding, none when all is
+-- well. Locks: nothing.
 create or replace function public.security_findings()
 returns table (finding text, object text, detail text)
 language sql
@@ -13,509 +235,183 @@ stable
 security definer
 set search_path = ''
 as $$
-    with expected_relation (name, definer_only) as (
-        values
-        ('public.sellers', false),
-        ('public.seller_members', false),
-        ('public.products', false),
-        ('public.order_groups', false),
-        ('public.orders', false),
-        ('public.order_items', false),
-        ('public.inventory_ledger', false),
-        ('public.inventory_levels', false),
-        ('public.order_status_changes', false),
-        ('public.order_status_changes_id_seq', true),
-        ('public.inventory_ledger_id_seq', true),
-        ('payments.currencies', true),
-        ('payments.stripe_events', true),
-        ('payments.reasons', true),
-        ('payments.exceptions', true),
-        ('payments.exceptions_id_seq', true)
-    ),
-
-    -- A column of '*' is the whole table. Reading is for authenticated (through policies) and service_role alone.
-    expected_grant (relation, column_name, grantee, privilege) as (
+    with own as materialized (
         select
-            r.name,
-            '*',
-            g.grantee,
-            'SELECT'
-        from expected_relation as r
-        cross join (values ('authenticated'), ('service_role')) as g (grantee)
-        where not r.definer_only
-        union all
-        select
-            w.relation,
-            c.column_name,
-            'service_role',
-            w.privilege
-        from (
-            values
-            ('public.sellers', 'INSERT', 'id name'),
-            ('public.seller_members', 'INSERT', 'seller_id user_id'),
-            ('public.products', 'INSERT', 'id seller_id sku name'),
-            ('public.order_groups', 'INSERT', 'id buyer_id currency total_amount status'),
-            ('public.orders', 'INSERT', 'id order_group_id seller_id total_amount status'),
-            ('public.orders', 'UPDATE', 'status'),
-            ('public.order_items', 'INSERT', 'id order_id product_id quantity unit_amount sku title'),
-            ('public.sellers', 'UPDATE', 'name'),
-            ('public.products', 'UPDATE', 'sku name'),
-            ('public.seller_members', 'DELETE', '*')
-        ) as w (relation, privilege, columns)
-        cross join regexp_split_to_table(w.columns, ' ') as c (column_name)
-    ),
-
-    actual_relation as (
-        select
-            c.oid,
-            n.nspname || '.' || c.relname as name,
+            o.*,
             c.relkind,
-            c.relacl,
-            c.relowner,
             c.relrowsecurity,
             c.relforcerowsecurity,
-            c.reloptions
-        from pg_catalog.pg_class as c
-        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
-        where n.nspname in ('public', 'payments') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+            c.reloptions,
+            o.object like 'payments.%' as is_private
+        from payments.own_objects() as o
+        left join pg_catalog.pg_class as c on o.kind = 'relation' and o.id = c.oid
     ),
 
-    actual_grant as (
+    definition as materialized (
         select
-            r.name as relation,
-            '*' as column_name,
-            a.grantee,
-            a.privilege_type || case when a.is_grantable then ' WITH GRANT OPTION' else '' end as privilege
-        from actual_relation as r
-        cross join aclexplode(r.relacl) as a
-        where a.grantee <> r.relowner
-        union all
-        select
-            r.name,
-            att.attname::pg_catalog.text,
-            a.grantee,
-            a.privilege_type || case when a.is_grantable then ' WITH GRANT OPTION' else '' end
-        from actual_relation as r
-        inner join pg_catalog.pg_attribute as att on r.oid = att.attrelid
-        cross join aclexplode(att.attacl) as a
-        where a.grantee <> r.relowner
-    ),
-
-    named_grant as (
-        select
-            g.relation,
-            g.column_name,
-            case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::pg_catalog.text end as grantee,
-            g.privilege
-        from actual_grant as g
-        inner join expected_relation as r on g.relation = r.name
-    ),
-
-    expected_policy (relation, name, qual) as (
-        values
-        ('payments.currencies', 'Nobody can read currencies', 'false'),
-        ('payments.exceptions', 'Nobody can read exceptions', 'false'),
-        ('payments.reasons', 'Nobody can read reasons', 'false'),
-        ('payments.stripe_events', 'Nobody can read Stripe events', 'false'),
-        (
-            'public.seller_members',
-            'Members can read their own memberships',
-            '(user_id = ( SELECT auth.uid() AS uid))'
-        ),
-        (
-            'public.sellers',
-            'Members can read their own sellers',
-            '(id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
-        ),
-        (
-            'public.products',
-            'Members can read their sellers'' products',
-            '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
-        ),
-        (
-            'public.order_groups',
-            'Buyers can read their own order groups',
-            '(buyer_id = ( SELECT auth.uid() AS uid))'
-        ),
-        (
-            'public.orders',
-            'Buyers and the seller''s members can read an order',
-            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
-            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
-            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
-        ),
-        (
-            'public.order_items',
-            'Buyers and the seller''s members can read an item',
-            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
-            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
-            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
-        ),
-        (
-            'public.order_status_changes',
-            'Buyers and the seller''s members can read a status change',
-            '((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR '
-            || '(order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g '
-            || 'WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))'
-        ),
-        (
-            'public.inventory_ledger',
-            'Members can read their sellers'' stock movements',
-            '(seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m '
-            || 'WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))'
-        )
-    ),
-
-    actual_policy as (
-        select
-            r.name as relation,
-            p.polname::pg_catalog.text as name,
-            p.polcmd = 'r'
-            and p.polpermissive
-            and p.polwithcheck is null
-            and p.polroles = case
-                when r.name like 'payments.%' then array[0::pg_catalog.oid]
-                else array[(select a.oid from pg_catalog.pg_roles as a where a.rolname = 'authenticated')]
-            end as is_plain_read,
-            regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\s+', ' ', 'g') as qual
-        from pg_catalog.pg_policy as p
-        inner join actual_relation as r on p.polrelid = r.oid
-        inner join expected_relation as e on r.name = e.name
-    ),
-
-    expected_function (signature, runs_as_owner, for_service_role) as (
-        values
-        ('public.advance_order(uuid,text)', true, true),
-        ('public.reopen_payment_exception(bigint,text,text)', true, true),
-        ('payments.caller()', false, false),
-        ('payments.calling_role()', false, false),
-        ('payments.tg_order_groups__record_step()', true, false),
-        ('payments.tg_orders__record_changes()', true, false),
-        (
-            'public.reconcile_order_group_payment(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,'
-            || 'numeric,text,jsonb,text,text)',
-            true,
-            true
-        ),
-        ('public.record_inventory_receipt(uuid,integer,text)', true, true),
-        ('public.record_inventory_adjustment(uuid,integer,text)', true, true),
-        ('public.list_payment_exceptions(text)', true, true),
-        ('public.resolve_payment_exception(bigint,text,text,text)', true, true),
-        ('public.cancel_order_group(uuid)', true, true),
-        ('public.explain_order_group(uuid)', true, true),
-        ('public.preview_order_group_payments(jsonb)', true, true),
-        ('public.payment_report(timestamp with time zone,timestamp with time zone)', true, true),
-        ('public.reconciliation_readiness()', true, true),
-        ('public.security_findings()', true, true),
-        ('payments.assert_pending(uuid,text)', false, false),
-        ('payments.assert_representable(numeric,text)', false, false),
-        ('payments.seller_of_product(uuid)', false, false),
-        ('payments.tg_order_groups__fit_currency()', true, false),
-        ('payments.broken_invariants()', false, false),
-        ('payments.describe_event(payments.stripe_events)', false, false),
-        ('payments.describe_order_group(uuid)', false, false),
-        ('payments.has_paid_another_group(payments.stripe_events)', false, false),
-        ('payments.is_same_event(payments.stripe_events,payments.stripe_events)', false, false),
-        ('payments.judge(payments.stripe_events,text,public.order_groups)', false, false),
-        ('payments.judge_taken(payments.stripe_events)', false, false),
-        ('payments.lock_order_group(uuid)', true, false),
-        ('payments.lock_order_group_of_held_child(uuid)', true, false),
-        (
-            'payments.normalise_event(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,numeric,text,jsonb,'
-            || 'text,text)',
-            false,
-            false
-        ),
-        ('payments.pay(payments.stripe_events,integer)', false, false),
-        ('payments.preview(jsonb)', false, false),
-        ('payments.reconcile(payments.stripe_events,text)', false, false),
-        ('payments.set_aside(payments.stripe_events,text,text,jsonb)', false, false),
-        ('payments.set_aside_with(payments.stripe_events,bigint)', false, false),
-        ('payments.tg_history__refuse_change()', false, false),
-        ('payments.tg_order_groups__stay_settled()', false, false),
-        ('payments.tg_order_items__need_pending_group()', true, false),
-        ('payments.tg_orders__move_forward()', false, false),
-        ('payments.tg_orders__need_pending_group()', true, false),
-        ('payments.tg_settled__start_pending()', false, false),
-        ('payments.verdict(uuid,text,text,text,integer,integer)', false, false)
-    ),
-
-    -- Everything in payments, and everything in public that bears one of our names: an overload counts.
-    actual_function as (
-        select
-            p.oid::pg_catalog.regprocedure::pg_catalog.text as signature,
-            p.proowner,
-            p.prosecdef,
-            p.proconfig,
-            coalesce(p.proacl, acldefault('f', p.proowner)) as acl
-        from pg_catalog.pg_proc as p
-        inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
-        where
-            n.nspname = 'payments'
-            or (
-                n.nspname = 'public'
-                and p.proname in (
-                    select split_part(split_part(f.signature, '(', 1), '.', 2)
-                    from expected_function as f
-                )
-            )
-    ),
-
-    -- Where a trigger fires for some columns only, these are they.
-    expected_trigger (relation, name, enabled, columns) as (
-        values
-        ('payments.stripe_events', 'stripe_events_is_append_only', 'A', ''),
-        ('public.inventory_ledger', 'inventory_ledger_is_append_only', 'A', ''),
-        ('public.order_groups', 'order_groups_fit_currency', 'O', 'currency total_amount'),
-        ('public.order_groups', 'order_groups_start_pending', 'O', ''),
-        ('public.order_groups', 'order_groups_record_step', 'O', ''),
-        ('public.order_groups', 'order_groups_stay', 'O', ''),
-        ('public.order_groups', 'order_groups_stay_settled', 'O', ''),
-        ('public.order_status_changes', 'order_status_changes_is_append_only', 'A', ''),
-        ('public.order_items', 'order_items_need_pending_group', 'O', ''),
-        ('public.orders', 'orders_move_forward', 'O', ''),
-        ('public.orders', 'orders_need_pending_group', 'O', ''),
-        ('public.orders', 'orders_record_changes', 'O', ''),
-        ('public.orders', 'orders_start_pending', 'O', '')
+            coalesce(e.kind, d.kind) as kind,
+            coalesce(e.object, d.object) as object,
+            coalesce(e.name, d.name) as name,
+            e.definition as expected,
+            d.definition as actual
+        from payments.expected_definitions as e
+        full join payments.definitions() as d on e.kind = d.kind and e.object = d.object and e.name = d.name
+        where e.definition is distinct from d.definition
     )
 
+    -- Parts of what is missing altogether are not told one by one.
     select
-        'missing_relation' as finding,
-        e.name as object,
-        'the relation does not exist' as detail
-    from expected_relation as e
-    where not exists (select 1 from actual_relation as a where a.name = e.name)
-
-    union all
-    select
-        'unexpected_relation',
-        a.name,
-        'nothing else belongs into the private schema'
-    from actual_relation as a
+        case when d.kind = 'guard' or d.actual is null then 'missing_' else 'changed_' end || d.kind as finding,
+        d.object,
+        case
+            when d.actual is null then concat_ws(' ', nullif(d.name, ''), 'does not exist')
+            when d.kind = 'function' then 'its body, settings or owner are not those that the migrations gave it'
+            else concat_ws(' ', nullif(d.name, ''), 'is: ' || d.actual)
+        end as detail
+    from definition as d
     where
-        a.name like 'payments.%'
-        and not exists (select 1 from expected_relation as e where e.name = a.name)
+        d.expected is not null
+        and (
+            d.kind in ('relation', 'function')
+            or exists (select 1 from own as o where o.kind = 'relation' and o.object = d.object)
+        )
+
+    union all
+    -- A project's own columns, constraints and indexes, and its triggers in public, are its own affair.
+    select
+        'unexpected_' || d.kind,
+        d.object,
+        case d.kind
+            when 'relation' then 'nothing else belongs into the private schema'
+            when 'function' then 'an overload, or a function that does not belong into the private schema'
+            else d.name
+        end
+    from definition as d
+    where
+        d.expected is null
+        and (
+            d.kind in ('relation', 'function', 'policy', 'rule')
+            or (d.kind = 'guard' and d.object like 'payments.%')
+        )
 
     union all
     select
-        'unexpected_grant',
-        g.relation,
-        g.grantee || ' has ' || g.privilege || case g.column_name when '*' then '' else ' on ' || g.column_name end
-    from (
-        select * from named_grant
-        except
-        select * from expected_grant
-    ) as g
+        'unexpected_guard',
+        o.object,
+        t.tgname || ' runs before each row, and its function can return null: the row would be left out'
+    from own as o
+    inner join pg_catalog.pg_trigger as t on o.id = t.tgrelid and not t.tgisinternal and t.tgenabled <> 'D'
+    inner join pg_catalog.pg_proc as p on t.tgfoid = p.oid
+    where
+        o.kind = 'relation'
+        and not o.is_private
+        and t.tgtype & 3 = 3
+        and regexp_replace(p.prosrc, '--[^\n]*|/\*.*?\*/', '', 'g') ~* '\mreturn\s+null\M'
+        and not exists (
+            select 1
+            from payments.expected_definitions as e
+            where e.kind = 'guard' and e.object = o.object and e.name = t.tgname
+        )
+
+    union all
+    -- The triggers behind foreign keys, on either side.
+    select
+        'missing_guard',
+        o.object,
+        'foreign key ' || c.conname || ' is not enforced'
+    from own as o
+    inner join pg_catalog.pg_constraint as c on o.id = c.conrelid and c.contype = 'f'
+    where
+        o.kind = 'relation'
+        and exists (
+            select 1
+            from pg_catalog.pg_trigger as t
+            where t.tgconstraint = c.oid and t.tgenabled <> 'O'
+        )
 
     union all
     select
-        'missing_grant',
-        g.relation,
-        g.grantee || ' lacks ' || g.privilege || case g.column_name when '*' then '' else ' on ' || g.column_name end
-    from (
-        select * from expected_grant
-        except
-        select * from named_grant
-    ) as g
-
-    union all
-    select
-        'schema_is_open',
-        n.nspname,
-        case a.grantee when 0 then 'public' else pg_get_userbyid(a.grantee)::pg_catalog.text end || ' has ' || a.privilege_type
-    from pg_catalog.pg_namespace as n
-    cross join aclexplode(n.nspacl) as a
-    where n.nspname = 'payments' and a.grantee <> n.nspowner
+        case
+            when d.kind = 'schema' and not d.is_missing then 'schema_is_open'
+            when d.kind = 'function' and d.is_missing then 'function_is_not_executable'
+            when d.kind = 'function' then 'function_is_executable'
+            when d.is_missing then 'missing_grant'
+            else 'unexpected_grant'
+        end,
+        d.object,
+        d.grantee || case when d.is_missing then ' lacks ' else ' has ' end || d.privilege
+        || case when d.column_name <> '' then ' on ' || d.column_name else '' end
+    from payments.privilege_differences() as d
 
     union all
     select
         'row_level_security_is_off',
-        a.name,
-        'every table of public and payments has row level security'
-    from actual_relation as a
-    where a.relkind in ('r', 'p') and not a.relrowsecurity
+        o.object,
+        'every table here has row level security'
+    from own as o
+    where o.relkind in ('r', 'p') and not o.relrowsecurity
 
     union all
     select
         'owner_is_bound_by_policies',
-        a.name,
+        o.object,
         'row level security is forced on an owner without BYPASSRLS: the functions would see no rows'
-    from actual_relation as a
-    inner join expected_relation as e on a.name = e.name
-    inner join pg_catalog.pg_roles as o on a.relowner = o.oid
-    where a.relforcerowsecurity and not (o.rolbypassrls or o.rolsuper)
+    from own as o
+    inner join pg_catalog.pg_roles as r on o.owner = r.oid
+    where o.relforcerowsecurity and not (r.rolbypassrls or r.rolsuper)
 
     union all
     select
         'view_bypasses_policies',
-        a.name,
-        'a view of public without security_invoker reads with its owner''s rights'
-    from actual_relation as a
+        o.object,
+        'without security_invoker it reads with its owner''s rights'
+    from own as o
     where
-        a.relkind = 'v'
-        and a.name like 'public.%'
+        o.relkind = 'v'
         and not exists (
             select 1
-            from pg_options_to_table(a.reloptions) as o
-            where o.option_name = 'security_invoker' and o.option_value::boolean
+            from pg_options_to_table(o.reloptions) as p
+            where p.option_name = 'security_invoker' and p.option_value::boolean
         )
 
     union all
     select
-        'view_bypasses_policies',
-        a.name,
-        'policies do not reach a materialized view or foreign table, and '
-        || case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::pg_catalog.text end
-        || ' may read it'
-    from actual_relation as a
-    cross join aclexplode(a.relacl) as g
-    where
-        a.relkind in ('m', 'f')
-        and g.privilege_type = 'SELECT'
-        and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
-
-    union all
-    select
-        'missing_policy',
-        e.relation,
-        e.name
-    from expected_policy as e
-    where not exists (select 1 from actual_policy as a where a.relation = e.relation and a.name = e.name)
-
-    union all
-    select
-        'unexpected_policy',
-        a.relation,
-        a.name
-    from actual_policy as a
-    where not exists (select 1 from expected_policy as e where e.relation = a.relation and e.name = a.name)
-
-    union all
-    select
-        'changed_policy',
-        a.relation,
-        a.name || ' using ' || a.qual
-    from actual_policy as a
-    inner join expected_policy as e on a.relation = e.relation and a.name = e.name
-    where (a.qual, a.is_plain_read) is distinct from (e.qual, true)
-
-    union all
-    select
-        'missing_function',
-        e.signature,
-        'the function does not exist'
-    from expected_function as e
-    where not exists (select 1 from actual_function as a where a.signature = e.signature)
-
-    union all
-    select
-        'unexpected_function',
-        a.signature,
-        'an overload, or a function that does not belong into the private schema'
-    from actual_function as a
-    where not exists (select 1 from expected_function as e where e.signature = a.signature)
-
-    union all
-    select
-        'function_is_executable',
-        a.signature,
-        case x.grantee when 0 then 'public' else pg_get_userbyid(x.grantee)::pg_catalog.text end || ' may execute it'
-    from actual_function as a
-    cross join aclexplode(a.acl) as x
-    where
-        x.grantee <> a.proowner
-        and not exists (
-            select 1
-            from expected_function as e
-            where
-                e.signature = a.signature
-                and e.for_service_role
-                and x.grantee <> 0
-                and (
-                    pg_get_userbyid(x.grantee) = 'service_role'
-                    or (
-                        pg_get_userbyid(x.grantee) = 'authenticated'
-                        and e.signature = 'public.advance_order(uuid,text)'
-                    )
-                )
-        )
-
-    union all
-    select
-        'function_is_not_executable',
-        a.signature,
-        'service_role may not execute it'
-    from actual_function as a
-    inner join expected_function as e on a.signature = e.signature
-    where
-        e.for_service_role
-        and not exists (
-            select 1
-            from aclexplode(a.acl) as x
-            where x.grantee <> 0 and pg_get_userbyid(x.grantee) = 'service_role'
-        )
-
-    union all
-    select
-        'changed_function',
-        a.signature,
-        case
-            when not coalesce('search_path=""' = any(a.proconfig), false) then 'its search_path is not empty'
-            when a.prosecdef <> e.runs_as_owner then 'its security mode was switched'
-            when a.proowner <> k.relowner then 'it does not belong to the owner of the tables'
-        end
-    from actual_function as a
-    inner join expected_function as e on a.signature = e.signature
-    inner join actual_relation as k on k.name = 'payments.stripe_events'
-    where
-        not coalesce('search_path=""' = any(a.proconfig), false)
-        or a.prosecdef <> e.runs_as_owner
-        or a.proowner <> k.relowner
-
-    union all
-    select
-        'changed_function',
-        a.signature,
-        'its settings are ' || array_to_string(a.proconfig, ', ')
-    from actual_function as a
-    where
-        a.signature like 'public.reconcile_order_group_payment(%'
-        and a.proconfig is distinct from array[
-            'search_path=""', 'lock_timeout=3s', 'default_transaction_isolation=read committed'
-        ]
-
-    -- A definer function of somebody else that reads or writes our tables is a door past policies and grants.
-    union all
-    select
-        'open_door',
-        p.oid::pg_catalog.regprocedure::pg_catalog.text,
-        'it runs with its owner''s rights, works on these tables, and '
-        || case g.grantee when 0 then 'public' else pg_get_userbyid(g.grantee)::pg_catalog.text end
-        || ' may execute it'
-    from pg_catalog.pg_proc as p
-    inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
-    cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as g
-    where
-        n.nspname = 'public'
-        and p.prosecdef
-        and p.oid <> 'public.advance_order(uuid,text)'::pg_catalog.regprocedure
-        and p.prosrc ~ '(payments\.|order_groups|order_items|inventory_ledger|inventory_levels|seller_members)'
-        and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
+        case d.kind when 'function' then 'open_door' else 'view_bypasses_policies' end,
+        d.object,
+        'it works on these tables or functions with its owner''s rights, and is open to ' || d.role
+    from payments.open_doors() as d
 
     union all
     select
         'open_door',
-        m.rolname::pg_catalog.text,
+        i.inhparent::pg_catalog.regclass::pg_catalog.text,
+        'whoever may read it reads the rows of ' || o.object || ' past its policies'
+    from own as o
+    inner join pg_catalog.pg_inherits as i on o.id = i.inhrelid
+    where o.kind = 'relation'
+
+    union all
+    -- A membership that gives nothing, such as the platform's own in pgsodium_keyholder, is none.
+    select
+        'open_door',
+        m.role,
         'it is a member of ' || r.rolname
-    from pg_catalog.pg_auth_members as am
-    inner join pg_catalog.pg_roles as m on am.member = m.oid
-    inner join pg_catalog.pg_roles as r on am.roleid = r.oid
-    where m.rolname in ('anon', 'authenticated', 'service_role')
+    from (values ('anon'), ('authenticated'), ('service_role')) as m (role)
+    inner join pg_catalog.pg_roles as r on m.role <> r.rolname and pg_has_role(m.role, r.oid, 'member')
+    where
+        exists (
+            select 1
+            from pg_catalog.pg_roles as a
+            where a.rolname = m.role and not a.rolsuper
+        )
+        and (
+            r.rolsuper
+            or r.rolbypassrls
+            or r.rolcreaterole
+            or r.rolname in ('anon', 'authenticated', 'service_role')
+            or r.rolname like 'pg\_%'
+            or r.oid in (select o.owner from own as o)
+        )
 
     union all
     select
@@ -535,29 +431,6 @@ as $$
 
     union all
     select
-        'missing_guard',
-        e.relation,
-        'trigger ' || e.name || ' is missing, disabled, or fires for less'
-    from expected_trigger as e
-    where not exists (
-        select 1
-        from pg_catalog.pg_trigger as t
-        inner join actual_relation as a on t.tgrelid = a.oid
-        where
-            a.name = e.relation
-            and t.tgname = e.name
-            and t.tgenabled = e.enabled
-            -- One of them has a condition of its own; another one could switch a guard off.
-            and (t.tgqual is null) = (e.name <> 'order_groups_stay')
-            and e.columns = (
-                select coalesce(string_agg(c.attname::pg_catalog.text, ' ' order by c.attname), '')
-                from pg_catalog.pg_attribute as c
-                where c.attrelid = t.tgrelid and c.attnum = any(t.tgattr::pg_catalog.int2[])
-            )
-    )
-
-    union all
-    select
         'api_role_bypasses_policies',
         r.rolname::pg_catalog.text,
         'anon and authenticated must neither be superusers nor bypass row level security'
@@ -567,6 +440,8 @@ as $$
     order by 1, 2, 3;
 $$;
 comment on function public.security_findings() is
-    'Differences between the catalogue and the privileges of this project; no row when all is well.';
+    'Differences between the catalogue and what the migrations made and granted; no row when all is well.';
 revoke execute on function public.security_findings() from public, anon, authenticated;
 grant execute on function public.security_findings() to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.security_findings()', 'service_role', 'EXECUTE');

@@ -1,11 +1,53 @@
 -- What is true of money and stock at every moment, asked inside the database.
 --
--- Touches: payments.broken_invariants(). Its query is the one of sql_tests/invariants.sql, word for word, and a test holds
--- the two equal: the file is what anybody may run with psql, the function is what the report may call.
+-- Touches: payments.invariants, payments.broken_invariants(). `make schema` writes the function's query into
+-- sql_tests/invariants.sql, which anybody may run with psql.
 -- An older relay notices nothing.
 
+create table payments.invariants (
+    name text not null,
+    place integer not null,
+    claim text not null,
+    constraint invariants_pkey primary key (name),
+    constraint invariants_place_key unique (place)
+);
+comment on table payments.invariants is
+    'What payments.broken_invariants() looks for, as the report tells it.';
+comment on column payments.invariants.place is 'Where the report lists it.';
+comment on column payments.invariants.claim is 'What is true while nothing is broken, for a person.';
+alter table payments.invariants enable row level security;
+create policy "Nobody can read invariants" on payments.invariants for select to public using (false);
+revoke all on table payments.invariants from public, anon, authenticated, service_role;
+
+insert into payments.invariants (place, name, claim)
+values
+(1, 'paid_group_has_its_applied_event', 'A paid order group has the event that paid it'),
+(2, 'group_is_paid_by_one_event', 'An order group is paid by one event'),
+(3, 'applied_event_has_paid_its_group', 'An event that paid has a paid order group'),
+(4, 'paid_group_shows_the_payment_of_its_event', 'A paid order group shows the payment of its event'),
+(5, 'unpaid_group_shows_no_payment', 'An unpaid order group shows no payment'),
+(6, 'twin_event_is_of_the_payment_that_paid', 'A second event of a payment belongs to the payment that paid'),
+(7, 'payment_pays_one_group', 'A payment pays one order group'),
+(8, 'event_amount_agrees_with_its_minor_units', 'Amounts agree with what Stripe sent in minor units'),
+(9, 'paid_total_is_what_was_charged', 'What was charged is the order group''s total'),
+(10, 'paid_total_is_the_sum_of_its_orders', 'A paid total is the sum of its orders'),
+(11, 'order_follows_its_group', 'An order follows its order group'),
+(12, 'order_is_paid_when_its_group_is', 'An order is paid when its order group is'),
+(13, 'paid_order_has_items', 'A paid order has items'),
+(14, 'item_is_sold_by_its_orders_seller', 'An item is sold by the seller of its order'),
+(15, 'paid_item_is_committed', 'A paid item has taken its stock'),
+(16, 'item_is_committed_once', 'An item has taken its stock once'),
+(17, 'order_commit_has_a_paid_item', 'Stock is taken for paid items only'),
+(18, 'order_commit_takes_what_was_ordered', 'The stock taken is what was ordered'),
+(19, 'order_commit_names_the_event_that_paid', 'Stock taken names the event that paid'),
+(20, 'ledger_entry_moves_stock_its_own_way', 'Each kind of ledger entry moves stock its own way'),
+(21, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
+(22, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
+(23, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
+(24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group');
+
 -- Names each broken invariant and its subject.
--- Called by: public.payment_report(). Returns: one row a fault, none when all is well. Locks: nothing.
+-- Called by: public.payment_report(). Returns: one row per fault, none when all is well. Locks: nothing.
 create or replace function payments.broken_invariants()
 returns table (invariant text, subject text, detail text)
 language sql
@@ -49,7 +91,7 @@ as $$
 
     broken (invariant, subject, detail) as (
 
-        -- Groups and their events ----------------------------------------------------------------------------------------
+        -- Groups and their events
 
         select
             'paid_group_has_its_applied_event',
@@ -136,7 +178,7 @@ as $$
                 )
         where e.outcome = 'already_paid' and g.id is null
 
-        -- Money ----------------------------------------------------------------------------------------------------------
+        -- Money
 
         union all
         select
@@ -175,7 +217,8 @@ as $$
         select
             'paid_total_is_what_was_charged',
             'order_group ' || g.id,
-            'total ' || g.total_amount || ' ' || g.currency || ', event ' || e.id || ' ' || e.amount || ' ' || e.currency
+            'total ' || g.total_amount || ' ' || g.currency || ', event ' || e.id || ' ' || e.amount || ' '
+            || e.currency
         from settled as g
         inner join payments.stripe_events as e on g.id = e.order_group_id
         where (g.total_amount, g.currency) is distinct from (e.amount, e.currency)
@@ -190,7 +233,7 @@ as $$
         group by g.id, g.total_amount
         having sum(o.total_amount) is distinct from g.total_amount
 
-        -- Orders and items -----------------------------------------------------------------------------------------------
+        -- Orders and items
 
         union all
         select
@@ -210,7 +253,8 @@ as $$
         select
             'order_is_paid_when_its_group_is',
             'order ' || o.id,
-            'paid_at ' || coalesce(o.paid_at::pg_catalog.text, 'missing') || ', order group ' || coalesce(g.paid_at::pg_catalog.text, 'missing')
+            'paid_at ' || coalesce(o.paid_at::pg_catalog.text, 'missing') || ', order group '
+            || coalesce(g.paid_at::pg_catalog.text, 'missing')
         from public.orders as o
         inner join public.order_groups as g on o.order_group_id = g.id
         where o.paid_at is distinct from g.paid_at
@@ -234,7 +278,7 @@ as $$
         inner join public.products as p on i.product_id = p.id
         where p.seller_id <> i.seller_id
 
-        -- Stock ----------------------------------------------------------------------------------------------------------
+        -- Stock
 
         union all
         select
@@ -304,7 +348,8 @@ as $$
         select
             'on_hand_is_the_sum_of_the_ledger',
             'product ' || coalesce(p.id, v.product_id),
-            'on hand ' || coalesce(v.on_hand::pg_catalog.text, 'missing') || ', ledger ' || coalesce(p.moved::pg_catalog.text, 'missing')
+            'on hand ' || coalesce(v.on_hand::pg_catalog.text, 'missing') || ', ledger '
+            || coalesce(p.moved::pg_catalog.text, 'missing')
         from (
             select
                 p.id,
@@ -316,7 +361,7 @@ as $$
         full join public.inventory_levels as v on p.id = v.product_id
         where p.moved is distinct from v.on_hand
 
-        -- Exceptions -----------------------------------------------------------------------------------------------------
+        -- Exceptions
 
         union all
         select
@@ -332,7 +377,8 @@ as $$
         select
             'closed_or_collided_exception_has_its_event',
             'exception ' || x.id,
-            'it is ' || coalesce(x.resolution, x.reason) || ', but event ' || x.stripe_event_id || ' was never processed'
+            'it is ' || coalesce(x.resolution, x.reason) || ', but event ' || x.stripe_event_id
+            || ' was never processed'
         from payments.exceptions as x
         left join payments.stripe_events as e on x.stripe_event_id = e.id
         where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null

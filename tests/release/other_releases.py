@@ -98,7 +98,10 @@ def _relay(number: int, home: Path) -> Path:
 
 
 def change(function: str, *edits: tuple[str, str], anew: bool = False) -> str:
-    """SQL that replaces texts in a function. `anew` where its parameters change: it is dropped first."""
+    """SQL that replaces texts in a function, and says so to the database that checks itself.
+
+    `anew` where its parameters change: it is dropped first.
+    """
     steps = "".join(
         f"""
     if strpos(v_definition, $old${old}$old$) = 0 then
@@ -110,11 +113,17 @@ def change(function: str, *edits: tuple[str, str], anew: bool = False) -> str:
     return f"""
 do $do$
 declare
-    v_function pg_catalog.regprocedure := '{function}'::pg_catalog.regproc::pg_catalog.regprocedure;
-    v_definition text := pg_catalog.pg_get_functiondef(v_function);
+    v_path constant text := set_config('search_path', '', true);
+    v_before constant text := '{function}'::pg_catalog.regproc::pg_catalog.regprocedure;
+    v_definition text := pg_catalog.pg_get_functiondef(v_before::pg_catalog.regprocedure);
+    v_after text;
 begin{steps}
-    {"execute format('drop function %s', v_function);" if anew else ""}
+    {"execute format('drop function %s', v_before);" if anew else ""}
     execute v_definition;
+    v_after := '{function}'::pg_catalog.regproc::pg_catalog.regprocedure;
+    update payments.expected_grants set object = v_after where object = v_before;
+    perform payments.record_definitions(array[v_before, v_after]);
+    perform set_config('search_path', '"$user", public, extensions', true);
 end;
 $do$;
 {f"revoke execute on function {function} from public, anon, authenticated;" if anew else ""}
@@ -148,7 +157,6 @@ MIGRATIONS: Final[dict[int, str]] = {
         ),
         anew=True,
     )
-    + change("public.security_findings", ("numeric,text,jsonb,text,text)'", "numeric,text,jsonb,text,text,text)'"))
     + change("payments.verdict", ("'outcome', p_outcome,", "'outcome', p_outcome, 'next', array[1, 2],"))
     + counted(1),
     2: change(
@@ -157,7 +165,6 @@ MIGRATIONS: Final[dict[int, str]] = {
         ("declare\n", "declare\n    p_source constant text := 'webhook';\n"),
         anew=True,
     )
-    + change("public.security_findings", ("numeric,text,jsonb,text,text,text)'", "numeric,text,jsonb,text,text)'"))
     + NEW_WORD
     + counted(2),
 }
