@@ -410,7 +410,7 @@ CREATE FUNCTION payments.caller() RETURNS text
     SET search_path TO ''
     AS $$
 begin
-    return coalesce(auth.uid()::pg_catalog.text, payments.calling_role());
+    return coalesce(payments.calling_user(), payments.calling_role());
 end;
 $$;
 
@@ -426,6 +426,20 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.calling_role() IS 'The role that the session has taken on, else the one that logged in.';
+
+CREATE FUNCTION payments.calling_user() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return coalesce(
+        nullif(current_setting('request.jwt.claim.sub', true), ''),
+        nullif(current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'sub'
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.calling_user() IS 'The subject of the call''s token, null where there is none.';
 
 CREATE TABLE payments.stripe_events (
     id text NOT NULL,
@@ -1538,7 +1552,7 @@ begin
             or exists (
                 select 1
                 from public.seller_members as m
-                where m.seller_id = o.seller_id and m.user_id = (select auth.uid())
+                where m.seller_id = o.seller_id and m.user_id::pg_catalog.text = payments.calling_user()
             )
         )
     for update;
@@ -2472,6 +2486,7 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         ('public.reopen_payment_exception(bigint,text,text)', true, true),
         ('payments.caller()', false, false),
         ('payments.calling_role()', false, false),
+        ('payments.calling_user()', false, false),
         ('payments.tg_order_groups__record_step()', true, false),
         ('payments.tg_orders__record_changes()', true, false),
         (
@@ -2781,7 +2796,7 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
     where
         n.nspname = 'public'
         and p.prosecdef
-        and p.oid <> 'public.advance_order(uuid,text)'::pg_catalog.regprocedure
+        and p.oid is distinct from to_regprocedure('public.advance_order(uuid,text)')::pg_catalog.oid
         and p.prosrc ~ '(payments\.|order_groups|order_items|inventory_ledger|inventory_levels|seller_members)'
         and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
 
@@ -3351,6 +3366,8 @@ REVOKE ALL ON FUNCTION payments.broken_invariants() FROM PUBLIC;
 REVOKE ALL ON FUNCTION payments.caller() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.calling_role() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.calling_user() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
 

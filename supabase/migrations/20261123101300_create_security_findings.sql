@@ -194,6 +194,7 @@ as $$
         ('public.reopen_payment_exception(bigint,text,text)', true, true),
         ('payments.caller()', false, false),
         ('payments.calling_role()', false, false),
+        ('payments.calling_user()', false, false),
         ('payments.tg_order_groups__record_step()', true, false),
         ('payments.tg_orders__record_changes()', true, false),
         (
@@ -503,7 +504,7 @@ as $$
     where
         n.nspname = 'public'
         and p.prosecdef
-        and p.oid <> 'public.advance_order(uuid,text)'::pg_catalog.regprocedure
+        and p.oid is distinct from to_regprocedure('public.advance_order(uuid,text)')::pg_catalog.oid
         and p.prosrc ~ '(payments\.|order_groups|order_items|inventory_ledger|inventory_levels|seller_members)'
         and (g.grantee = 0 or pg_get_userbyid(g.grantee) in ('anon', 'authenticated'))
 
