@@ -177,6 +177,7 @@ FUNCTIONS_FOR_BOTH = {"public.advance_order(uuid,text)"}
 FUNCTIONS_FOR_NOBODY = {
     "payments.caller()",
     "payments.calling_role()",
+    "payments.calling_user()",
     "payments.tg_order_groups__record_step()",
     "payments.tg_orders__record_changes()",
     "payments.assert_pending(uuid,text)",

@@ -414,7 +414,7 @@ CREATE FUNCTION payments.caller() RETURNS text
     SET search_path TO ''
     AS $$
 begin
-    return coalesce(auth.uid()::pg_catalog.text, payments.calling_role());
+    return coalesce(payments.calling_user(), payments.calling_role());
 end;
 $$;
 
@@ -430,6 +430,20 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.calling_role() IS 'The role that the session has taken on, else the one that logged in.';
+
+CREATE FUNCTION payments.calling_user() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return coalesce(
+        nullif(current_setting('request.jwt.claim.sub', true), ''),
+        nullif(current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'sub'
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.calling_user() IS 'The subject of the call''s token, null where there is none.';
 
 CREATE FUNCTION payments.definitions() RETURNS TABLE(kind text, object text, name text, definition text)
     LANGUAGE sql STABLE
@@ -2184,7 +2198,7 @@ begin
             or exists (
                 select 1
                 from public.seller_members as m
-                where m.seller_id = o.seller_id and m.user_id = (select auth.uid())
+                where m.seller_id = o.seller_id and m.user_id::pg_catalog.text = payments.calling_user()
             )
         )
     for update;
@@ -3682,6 +3696,8 @@ REVOKE ALL ON FUNCTION payments.broken_invariants() FROM PUBLIC;
 REVOKE ALL ON FUNCTION payments.caller() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.calling_role() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.calling_user() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.definitions() FROM PUBLIC;
 

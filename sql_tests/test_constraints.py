@@ -27,6 +27,10 @@ GROUP: LiteralString = (
 )
 ORDER: LiteralString = "insert into public.orders (order_group_id, seller_id, total_amount, status) values "
 ITEM: LiteralString = "insert into public.order_items (order_id, product_id, quantity, unit_amount) values "
+STEP: LiteralString = (
+    "insert into public.order_status_changes (changed_at, changed_by, order_group_id, order_id, seller_id, from_status,"
+    " to_status) select now(), 'ada', x.a::uuid, x.b::uuid, x.c::uuid, x.d, x.e from (values "
+)
 LEDGER: LiteralString = (
     "insert into public.inventory_ledger (seller_id, product_id, order_item_id, entry_type, quantity_delta,"
     " stripe_webhook_event_id) select %(seller)s, x.a::uuid, x.b::uuid, x.c, x.d, x.e from (values "
@@ -181,6 +185,15 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
     (
         "inventory_ledger_order_commit_order_item_id_key",
         LEDGER + "(%(product)s, %(item)s, 'order_commit', -1, 'evt')) as x (a, b, c, d, e)",
+    ),
+    ("order_status_changes_is_a_step_check", STEP + "(%(pending)s, null, null, 'paid', 'paid')) as x (a, b, c, d, e)"),
+    (
+        "order_status_changes_order_has_its_seller_check",
+        STEP + "(%(pending)s, null, %(seller)s, 'pending', 'paid')) as x (a, b, c, d, e)",
+    ),
+    (
+        "order_status_changes_order_has_its_seller_check",
+        STEP + "(%(pending)s, %(item)s, null, 'pending', 'paid')) as x (a, b, c, d, e)",
     ),
 ]
 

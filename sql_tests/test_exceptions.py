@@ -157,6 +157,7 @@ def test_explanation_tells_the_whole_story_in_order(service: Connection, owner: 
         "order_group_created",
         "payment_exception",
         "stripe_event",
+        *["status_change"] * 3,
         *["inventory_ledger"] * 5,
         "stripe_event",
         "payment_exception",

@@ -104,6 +104,9 @@ WRITES: dict[str, LiteralString] = {
 }
 
 
+CURRENCYS = "total_amount_is_money_of_its_currency"
+
+
 def test_total_that_its_currency_cannot_express_is_refused_before_anybody_pays(
     service: Connection, owner: Connection, superuser: Connection, shop: Shop
 ) -> None:
@@ -118,7 +121,10 @@ def test_total_that_its_currency_cannot_express_is_refused_before_anybody_pays(
         for (write, statement), total in product(WRITES.items(), (*good, *bad)):
             actor = service if statement.startswith("insert") else owner
             told[code, write, total] = refusal(actor, statement, names | {"total": total})
-            expected[code, write, total] = None if total in good else "total_amount_is_money_of_its_currency"
+            # Four decimals are too many in every currency, which the table's own check says of an order that is edited.
+            check = "orders_total_amount_is_money_check" if "update public.orders" in statement else CURRENCYS
+            worst = Decimal(total) != round(Decimal(total), 3)
+            expected[code, write, total] = None if total in good else check if worst else CURRENCYS
 
     assert len(codes) >= 135
     assert told == expected

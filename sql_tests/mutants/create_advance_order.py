@@ -12,8 +12,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "member-moves-any-order",
         "a member moves another seller's order",
         FILE,
-        "where m.seller_id = o.seller_id and m.user_id = (select auth.uid())",
-        "where m.user_id = (select auth.uid())",
+        "where m.seller_id = o.seller_id and m.user_id::pg_catalog.text = payments.calling_user()",
+        "where m.user_id::pg_catalog.text = payments.calling_user()",
         ("test_order_of_another_seller_is_not_found",),
     ),
     Mutant(

@@ -67,7 +67,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "nobody-took-the-step",
         "a member's step is put down to the role",
         FILE,
-        "coalesce(auth.uid()::pg_catalog.text, payments.calling_role())",
+        "coalesce(payments.calling_user(), payments.calling_role())",
         "payments.calling_role()",
         ("test_each_step_is_one_row",),
     ),

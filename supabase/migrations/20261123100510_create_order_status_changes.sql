@@ -1,6 +1,6 @@
 -- What became of order groups and orders, when, and by whom.
 --
--- Touches: public.order_status_changes, its policy, grants and guards, payments.caller(). Rows are written by triggers on
+-- Touches: public.order_status_changes, its policy, grants and guards, payments.caller() and its parts. Rows are written by triggers on
 -- public.order_groups and public.orders, so that no writer can forget one, and never changed. No foreign keys: whatever has a
 -- row is settled, and what is settled cannot be removed; a check per row would cost each payment more than it tells.
 -- An older relay notices nothing.
@@ -61,9 +61,11 @@ before update or delete or truncate on public.order_status_changes
 for each statement execute function payments.tg_history__refuse_change();
 alter table public.order_status_changes enable always trigger order_status_changes_is_append_only;
 
--- Tells on whose behalf the session works, whatever function it is in.
--- Called by: the triggers that write history, public.advance_order(). Returns: the user's id, else the role. Locks: nothing.
-create or replace function payments.caller()
+-- Tells the user in whose name the Data API calls.
+-- Called by: payments.caller(), public.advance_order(). Returns: the token's subject, null where there is none. Locks: nothing.
+-- auth.uid() tells the same, but names its types without a schema: inside a function with its owner's rights a type of the
+-- caller's own would run in their stead. Nor is every issuer's subject a UUID.
+create or replace function payments.calling_user()
 returns text
 language plpgsql
 stable
@@ -71,11 +73,14 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return coalesce(auth.uid()::pg_catalog.text, payments.calling_role());
+    return coalesce(
+        nullif(current_setting('request.jwt.claim.sub', true), ''),
+        nullif(current_setting('request.jwt.claims', true), '')::pg_catalog.jsonb ->> 'sub'
+    );
 end;
 $$;
-comment on function payments.caller() is 'The user''s id where the call carries one, else the role.';
-revoke execute on function payments.caller() from public, anon, authenticated, service_role;
+comment on function payments.calling_user() is 'The subject of the call''s token, null where there is none.';
+revoke execute on function payments.calling_user() from public, anon, authenticated, service_role;
 
 -- Tells the role that the session has taken on, which a function with its owner's rights does not change.
 -- Called by: payments.caller(), public.advance_order(). Returns: the role's name. Locks: nothing.
@@ -92,3 +97,19 @@ end;
 $$;
 comment on function payments.calling_role() is 'The role that the session has taken on, else the one that logged in.';
 revoke execute on function payments.calling_role() from public, anon, authenticated, service_role;
+
+-- Tells on whose behalf the session works, whatever function it is in.
+-- Called by: the triggers that write history. Returns: the user's id, else the role. Locks: nothing.
+create or replace function payments.caller()
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return coalesce(payments.calling_user(), payments.calling_role());
+end;
+$$;
+comment on function payments.caller() is 'The user''s id where the call carries one, else the role.';
+revoke execute on function payments.caller() from public, anon, authenticated, service_role;

@@ -30,7 +30,7 @@ begin
             or exists (
                 select 1
                 from public.seller_members as m
-                where m.seller_id = o.seller_id and m.user_id = (select auth.uid())
+                where m.seller_id = o.seller_id and m.user_id::pg_catalog.text = payments.calling_user()
             )
         )
     for update;
