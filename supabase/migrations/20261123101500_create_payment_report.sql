@@ -79,7 +79,7 @@ begin
                 count(*) as faults,
                 -- Enough to begin with; payments.broken_invariants() names all.
                 (array_agg(b.subject || ': ' || b.detail order by b.subject))[1:10] as examples
-            from payments.broken_invariants() as b
+            from payments.broken_invariants_of(p_since, p_until) as b
             group by b.invariant
         )
 
@@ -127,14 +127,17 @@ begin
                         'product', p.name,
                         'committed', c.quantity,
                         'items', c.items,
-                        'on_hand', v.on_hand
+                        'on_hand', (
+                            select sum(l.quantity_delta)
+                            from public.inventory_ledger as l
+                            where l.product_id = p.id and l.created_at < p_until
+                        )
                     )
                     order by s.name, p.sku, p.id
                 ), '[]'::pg_catalog.jsonb)
                 from committed as c
                 inner join public.products as p on c.product_id = p.id
                 inner join public.sellers as s on p.seller_id = s.id
-                inner join public.inventory_levels as v on p.id = v.product_id
             ),
             'checks', (
                 select jsonb_agg(
