@@ -183,6 +183,7 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.assert_pending(uuid,text)",
     "payments.assert_representable(numeric,text)",
     "payments.broken_invariants()",
+    "payments.broken_invariants_of(timestamp with time zone,timestamp with time zone)",
     "payments.definitions()",
     "payments.describe_event(payments.stripe_events)",
     "payments.describe_order_group(uuid)",

@@ -409,6 +409,134 @@ $$;
 
 COMMENT ON FUNCTION payments.broken_invariants() IS 'The invariants of money and stock that do not hold; no row when all is well.';
 
+CREATE FUNCTION payments.broken_invariants_of(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(invariant text, subject text, detail text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET work_mem TO '64MB'
+    SET random_page_cost TO '1.1'
+    AS $_$
+declare
+    v_query pg_catalog.text;
+    v_narrow record;
+    v_groups constant public.order_groups.id%type [] := array(
+        select g.id
+        from public.order_groups as g
+        where g.status = 'pending' and g.created_at >= p_since and g.created_at < p_until
+        union
+        select g.id
+        from public.order_groups as g
+        where g.paid_at >= p_since and g.paid_at < p_until
+        union
+        select c.order_group_id
+        from public.order_status_changes as c
+        where c.changed_at >= p_since and c.changed_at < p_until
+        union
+        select e.order_group_id
+        from payments.stripe_events as e
+        where e.processed_at >= p_since and e.processed_at < p_until
+        union
+        select x.order_group_id
+        from payments.exceptions as x
+        where x.first_seen_at >= p_since and x.first_seen_at < p_until and x.order_group_id is not null
+    );
+    v_products constant public.products.id%type [] := array(
+        select distinct l.product_id
+        from public.inventory_ledger as l
+        where l.created_at >= p_since and l.created_at < p_until
+    );
+begin
+    select rtrim(f.prosrc, E'; \n')
+    into v_query
+    from pg_catalog.pg_proc as f
+    where f.oid = 'payments.broken_invariants()'::pg_catalog.regprocedure;
+
+    for v_narrow in
+        select
+            t.whole,
+            t.narrow
+        from (
+            values
+            (' public.order_groups as', ' window_groups as'),
+            (' public.orders as', ' window_orders as'),
+            (' public.order_items as', ' window_items as'),
+            ('from payments.stripe_events as', 'from window_events as'),
+            ('join payments.stripe_events as e on g.id', 'join window_events as e on g.id'),
+            ('from payments.exceptions as', 'from window_exceptions as'),
+            ('from public.inventory_ledger as', 'from window_ledger as'),
+            ('from public.products as', 'from window_products as'),
+            ('full join public.inventory_levels as', 'full join window_levels as'),
+            ('as not materialized', 'as materialized')
+        ) as t (whole, narrow)
+    loop
+        if strpos(v_query, v_narrow.whole) = 0 then
+            raise exception 'payments.broken_invariants() no longer reads "%"', v_narrow.whole
+                using errcode = 'internal_error';
+        end if;
+        v_query := replace(v_query, v_narrow.whole, v_narrow.narrow);
+    end loop;
+    v_query := regexp_replace(v_query, '^\s*with\M', $with$
+        with
+        window_groups as materialized (
+            select g.*
+            from public.order_groups as g
+            where g.id = any($1)
+        ),
+
+        window_orders as materialized (
+            select o.*
+            from public.orders as o
+            where o.order_group_id = any($1)
+        ),
+
+        window_items as materialized (
+            select i.*
+            from public.order_items as i
+            where i.order_group_id = any($1)
+        ),
+
+        window_events as materialized (
+            select e.*
+            from payments.stripe_events as e
+            where e.order_group_id = any($1)
+        ),
+
+        window_exceptions as materialized (
+            select x.*
+            from payments.exceptions as x
+            where x.order_group_id = any($1) or (x.first_seen_at >= $3 and x.first_seen_at < $4)
+        ),
+
+        window_ledger as materialized (
+            select l.*
+            from public.inventory_ledger as l
+            where
+                l.created_at >= $3
+                and l.created_at < $4
+                and (l.order_item_id is null or l.order_item_id not in (select i.id from window_items as i))
+            union all
+            select l.*
+            from window_items as i
+            inner join public.inventory_ledger as l on i.id = l.order_item_id
+        ),
+
+        window_products as materialized (
+            select p.*
+            from public.products as p
+            where p.id = any($2)
+        ),
+
+        window_levels as materialized (
+            select v.*
+            from public.inventory_levels as v
+            where v.product_id = any($2)
+        ),
+    $with$);
+    return query execute v_query using v_groups, v_products, p_since, p_until;
+end;
+$_$;
+
+COMMENT ON FUNCTION payments.broken_invariants_of(p_since timestamp with time zone, p_until timestamp with time zone) IS 'The invariants of money and stock that do not hold around what happened in a window; no row when all is well.';
+
 CREATE FUNCTION payments.caller() RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -744,6 +872,7 @@ CREATE TABLE public.order_groups (
     CONSTRAINT order_groups_total_amount_is_money_check CHECK (((total_amount <@ '[0,1000000000000000)'::numrange) AND (min_scale(total_amount) <= 3))),
     CONSTRAINT order_groups_unpaid_has_no_payment_check CHECK (((status = ANY ('{paid,refunded}'::text[])) OR (num_nonnulls(paid_at, stripe_webhook_event_id, stripe_payment_intent_id, stripe_checkout_session_id) = 0)))
 );
+ALTER TABLE ONLY public.order_groups ALTER COLUMN buyer_id SET (n_distinct=300);
 
 COMMENT ON TABLE public.order_groups IS 'One checkout: one buyer pays once for one child order per seller. Frozen as soon as it is no longer pending.';
 
@@ -2542,7 +2671,7 @@ begin
                 count(*) as faults,
                 -- Enough to begin with; payments.broken_invariants() names all.
                 (array_agg(b.subject || ': ' || b.detail order by b.subject))[1:10] as examples
-            from payments.broken_invariants() as b
+            from payments.broken_invariants_of(p_since, p_until) as b
             group by b.invariant
         )
 
@@ -2590,14 +2719,17 @@ begin
                         'product', p.name,
                         'committed', c.quantity,
                         'items', c.items,
-                        'on_hand', v.on_hand
+                        'on_hand', (
+                            select sum(l.quantity_delta)
+                            from public.inventory_ledger as l
+                            where l.product_id = p.id and l.created_at < p_until
+                        )
                     )
                     order by s.name, p.sku, p.id
                 ), '[]'::pg_catalog.jsonb)
                 from committed as c
                 inner join public.products as p on c.product_id = p.id
                 inner join public.sellers as s on p.seller_id = s.id
-                inner join public.inventory_levels as v on p.id = v.product_id
             ),
             'checks', (
                 select jsonb_agg(
@@ -3523,6 +3655,8 @@ CREATE INDEX order_items_product_id_idx ON public.order_items USING btree (produ
 
 CREATE INDEX order_items_seller_id_idx ON public.order_items USING btree (seller_id);
 
+CREATE INDEX order_status_changes_changed_at_idx ON public.order_status_changes USING brin (changed_at);
+
 CREATE INDEX order_status_changes_order_id_idx ON public.order_status_changes USING btree (order_id);
 
 CREATE INDEX order_status_changes_seller_id_idx ON public.order_status_changes USING btree (seller_id);
@@ -3692,6 +3826,8 @@ REVOKE ALL ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status t
 REVOKE ALL ON FUNCTION payments.assert_representable(p_amount numeric, p_currency text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.broken_invariants() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.broken_invariants_of(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.caller() FROM PUBLIC;
 

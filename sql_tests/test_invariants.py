@@ -162,6 +162,9 @@ def test_healthy_database_breaks_no_invariant(example: Example) -> None:
     assert broken_invariants(example.superuser) == []
 
 
+OF_WINDOW: LiteralString = "select * from payments.broken_invariants_of(%s::timestamptz, %s::timestamptz)"
+
+
 @pytest.mark.parametrize("invariant", FAULTS)
 def test_fault_is_named_by_its_invariant_and_by_no_other(example: Example, invariant: str) -> None:
     fault = re.sub(r"(?<!:):(\w+)", lambda name: f"'{example.names[name[1]]}'", FAULTS[invariant])
@@ -169,8 +172,13 @@ def test_fault_is_named_by_its_invariant_and_by_no_other(example: Example, invar
     with past_every_guard(example.superuser, force_rollback=True):
         example.superuser.execute(fault.encode())
         broken = broken_invariants(example.superuser)
+        of_window, of_another = (
+            example.superuser.execute(OF_WINDOW, [since, until]).fetchall()
+            for since, until in (("2020-01-01", "2100-01-01"), ("2020-01-01", "2020-02-01"))
+        )
 
-    assert {row["invariant"] for row in broken} == {invariant}
+    assert {row["invariant"] for row in broken} == {row["invariant"] for row in of_window} == {invariant}
+    assert [row for row in of_window if row not in broken] == of_another == []
     assert all(row["subject"] and row["detail"] for row in broken)
 
 

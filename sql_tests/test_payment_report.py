@@ -130,6 +130,43 @@ def test_the_checks_are_the_invariants_in_their_order(service: Connection, super
     ]
 
 
+def test_step_of_this_window_for_a_payment_of_an_earlier_one_is_no_fault(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    with past_every_guard(superuser):
+        superuser.execute(
+            """
+            update public.order_groups set paid_at = paid_at - interval '40 days';
+            update public.orders set paid_at = paid_at - interval '40 days';
+            update public.order_status_changes set changed_at = changed_at - interval '40 days';
+            update payments.stripe_events set processed_at = processed_at - interval '40 days';
+            update public.inventory_ledger set created_at = created_at - interval '40 days'
+            """
+        )
+    scalar(service, "select public.advance_order(%s, 'fulfilled')", group.order_ids[0])
+
+    told = report(service)
+
+    assert [check for check in told["checks"] if not check["ok"]] == []
+    assert (told["totals"], told["stock"]) == ([], [])
+    assert [check["faults"] for check in report(service, days=50)["checks"]] == [0] * len(told["checks"])
+
+
+def test_stock_is_that_of_the_windows_end(service: Connection, superuser: Connection, shop: Shop) -> None:
+    product = shop.sellers[0].product_ids[0]
+    scalar(service, "select public.record_inventory_receipt(%s, 10, 'in')", product)
+    reconcile(service, shop.order_group([[(3, "1.00")]]).payment())
+    until = scalar(superuser, "select clock_timestamp()")
+    scalar(service, "select public.record_inventory_receipt(%s, 5, 'later')", product)
+
+    then: dict[str, Any] = scalar(service, "select public.payment_report(%s, %s)", NOW - timedelta(days=1), until)
+
+    assert [(row["committed"], row["on_hand"]) for row in then["stock"]] == [(3, 7)]
+    assert [(row["committed"], row["on_hand"]) for row in report(service)["stock"]] == [(3, 12)]
+
+
 def test_no_buyer_and_no_metadata_are_in_it(service: Connection, shop: Shop) -> None:
     reconcile(service, shop.order_group().payment().but(session_metadata={"email": "jenny@example.test"}))
     reconcile(service, shop.order_group().payment().but(amount_minor=1, amount="0.01"))

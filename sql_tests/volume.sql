@@ -135,4 +135,19 @@ insert into public.inventory_ledger (
 )
 select product_id, seller_id, order_item_id, 'order_commit', -1, 'evt_l' || n, at from large_order;
 
+insert into public.order_status_changes (
+    order_group_id, order_id, seller_id, from_status, to_status, changed_at, changed_by
+)
+select md5('group' || n)::uuid, null, null, 'pending', 'paid', timestamptz '2024-01-01 00:00Z', 'volume'
+from generate_series(1, :groups) as n
+union all
+select order_group_id, order_id, seller_id, 'pending', 'paid', at, 'volume' from large_order;
+
+-- Checkouts that wait, and orders that are paid and wait, one in fifty.
+insert into public.order_groups (id, currency, total_amount, created_at)
+select md5('waiting' || n)::uuid, 'USD', 10, timestamptz '2024-01-01 00:00Z' + n * interval '1 minute'
+from generate_series(1, :groups / 50) as n;
+
+update public.orders set status = 'paid' where id in (select order_id from large_order where n % 50 = 0);
+
 set session_replication_role = origin;

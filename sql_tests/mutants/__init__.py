@@ -11,6 +11,7 @@ from itertools import chain
 from sql_tests.mutants import (
     create_advance_order,
     create_broken_invariants,
+    create_broken_invariants_of_window,
     create_cancel_order_group,
     create_catalogue_functions,
     create_exception_functions,
@@ -68,6 +69,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
             create_catalogue_functions,
             create_security_findings,
             create_broken_invariants,
+            create_broken_invariants_of_window,
             create_payment_report,
             record_definitions,
         )

@@ -58,6 +58,8 @@ on public.order_groups (stripe_payment_intent_id) where stripe_payment_intent_id
 create index order_groups_paid_at_idx on public.order_groups (paid_at) where paid_at is not null;
 -- Checkouts that nobody has paid, oldest first.
 create index order_groups_pending_created_at_idx on public.order_groups (created_at) where status = 'pending';
+-- See orders.seller_id: a buyer's list in the order of time is read along its index.
+alter table public.order_groups alter column buyer_id set (n_distinct = 300);
 comment on table public.order_groups is
     'One checkout: one buyer pays once for one child order per seller. Frozen as soon as it is no longer pending.';
 comment on column public.order_groups.buyer_id is
