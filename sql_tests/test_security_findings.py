@@ -400,8 +400,11 @@ def test_role_that_bypasses_policies_is_found(superuser: Connection) -> None:
     superuser.execute("rollback")
 
 
-def test_visitor_who_may_become_the_server_is_found(superuser: Connection) -> None:
+def test_visitor_who_may_become_somebody_else_is_found(superuser: Connection) -> None:
     superuser.execute("begin")
+    superuser.execute("grant authenticated to anon")
+    assert findings(superuser) == ["open_door"]
+    superuser.execute("revoke authenticated from anon")
     superuser.execute("grant service_role to anon")
     assert findings(superuser) == ["open_door"]
     superuser.execute("grant create on schema public to anon")

@@ -97,15 +97,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_every_policy_that_is_for_more",),
     ),
     Mutant(
-        "blind-to-checks-of-policies",
-        "a policy with another check is not found",
-        FILE,
-        "            'using ' || pg_get_expr(p.polqual, p.polrelid),\n"
-        "            'with check ' || pg_get_expr(p.polwithcheck, p.polrelid)\n",
-        "            'using ' || pg_get_expr(p.polqual, p.polrelid)\n",
-        ("test_every_policy_that_is_for_more",),
-    ),
-    Mutant(
         "blind-to-restriction",
         "a policy that restricts where it allowed is not found",
         FILE,
