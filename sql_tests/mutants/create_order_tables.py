@@ -119,7 +119,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "create index order_groups_stripe_checkout_session_id_idx\n"
         "on public.order_groups (stripe_checkout_session_id) where stripe_checkout_session_id is not null;\n",
         "",
-        ("test_sweep_finds_groups_by_their_sessions",),
+        ("test_groups_are_found_by_their_sessions",),
     ),
     Mutant(
         "items-index-missing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sql_tests.mutants.killers import RACES
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_reopen_payment_exception"
@@ -54,7 +55,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "    perform payments.lock_order_group(x.order_group_id)\n    from payments.exceptions as x\n"
         "    where x.id = p_exception_id;\n",
         "",
-        ("RACES",),
+        (RACES,),
     ),
     Mutant(
         "reopening-waits-for-ever",
