@@ -32,10 +32,14 @@ async def test_a_documented_command_does_what_it_is_there_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweep.json").write_text(SWEEP)
+    (tmp_path / ".env").write_text("RELAY_LOG_LEVEL=info\n")
     group = project.shop.order_group()
     rejected = group.payment().but(amount_minor=1, amount="0.01")
     reconcile(project.shop.service, rejected)
     (exception,) = project.query("select id from payments.exceptions where stripe_event_id = %s", rejected.event_id)
+    if command.startswith("exceptions reopen"):
+        resolution = "select public.resolve_payment_exception(%s, 'refunded', 'ada', 'by mistake')"
+        project.shop.service.execute(resolution, [exception["id"]])
     words = [{GROUP: str(group.id), "17": str(exception["id"])}.get(word, word) for word in filled(command)]
     secret = f"{project.stack.stripe_webhook_secret},whsec_{secrets.token_hex(16)}"
 
