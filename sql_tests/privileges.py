@@ -210,7 +210,7 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.tg_order_groups__fit_currency()",
     "payments.tg_order_groups__stay_settled()",
     "payments.tg_order_items__need_pending_group()",
-    "payments.tg_orders__move_forward()",
+    "payments.tg_orders__refund_as_owner()",
     "payments.tg_orders__need_pending_group()",
     "payments.tg_settled__start_pending()",
     "payments.verdict(uuid,text,text,text,integer,integer)",

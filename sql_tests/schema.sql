@@ -2123,58 +2123,6 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_order_items__need_pending_group() IS 'Items change in pending groups only, under the group''s lock.';
 
-CREATE FUNCTION payments.tg_orders__move_forward() RETURNS trigger
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    SET enable_nestloop TO 'off'
-    AS $$
-declare
-    v_step record;
-    v_is_owner constant boolean := pg_has_role(
-        current_user, (
-            select c.relowner
-            from pg_catalog.pg_class as c
-            where c.oid = tg_relid
-        ), 'usage'
-    );
-begin
-    -- What follows the group belongs to the table's owner, so to the functions.
-    select
-        o.id,
-        o.status as from_status,
-        n.status as to_status
-    into v_step
-    from old_rows as o
-    inner join new_rows as n on o.id = n.id
-    where
-        (n.paid_at is distinct from o.paid_at and (o.status, n.status) is distinct from ('pending', 'paid'))
-        or (
-            n.status <> o.status
-            and (o.status, n.status) not in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered'))
-            and not (
-                v_is_owner
-                and case
-                    when o.status = 'pending' then n.status in ('paid', 'cancelled') and (
-                        select g.status = n.status and g.paid_at is not distinct from n.paid_at
-                        from public.order_groups as g
-                        where g.id = o.order_group_id
-                    )
-                    else n.status = 'refunded' and o.status in ('paid', 'fulfilled', 'shipped', 'delivered')
-                end
-            )
-        )
-    order by o.id
-    limit 1;
-    if found then
-        raise exception 'order % cannot go from % to %', v_step.id, v_step.from_status, v_step.to_status
-            using errcode = 'check_violation', constraint = 'order_status_moves_forward';
-    end if;
-    return null;
-end;
-$$;
-
-COMMENT ON FUNCTION payments.tg_orders__move_forward() IS 'paid, fulfilled, shipped, delivered, one step at a time; paid and cancelled only together with the group.';
-
 CREATE FUNCTION payments.tg_orders__need_pending_group() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -2223,6 +2171,19 @@ begin
                 n.paid_at,
                 n.total_amount,
                 o.currency,
+                case
+                    when o.status = 'pending' and n.status in ('paid', 'cancelled') then (
+                        select g.status = n.status and g.paid_at is not distinct from n.paid_at
+                        from public.order_groups as g
+                        where g.id = o.order_group_id
+                    )
+                    when n.paid_at is distinct from o.paid_at then false
+                    when n.status = o.status then true
+                    when n.status = 'refunded' then o.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+                    else (o.status, n.status) in (
+                        ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
+                    )
+                end as moves_forward,
                 (n.id, n.order_group_id, n.currency) is not distinct from (o.id, o.order_group_id, o.currency) as stays,
                 (n.seller_id, n.total_amount, n.created_at)
                 is not distinct from (o.seller_id, o.total_amount, o.created_at) as is_unedited
@@ -2249,9 +2210,13 @@ begin
 
         select p.*
         from pair as p
-        where not (p.stays and p.is_unedited)
+        where (p.stays and p.is_unedited and p.moves_forward) is not true
         order by p.id
     loop
+        if v_edit.stays and not v_edit.moves_forward then
+            raise exception 'order % cannot go from % to %', v_edit.id, v_edit.from_status, v_edit.to_status
+                using errcode = 'check_violation', constraint = 'order_status_moves_forward';
+        end if;
         perform payments.assert_pending(
             v_edit.order_group_id, payments.lock_order_group_of_held_child(v_edit.order_group_id)
         );
@@ -2266,6 +2231,27 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.tg_orders__record_changes() IS 'Writes the history of orders, and refuses edits unless their group is pending.';
+
+CREATE FUNCTION payments.tg_orders__refund_as_owner() RETURNS trigger
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    if not pg_has_role(
+        current_user, (
+            select c.relowner
+            from pg_catalog.pg_class as c
+            where c.oid = tg_relid
+        ), 'usage'
+    ) then
+        raise exception 'order % cannot go from % to %', old.id, old.status, new.status
+            using errcode = 'check_violation', constraint = 'order_status_moves_forward';
+    end if;
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_orders__refund_as_owner() IS 'Orders are refunded by functions alone.';
 
 CREATE FUNCTION payments.tg_settled__start_pending() RETURNS trigger
     LANGUAGE plpgsql STABLE
@@ -3691,11 +3677,11 @@ CREATE TRIGGER order_status_changes_is_append_only BEFORE DELETE OR UPDATE OR TR
 
 ALTER TABLE public.order_status_changes ENABLE ALWAYS TRIGGER order_status_changes_is_append_only;
 
-CREATE TRIGGER orders_move_forward AFTER UPDATE ON public.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_orders__move_forward();
-
 CREATE TRIGGER orders_need_pending_group BEFORE INSERT OR DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__need_pending_group();
 
 CREATE TRIGGER orders_record_changes AFTER UPDATE ON public.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_orders__record_changes();
+
+CREATE TRIGGER orders_refund_as_owner AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((new.status = 'refunded'::text)) EXECUTE FUNCTION payments.tg_orders__refund_as_owner();
 
 CREATE TRIGGER orders_start_pending BEFORE INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
@@ -3900,11 +3886,11 @@ REVOKE ALL ON FUNCTION payments.tg_order_groups__stay_settled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_items__need_pending_group() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.tg_orders__move_forward() FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION payments.tg_orders__need_pending_group() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_orders__record_changes() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_orders__refund_as_owner() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_settled__start_pending() FROM PUBLIC;
 

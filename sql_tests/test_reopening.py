@@ -121,3 +121,17 @@ def test_who_reopens_must_say_who_and_why(service: Connection, shop: Shop, by: s
         service.execute(REOPEN, [case["id"], by, note])
 
     assert [case["status"] for case in cases(service)] == ["resolved"]
+
+
+def test_reopening_waits_for_the_groups_lock(service: Connection, owner: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment().but(amount_minor=1, amount="0.01"))
+    (case,) = cases(service)
+    scalar(service, RESOLVE, case["id"], "dismissed", "ada", "a test")
+
+    with owner.transaction():
+        owner.execute("select from public.order_groups where id = %s for update", [group.id])
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            service.execute(REOPEN, [case["id"], "ada", "why"])
+
+    assert scalar(service, REOPEN, case["id"], "ada", "why")["status"] == "open"

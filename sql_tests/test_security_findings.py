@@ -93,10 +93,10 @@ FAULTS: list[tuple[LiteralString, str]] = [
     ("create table payments.more (id bigint primary key)", "unexpected_relation"),
     ("alter table public.inventory_ledger disable trigger inventory_ledger_is_append_only", "missing_guard"),
     ("alter table public.inventory_ledger enable trigger inventory_ledger_is_append_only", "missing_guard"),
-    ("drop trigger orders_move_forward on public.orders", "missing_guard"),
+    ("drop trigger orders_record_changes on public.orders", "missing_guard"),
     (
-        "create or replace trigger orders_move_forward before update of status on public.orders"
-        " for each row execute function payments.tg_orders__move_forward()",
+        "create or replace trigger orders_refund_as_owner before update of status on public.orders"
+        " for each row execute function payments.tg_orders__refund_as_owner()",
         "missing_guard",
     ),
     (

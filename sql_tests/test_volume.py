@@ -176,7 +176,6 @@ def test_function_reaches_rows_of_big_tables_through_indexes_alone(
 @pytest.mark.parametrize(
     ("index", "table", "call"),
     [
-        ("public.order_items_order_group_id_idx", "order_items", "a new event"),
         ("public.order_items_order_id_idx", "order_items", "a new event"),
         ("payments.exceptions_order_group_id_idx", "exceptions", "a new event"),
         ("payments.stripe_events_applied_payment_intent_id_key", "stripe_events", "a twin"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import RACES
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_reopen_payment_exception"
@@ -55,7 +54,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "    perform payments.lock_order_group(x.order_group_id)\n    from payments.exceptions as x\n"
         "    where x.id = p_exception_id;\n",
         "",
-        (RACES,),
+        ("test_reopening_waits_for_the_groups_lock",),
     ),
     Mutant(
         "reopening-waits-for-ever",

@@ -44,75 +44,44 @@ create trigger orders_need_pending_group
 before insert or delete on public.orders
 for each row execute function payments.tg_orders__need_pending_group();
 
--- Moves an order's status along its path only.
--- Called by: trigger on public.orders. Returns: nothing, or raises 23514. Locks: nothing: an order leaves `pending` only with
--- its group, whose lock the caller holds, and later steps concern the order alone.
--- Like the next one it compares the values that came to stand in the rows, after every other trigger: a statement's columns do
--- not tell what a trigger of the shop's own has written. `enable_nestloop`: the plan is kept, and the next statement may change
--- thousands of rows.
-create or replace function payments.tg_orders__move_forward()
+-- Leaves it to the table's owner, so to the functions, to give an order up.
+-- Called by: trigger on public.orders, for rows that become refunded. Returns: nothing, or raises 23514. Locks: nothing.
+create or replace function payments.tg_orders__refund_as_owner()
 returns trigger
 language plpgsql
 stable
 security invoker
 set search_path = ''
-set enable_nestloop = off
 as $$
-declare
-    v_step record;
-    v_is_owner constant boolean := pg_has_role(
+begin
+    if not pg_has_role(
         current_user, (
             select c.relowner
             from pg_catalog.pg_class as c
             where c.oid = tg_relid
         ), 'usage'
-    );
-begin
-    -- What follows the group belongs to the table's owner, so to the functions.
-    select
-        o.id,
-        o.status as from_status,
-        n.status as to_status
-    into v_step
-    from old_rows as o
-    inner join new_rows as n on o.id = n.id
-    where
-        (n.paid_at is distinct from o.paid_at and (o.status, n.status) is distinct from ('pending', 'paid'))
-        or (
-            n.status <> o.status
-            and (o.status, n.status) not in (('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered'))
-            and not (
-                v_is_owner
-                and case
-                    when o.status = 'pending' then n.status in ('paid', 'cancelled') and (
-                        select g.status = n.status and g.paid_at is not distinct from n.paid_at
-                        from public.order_groups as g
-                        where g.id = o.order_group_id
-                    )
-                    else n.status = 'refunded' and o.status in ('paid', 'fulfilled', 'shipped', 'delivered')
-                end
-            )
-        )
-    order by o.id
-    limit 1;
-    if found then
-        raise exception 'order % cannot go from % to %', v_step.id, v_step.from_status, v_step.to_status
+    ) then
+        raise exception 'order % cannot go from % to %', old.id, old.status, new.status
             using errcode = 'check_violation', constraint = 'order_status_moves_forward';
     end if;
     return null;
 end;
 $$;
-comment on function payments.tg_orders__move_forward() is
-    'paid, fulfilled, shipped, delivered, one step at a time; paid and cancelled only together with the group.';
-revoke execute on function payments.tg_orders__move_forward() from public, anon, authenticated, service_role;
+comment on function payments.tg_orders__refund_as_owner() is 'Orders are refunded by functions alone.';
+revoke execute on function payments.tg_orders__refund_as_owner() from public, anon, authenticated, service_role;
 
-create trigger orders_move_forward
+create trigger orders_refund_as_owner
 after update on public.orders
-referencing old table as old_rows new table as new_rows
-for each statement execute function payments.tg_orders__move_forward();
+for each row when (new.status = 'refunded')
+execute function payments.tg_orders__refund_as_owner();
 
--- Records each step of an order, and keeps the order as its group was paid: whose it is, and what it costs.
--- Called by: trigger on public.orders. Returns: nothing, or raises 23514. Locks: the group of an order that was edited.
+-- Records each step of an order, moves its status along its path only, and keeps the order as its group was paid: whose it is,
+-- and what it costs.
+-- Called by: trigger on public.orders. Returns: nothing, or raises 23514. Locks: the group of an order that was edited. An
+-- order leaves `pending` only with its group, whose lock the caller holds, and later steps concern the order alone.
+-- It compares the values that came to stand in the rows, after every other trigger: a statement's columns do not tell what a
+-- trigger of the shop's own has written. `enable_nestloop`: the plan is kept, and the next statement may change thousands of
+-- rows.
 create or replace function payments.tg_orders__record_changes()
 returns trigger
 language plpgsql
@@ -136,6 +105,19 @@ begin
                 n.paid_at,
                 n.total_amount,
                 o.currency,
+                case
+                    when o.status = 'pending' and n.status in ('paid', 'cancelled') then (
+                        select g.status = n.status and g.paid_at is not distinct from n.paid_at
+                        from public.order_groups as g
+                        where g.id = o.order_group_id
+                    )
+                    when n.paid_at is distinct from o.paid_at then false
+                    when n.status = o.status then true
+                    when n.status = 'refunded' then o.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+                    else (o.status, n.status) in (
+                        ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
+                    )
+                end as moves_forward,
                 (n.id, n.order_group_id, n.currency) is not distinct from (o.id, o.order_group_id, o.currency) as stays,
                 (n.seller_id, n.total_amount, n.created_at)
                 is not distinct from (o.seller_id, o.total_amount, o.created_at) as is_unedited
@@ -162,9 +144,13 @@ begin
 
         select p.*
         from pair as p
-        where not (p.stays and p.is_unedited)
+        where (p.stays and p.is_unedited and p.moves_forward) is not true
         order by p.id
     loop
+        if v_edit.stays and not v_edit.moves_forward then
+            raise exception 'order % cannot go from % to %', v_edit.id, v_edit.from_status, v_edit.to_status
+                using errcode = 'check_violation', constraint = 'order_status_moves_forward';
+        end if;
         perform payments.assert_pending(
             v_edit.order_group_id, payments.lock_order_group_of_held_child(v_edit.order_group_id)
         );
