@@ -53,7 +53,7 @@ class Answer:
 class Relay:
     """A running relay, as whoever sends to it sees it."""
 
-    def __init__(self, app: web.Application, url: str, output: io.StringIO, http: aiohttp.ClientSession) -> None:
+    def __init__(self, app: web.Application, url: str, output: io.BytesIO, http: aiohttp.ClientSession) -> None:
         self.app = app
         self.url = url
         self.http = http
@@ -62,7 +62,7 @@ class Relay:
     @property
     def output(self) -> str:
         """Everything that was logged."""
-        return self._output.getvalue()
+        return self._output.getvalue().decode()
 
     @property
     def lines(self) -> list[Json]:
@@ -99,7 +99,7 @@ class Relay:
 async def serving(env: Mapping[str, str]) -> AsyncIterator[Relay]:
     """The real application on a real socket, in this process."""
     settings = Settings.from_env(env, now=time.time())
-    output = io.StringIO()
+    output = io.BytesIO()
     app = make_app(settings, log=Log(settings.log_level, output))
     runner = Runner(app, refuse=answer_unparsable(app), shutdown_timeout=1.0)
     await runner.setup()
