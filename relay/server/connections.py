@@ -1,6 +1,6 @@
 """The server's connections: their limits, and what aiohttp lacks, time-outs for a request's head and for taking an
-answer, and an answer of the relay's own to bytes that are no HTTP. tests/test_private_parts.py names the parts of aiohttp
-that this stands on.
+answer, and an answer of the relay's own to bytes that are no HTTP. tests/test_private_parts.py names the parts of
+aiohttp that this stands on.
 
 aiohttp's keep-alive timer closes a connection that is idle, but it cannot tell an idle proxy connection,
 which should live for more than a minute, from a sender who drips a head byte by byte. This server can: from
