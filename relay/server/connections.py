@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+from relay.server.room import Room
 
 Refusal = Callable[[], web.Response]
 
@@ -48,11 +50,13 @@ HANDLER_ARGS: Final[dict[str, Any]] = {
 class Connection(RequestHandler):
     """One connection with a deadline for each request's head, and one for what its reader does not take."""
 
-    __slots__ = ("_deadline", "_expected_after", "_refuse", "_untaken", "_wire")
+    __slots__ = ("_deadline", "_expected_after", "_is_in", "_refuse", "_room", "_untaken", "_wire")
 
-    def __init__(self, manager: web.Server, refuse: Refusal, **kwargs: Any) -> None:
+    def __init__(self, manager: web.Server, refuse: Refusal, room: Room, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._refuse = refuse
+        self._room = room
+        self._is_in = False
         self._expected_after = -1
         self._deadline: asyncio.TimerHandle | None = None
         self._untaken: asyncio.TimerHandle | None = None
@@ -60,7 +64,11 @@ class Connection(RequestHandler):
         self._wire: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Expect a head."""
+        """Expect a head, where there is room for one more."""
+        self._is_in = self._room.enter()
+        if not self._is_in:
+            cast(asyncio.Transport, transport).abort()
+            return
         super().connection_made(transport)
         self._wire = self.transport
         self._expect_head()
@@ -68,6 +76,9 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let go of the timers. They would keep this object for HEAD_SECONDS: gigabytes, where somebody connects and
         hangs up as fast as they can."""
+        if not self._is_in:
+            return
+        self._room.leave()
         for timer in (self._deadline, self._untaken):
             if timer is not None:
                 timer.cancel()
@@ -153,13 +164,14 @@ class Connection(RequestHandler):
 class Server(web.Server):
     """Makes such connections."""
 
-    def __init__(self, like: web.Server, refuse: Refusal) -> None:
+    def __init__(self, like: web.Server, refuse: Refusal, room: Room) -> None:
         super().__init__(like.request_handler, request_factory=like.request_factory)
         self._refuse = refuse
+        self._room = room
 
     def __call__(self) -> RequestHandler:
         """A protocol for a new connection."""
-        return Connection(self, self._refuse, loop=asyncio.get_running_loop(), **HANDLER_ARGS)
+        return Connection(self, self._refuse, self._room, loop=asyncio.get_running_loop(), **HANDLER_ARGS)
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's
         """Finish what is in hand, for that many seconds, and cut what is left. aiohttp would wait twice as long, and
@@ -173,13 +185,15 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Serves an application on such connections; `refuse` makes the answer for bytes that are no HTTP."""
+    """Serves an application on such connections, as many as there is room for; `refuse` makes the answer for bytes that
+    are no HTTP."""
 
-    __slots__ = ("_refuse",)
+    __slots__ = ("_refuse", "_room")
 
-    def __init__(self, app: web.Application, *, refuse: Refusal, **kwargs: Any) -> None:
+    def __init__(self, app: web.Application, *, refuse: Refusal, room: Room, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
         self._refuse = refuse
+        self._room = room
 
     async def _make_server(self) -> web.Server:
-        return Server(await super()._make_server(), self._refuse)
+        return Server(await super()._make_server(), self._refuse, self._room)

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from relay.config import Settings
 from relay.metrics import SHARED_FOLDER
 from relay.server import serving
-from relay.server.app import answer_unparsable, make_app
+from relay.server.app import ROOM, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
@@ -82,4 +82,4 @@ async def worker() -> Runner:
     logging.basicConfig(handlers=[LibraryLog(_log())], level=logging.WARNING, force=True)
     app = make_app(settings, log=_log())
     serving.settle_memory()
-    return WorkerRunner(app, refuse=answer_unparsable(app), shutdown_timeout=serving.FINISH_SECONDS)
+    return WorkerRunner(app, refuse=answer_unparsable(app), room=app[ROOM], shutdown_timeout=serving.FINISH_SECONDS)

@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from relay.config import Settings, unused_proxy
-from relay.server.app import READINESS, TELEMETRY, WEBHOOK, answer_unparsable, make_app
+from relay.server.app import READINESS, ROOM, TELEMETRY, WEBHOOK, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
@@ -24,7 +24,9 @@ LISTEN_ON_SECONDS: Final = 10.0
 FINISH_SECONDS: Final = 12.0
 BACKLOG: Final = 1024
 # SIGHUP comes where the terminal goes; there is nothing that could be read anew.
-STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOPPING: Final = tuple(
+    signal.Signals[name] for name in ("SIGTERM", "SIGINT", "SIGHUP") if name in signal.Signals.__members__
+)
 # Python's default of 700 looks for garbage several times in each delivery; cycles are rare here, and small.
 GARBAGE_THRESHOLD: Final = 10_000
 HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None  # not made for Windows
@@ -68,7 +70,7 @@ async def _serve(settings: Settings, log: Log) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish
             loop.add_signal_handler(number, _first_signal, loop, stop)
     app = make_app(settings, log=log)
-    runner = Runner(app, refuse=answer_unparsable(app), shutdown_timeout=FINISH_SECONDS)
+    runner = Runner(app, refuse=answer_unparsable(app), room=app[ROOM], shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
     settle_memory()
     try:
