@@ -1,3 +1,6 @@
 """The relay between Stripe's webhook and `public.reconcile_order_group_payment`."""
 
 __version__ = "0.1.0"
+NAME = "order-group-relay"
+USER_AGENT = f"{NAME}/{__version__}"
+"""What the Data API and Stripe see in their logs."""

@@ -54,6 +54,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 2 for wrong usage or settings, else what the command says."""
+    _hold_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show must not end a command
     try:
@@ -106,6 +107,16 @@ def _told(error: BaseException) -> CommandError | None:
         case OSError(errno=number, strerror=fault) if number in _LOST_OUTPUT:
             return CommandError(f"cannot write the output: {fault}")
     return None
+
+
+def _hold_standard_streams() -> None:
+    """Open what was closed at the start, to nowhere: the first socket would get its number, and the log's lines."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number, which is this
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _let_go_of_stdout() -> None:

@@ -8,12 +8,16 @@ import binascii
 import json
 import math
 import os
+import re
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 VARIABLES: Final[Mapping[str, str]] = {
     "STRIPE_SECRET_KEY": "",
@@ -34,7 +38,16 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _RPC_TIMEOUT_LIMIT: Final = 10.0
 # What Kubernetes sets for a Service called `relay`: https://kubernetes.io/docs/concepts/services-networking/service/
 _SERVICE_LINK: Final = "tcp://"
+# OpenSSL's: where the certificates of authorities are, if not in their usual place.
+_CERTIFICATES: Final = "SSL_CERT_FILE"
+# What is connected to and verified exactly as it is written. Libraries differ about all other names.
+_HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+")
+# C libraries take 134744072, 0x8080808 and 8.8.2056 for addresses too: https://url.spec.whatwg.org/#ends-in-a-number-checker
+_NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
 _KEY_MODES: Final = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
+
+
+_NO_FAULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class SettingsError(ValueError):
@@ -83,27 +96,29 @@ class Settings:
     @classmethod
     def of_process(cls) -> "Settings":
         """Read the settings of this process, as it is now. Raises SettingsError."""
-        return cls.from_env(os.environ, now=time.time())
+        fault = _certificates_fault(os.environ.get(_CERTIFICATES))
+        return cls.from_env(os.environ, now=time.time(), faults={_CERTIFICATES: fault} if fault else {})
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str], *, now: float) -> "Settings":
-        """Read the settings. `now` (seconds since 1970) tells an expired key. Raises SettingsError."""
+    def from_env(cls, environ: Mapping[str, str], *, now: float, faults: Mapping[str, str] = _NO_FAULTS) -> "Settings":
+        """Read the settings. `now` (seconds since 1970) tells an expired key; `faults` are known already, by variable.
+        Raises SettingsError."""
         values = {name: value_of(environ, name) or default for name, default in VARIABLES.items()}
         values["RELAY_PORT"] = value_of(environ, "RELAY_PORT") or value_of(environ, "PORT") or values["RELAY_PORT"]
-        faults = {name: fault for name, value in values.items() if (fault := _fault(name, value, now))}
+        faults = {name: fault for name, value in values.items() if (fault := _fault(name, value, now))} | dict(faults)
         if faults:
             lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
             raise SettingsError(f"The settings are not usable:\n{lines}")
         return cls(
             stripe_secret_key=Secret(values["STRIPE_SECRET_KEY"]),
             stripe_webhook_secrets=tuple(map(Secret, _secrets(values["STRIPE_WEBHOOK_SECRET"]))),
-            supabase_url=values["SUPABASE_URL"].rstrip("/"),
+            supabase_url=_base_url(values["SUPABASE_URL"]),
             supabase_service_role_key=Secret(values["SUPABASE_SERVICE_ROLE_KEY"]),
             host=values["RELAY_HOST"],
             port=int(values["RELAY_PORT"]),
             webhook_tolerance=int(values["STRIPE_WEBHOOK_TOLERANCE"]),
             rpc_timeout=float(values["RELAY_RPC_TIMEOUT"]),
-            stripe_api_base=values["STRIPE_API_BASE"].rstrip("/"),
+            stripe_api_base=_base_url(values["STRIPE_API_BASE"]),
             log_level=values["RELAY_LOG_LEVEL"].lower(),
         )
 
@@ -112,6 +127,32 @@ def value_of(environ: Mapping[str, str], name: str) -> str:
     """What a variable is set to; empty where it is not set, which blank text counts as."""
     value = environ.get(name, "").strip()
     return "" if name == "RELAY_PORT" and value.startswith(_SERVICE_LINK) else value
+
+
+def unused_proxy(settings: Settings) -> str | None:
+    """The proxy setting of this process that other programs would follow to the Data API: the relay connects directly,
+    and says so at its start. https://everything.curl.dev/usingcurl/proxies/env.html"""
+    url = urlsplit(settings.supabase_url)
+    found = getproxies_environment()
+    if proxy_bypass(url.hostname or ""):
+        return None
+    return next((f"{kind.upper()}_PROXY" for kind in (url.scheme, "all") if found.get(kind)), None)
+
+
+def _certificates_fault(path: str | None) -> str | None:
+    """Why the authorities' certificates cannot be loaded from there. Connecting would fail for that, much later."""
+    try:
+        if path:
+            ssl.create_default_context(cafile=path)
+    except OSError as error:  # what is no certificate is an ssl.SSLError, and that an OSError
+        return f"cannot be loaded: {error.strerror or type(error).__name__}"
+    return None
+
+
+def _base_url(value: str) -> str:
+    """Scheme and host, in the case in which all libraries know them."""
+    url = urlsplit(value)
+    return f"{url.scheme}://{url.netloc.lower()}"
 
 
 def _secrets(value: str) -> list[str]:
@@ -179,13 +220,25 @@ def _url_fault(value: str) -> str | None:
         host, _ = url.hostname, url.port
     except ValueError:
         return "must be a URL"
+    if not value.isascii():
+        return "must have an ASCII host: write the name as the DNS has it, xn--..."
     if url.scheme not in ("http", "https") or not host or not _is_token(value):
         return "must be an http(s) URL"
     if url.username is not None or url.query or url.fragment or url.path.strip("/"):
         return "must be scheme and host only, without user, path or query"
+    if not _HOST.fullmatch(host) or (_NUMERIC.fullmatch(host) and not _is_address(host)):
+        return "must name its host, or have its address in the usual form"
     if url.scheme == "http" and not _is_nearby(host):
         return "must be https, because the service key travels with each request"
     return None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_nearby(host: str) -> bool:
@@ -194,6 +247,8 @@ def _is_nearby(host: str) -> bool:
         address = ip_address(host)
     except ValueError:
         return "." not in host or host.endswith((".localhost", ".internal", ".local"))
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped  # Python 3.11 takes all of these for private
     return address.is_loopback or address.is_private
 
 

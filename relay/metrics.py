@@ -68,6 +68,11 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemostrecent",
         )
+        self.connections_refused = Counter(
+            "relay_connections_refused",
+            "Connections that were closed because there was no file descriptor for more.",
+            registry=self.registry,
+        )
         self.lines_lost = Gauge(
             "relay_log_lines_lost",
             "Log lines that could not be written.",

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from relay.config import Settings
-from relay.server.app import answer_unparsable, make_app
+from relay.server.app import ROOM, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import Log
 from relay.server.webhook import PATH
@@ -53,7 +53,7 @@ class Answer:
 class Relay:
     """A running relay, as whoever sends to it sees it."""
 
-    def __init__(self, app: web.Application, url: str, output: io.StringIO, http: aiohttp.ClientSession) -> None:
+    def __init__(self, app: web.Application, url: str, output: io.BytesIO, http: aiohttp.ClientSession) -> None:
         self.app = app
         self.url = url
         self.http = http
@@ -62,7 +62,7 @@ class Relay:
     @property
     def output(self) -> str:
         """Everything that was logged."""
-        return self._output.getvalue()
+        return self._output.getvalue().decode()
 
     @property
     def lines(self) -> list[Json]:
@@ -99,9 +99,9 @@ class Relay:
 async def serving(env: Mapping[str, str]) -> AsyncIterator[Relay]:
     """The real application on a real socket, in this process."""
     settings = Settings.from_env(env, now=time.time())
-    output = io.StringIO()
+    output = io.BytesIO()
     app = make_app(settings, log=Log(settings.log_level, output))
-    runner = Runner(app, refuse=answer_unparsable(app), shutdown_timeout=1.0)
+    runner = Runner(app, refuse=answer_unparsable(app), room=app[ROOM], shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port)

@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from relay.config import VARIABLES, Secret, Settings, SettingsError
+from relay.config import VARIABLES, Secret, Settings, SettingsError, unused_proxy
 from testkit.relay_under_test import environ
 
 NOW = time.time()
@@ -139,6 +139,60 @@ def test_a_url_is_taken_without_its_last_slash(value: str) -> None:
 def test_what_is_no_url_of_a_project_is_refused(value: str) -> None:
     fault_of("SUPABASE_URL", value)
     fault_of("STRIPE_API_BASE", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("HTTPS://Project.Supabase.CO/", "https://project.supabase.co"),
+        ("HTTP://LOCALHOST:54321", "http://localhost:54321"),
+        ("https://xn--strae-oqa.example", "https://xn--strae-oqa.example"),
+        ("http://my_kong:8000", "http://my_kong:8000"),
+        ("https://8.8.8.8", "https://8.8.8.8"),
+        ("http://[::ffff:10.0.0.7]", "http://[::ffff:10.0.0.7]"),
+    ],
+)
+def test_a_url_has_one_spelling(value: str, taken: str) -> None:
+    assert settings(SUPABASE_URL=value).supabase_url == taken
+    assert settings(STRIPE_API_BASE=value).stripe_api_base == taken
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("134744072", "0x8080808", "0X8080808", "010.010.010.010", "8.8.2056", "8.526344", "8", "0x8.0x8.0x8.0x8"),
+        *("134744072.", "8.8.8.8.", "0x8080808.", "[::ffff:8.8.8.8]", "8.8.8.8", "[2001:4860:4860::8888]"),
+        *("project.supabase.co.", "localhost.example", "127.0.0.1.example", "xn--strae-oqa.example", "127.1", "0x7f.1"),
+        *("straße.example", "ex%61mple.com", "a..b@c", "[fe80::1%25eth0]", "-x", "a,b"),
+    ],
+)
+def test_plain_http_reaches_only_what_is_surely_nearby(host: str) -> None:
+    fault_of("SUPABASE_URL", f"http://{host}")
+    fault_of("STRIPE_API_BASE", f"http://{host}")
+
+
+@pytest.mark.parametrize("host", ["134744072", "0x8080808", "8.8.8.8.", "127.1", "ex%61mple.com", "a,b", "-x"])
+def test_a_host_that_libraries_read_in_different_ways_is_refused_over_tls_too(host: str) -> None:
+    assert "must name its host" in fault_of("SUPABASE_URL", f"https://{host}")
+
+
+def test_a_name_that_is_not_ascii_is_to_be_written_as_the_dns_has_it() -> None:
+    assert "xn--" in fault_of("SUPABASE_URL", "https://straße.example")
+
+
+def test_a_proxy_that_others_would_use_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    assert unused_proxy(settings()) is None
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    assert unused_proxy(settings()) is None
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
+    assert unused_proxy(settings()) == "ALL_PROXY"
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    assert unused_proxy(settings()) == "HTTPS_PROXY"
+    monkeypatch.setenv("NO_PROXY", ".supabase.co")
+    assert unused_proxy(settings()) is None
 
 
 def test_both_kinds_of_service_key_are_taken() -> None:

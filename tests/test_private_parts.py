@@ -29,6 +29,10 @@ PARTS: dict[tuple[str, str, Sequence[str]], str] = {
     ("aiohttp.web_protocol", "RequestHandler._waiter", ()): CONNECTIONS,
     ("aiohttp.web_protocol", "RequestHandler._request_count", ()): CONNECTIONS,
     ("aiohttp.web_protocol", "RequestHandler.force_close", ()): CONNECTIONS,
+    ("aiohttp.web_protocol", "RequestHandler.start", ()): CONNECTIONS,
+    ("aiohttp.base_protocol", "BaseProtocol.pause_writing", ()): CONNECTIONS,
+    ("aiohttp.base_protocol", "BaseProtocol.resume_writing", ()): CONNECTIONS,
+    ("aiohttp.web", "Server.shutdown", ("timeout",)): SERVER,
     ("aiohttp.web_protocol", "RequestHandler.handle_error", ("request", "status", "exc", "message")): (
         "relay/server/connections.py answers by it what is no HTTP: find where aiohttp makes that answer now"
     ),

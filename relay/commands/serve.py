@@ -14,7 +14,7 @@ examples:
   RELAY_PORT=9000 RELAY_LOG_LEVEL=debug relay serve
   relay serve --workers 4     # four processes on one port, with the extra `workers` installed
 
-SIGTERM or SIGINT: /readyz answers 503, deliveries in hand are finished, then exit. A second signal ends at once.
+SIGTERM, SIGINT or SIGHUP: /readyz answers 503, deliveries in hand are finished, then exit. A second one ends at once.
 exit status: 0 stopped as asked, 1 cannot listen, 2 settings missing or wrong
 """
 # More than any machine's cores: a slip of the finger must not fork without end.

@@ -21,12 +21,15 @@ _SQLSTATES: Final = (
     ("40P01", Reason.DEADLOCK),
     ("42501", Reason.UNAUTHORIZED),
     ("42883", Reason.CONTRACT_VIOLATION),  # the function, or one it calls, is not there
+    ("25006", Reason.DATABASE_UNAVAILABLE),  # a replica, or a project that was made read-only for its full disk
+    ("0A000", Reason.DATABASE_UNAVAILABLE),  # what a replica cannot do
     ("57P", Reason.DATABASE_UNAVAILABLE),  # shutting down, starting up, terminated by the administrator
     ("08", Reason.DATABASE_UNAVAILABLE),
     ("53", Reason.DATABASE_UNAVAILABLE),
 )
 # https://docs.postgrest.org/en/v12/references/errors.html
 _POSTGREST_CODES: Final = (
+    ("PGRST106", Reason.CONTRACT_VIOLATION),  # the schema is not exposed
     ("PGRST2", Reason.CONTRACT_VIOLATION),  # function not found, or ambiguous
     ("PGRST30", Reason.UNAUTHORIZED),
 )
@@ -97,8 +100,9 @@ def _reason_of(code: str, status: int) -> Reason:
         return Reason.UNAUTHORIZED
     if is_sqlstate:
         return Reason.UNEXPECTED
-    # 408 is what some proxies say when they close an idle connection (RFC 9110, 15.5.9).
-    if status >= 500 or status in (408, 429):
+    # 402 is Supabase's, of a project that is restricted until its bill is paid. 408 is what some proxies say when they
+    # close an idle connection (RFC 9110, 15.5.9).
+    if status >= 500 or status in (402, 408, 429):
         return Reason.DATABASE_UNAVAILABLE
     if status < 400 or status == 404:  # a redirect, or a host that does not know the function's address
         return Reason.CONTRACT_VIOLATION

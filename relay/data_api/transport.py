@@ -16,11 +16,17 @@ import httpx
 from multidict import CIMultiDict
 from yarl import URL
 
+from relay import USER_AGENT
 from relay.data_api import failures
 from relay.data_api.failures import BadAnswer
 
-# A verdict has a quarter of a KiB, a page of rows some hundred: more is a broken or hostile server.
+# More is a broken or hostile server. A verdict has a quarter of a KiB, what readiness tells a few; pages of rows and a
+# month's report are what operators read, a call at a time.
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+MAX_VERDICT_BYTES: Final = 64 * 1024
+_VERDICTS: Final = frozenset(
+    {"reconcile_order_group_payment", "reconcile_order_group_payments", "reconciliation_readiness"}
+)
 # Enough for a TLS handshake across a continent; a dead host is known well before the call's budget ends.
 CONNECT_SECONDS: Final = 3.0
 # Shorter than the idle limits of the usual proxies, so that a pooled connection is rarely a dead one.
@@ -66,10 +72,16 @@ class Client(httpx.AsyncClient):
         content: Any = None,
         params: Any = None,
         headers: Any = None,
-        **_: Any,
+        auth: Any = None,
+        **others: Any,
     ) -> httpx.Response:
-        """One request and its whole answer, which is a success and JSON or empty. Raises NoVerdict or Declined."""
+        """One request and its whole answer, which is a success and JSON or empty. Raises NoVerdict or Declined.
+
+        What else supabase-py may come to pass one day must not be left out unnoticed.
+        """
         try:
+            if auth is not None or others:
+                raise RuntimeError("a part of the request that would not be sent")
             target = _url(str(url))
             if target.origin() != self._origin:
                 raise RuntimeError("an address of another server")
@@ -79,7 +91,7 @@ class Client(httpx.AsyncClient):
             async with self._session.request(
                 method, target, data=content, headers=sent, allow_redirects=False
             ) as answer:
-                body = await _body_of(answer)
+                body = await _body_of(answer, MAX_VERDICT_BYTES if target.name in _VERDICTS else MAX_ANSWER_BYTES)
             response = httpx.Response(answer.status, headers=_kept(answer), content=body, request=_ASKED)
             if response.is_success and body:
                 json.loads(body)  # supabase-py reads it again, and would take what is no JSON for text
@@ -93,14 +105,14 @@ class Client(httpx.AsyncClient):
         raise failure
 
 
-async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
-    """All of it. Raises BadAnswer, aiohttp.ClientError."""
+async def _body_of(answer: aiohttp.ClientResponse, longest: int) -> bytes:
+    """All of it, which is that many bytes at most. Raises BadAnswer, aiohttp.ClientError."""
     if answer.headers.get("Content-Encoding", _IDENTITY).lower() != _IDENTITY:
         raise BadAnswer  # some KiB may become some GiB
     body = bytearray()
     async for chunk in answer.content.iter_any():
         body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
+        if len(body) > longest:
             raise BadAnswer
     return bytes(body)
 
@@ -134,7 +146,7 @@ async def open_http(base_url: str, *, timeout: float) -> AsyncIterator[Client]: 
     caller sees to, as to how many go at once: connecting takes no longer."""
     session = aiohttp.ClientSession(
         connector=Connector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=httpx.create_ssl_context()),
-        headers={"Accept-Encoding": _IDENTITY},
+        headers={"Accept-Encoding": _IDENTITY, "User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None, connect=min(CONNECT_SECONDS, timeout)),

@@ -1,5 +1,6 @@
 """The application: routes, and what lives as long as the process."""
 
+import asyncio
 import contextlib
 import json
 import time
@@ -16,12 +17,14 @@ from relay.metrics import Metrics
 from relay.server import webhook
 from relay.server.connections import HANDLER_ARGS
 from relay.server.readiness import Readiness
+from relay.server.room import Room
 from relay.server.telemetry import Log, Telemetry
 from relay.server.webhook import Webhook
 
 # The first two are there from the start of serving on, when the Data API's client is connected.
 WEBHOOK: Final = web.AppKey("webhook", Webhook)
 READINESS: Final = web.AppKey("readiness", Readiness)
+ROOM: Final = web.AppKey("room", Room)
 TELEMETRY: Final = web.AppKey("telemetry", Telemetry)
 
 
@@ -31,15 +34,18 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
     `clock` returns seconds since 1970: what signatures' timestamps are compared with.
     """
     telemetry = Telemetry(log or Log(settings.log_level), Metrics())
+    room = Room(telemetry)
 
     async def connected(app: web.Application) -> AsyncIterator[None]:
         async with client.connect(settings, telemetry.metrics) as data_api:
             app[WEBHOOK] = Webhook(settings, telemetry, data_api, clock=clock)
-            app[READINESS] = Readiness(settings, telemetry.metrics, data_api, clock=clock)
+            app[READINESS] = Readiness(settings, telemetry.metrics, data_api, clock=clock, room=room)
+            asyncio.get_running_loop().set_exception_handler(room.hear)
             yield
 
     app = web.Application(handler_args=HANDLER_ARGS)
     app[TELEMETRY] = telemetry
+    app[ROOM] = room
     app.cleanup_ctx.append(connected)
     app.on_response_prepare.append(_name)
     # Every method, so that a wrong one gets the route's own answer and not aiohttp's.

@@ -1,5 +1,6 @@
-"""The server's connections: their limits, and what aiohttp lacks, a time-out for a request's head and an answer of the
-relay's own to bytes that are no HTTP. tests/test_private_parts.py names the parts of aiohttp that this stands on.
+"""The server's connections: their limits, and what aiohttp lacks, time-outs for a request's head and for taking an
+answer, and an answer of the relay's own to bytes that are no HTTP. tests/test_private_parts.py names the parts of
+aiohttp that this stands on.
 
 aiohttp's keep-alive timer closes a connection that is idle, but it cannot tell an idle proxy connection,
 which should live for more than a minute, from a sender who drips a head byte by byte. This server can: from
@@ -7,12 +8,15 @@ the first byte of a head (or from the connection's start) the sender has HEAD_SE
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+from relay.server.room import Room
 
 Refusal = Callable[[], web.Response]
 
@@ -23,6 +27,10 @@ KEEPALIVE_SECONDS: Final = 75.0
 # How long the rest of an unread body may still come in after its answer, so that the sender can read the
 # answer before the connection is closed.
 LINGERING_SECONDS: Final = 2.0
+# How long an answer may wait for its reader, from when the connection takes no more, or is to be closed.
+TAKING_SECONDS: Final = 10.0
+# What a handler that was told to end has for it.
+_CANCELLING_SECONDS: Final = 1.0
 
 # From twice as much on, no more is read from a sender until the handler has taken it. aiohttp's own default lets each
 # connection fill half a megabyte; an event fits in this.
@@ -40,26 +48,41 @@ HANDLER_ARGS: Final[dict[str, Any]] = {
 
 
 class Connection(RequestHandler):
-    """One connection with a deadline for each request's head."""
+    """One connection with a deadline for each request's head, and one for what its reader does not take."""
 
-    __slots__ = ("_deadline", "_expected_after", "_refuse")
+    __slots__ = ("_deadline", "_expected_after", "_is_in", "_refuse", "_room", "_untaken", "_wire")
 
-    def __init__(self, manager: web.Server, refuse: Refusal, **kwargs: Any) -> None:
+    def __init__(self, manager: web.Server, refuse: Refusal, room: Room, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._refuse = refuse
+        self._room = room
+        self._is_in = False
         self._expected_after = -1
         self._deadline: asyncio.TimerHandle | None = None
+        self._untaken: asyncio.TimerHandle | None = None
+        # aiohttp forgets its transport when it closes it, though there may be bytes that nobody takes.
+        self._wire: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Expect a head."""
+        """Expect a head, where there is room for one more."""
+        self._is_in = self._room.enter()
+        if not self._is_in:
+            cast(asyncio.Transport, transport).abort()
+            return
         super().connection_made(transport)
+        self._wire = self.transport
         self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Let go of the timer. It would keep this object for HEAD_SECONDS: gigabytes, where somebody connects and
+        """Let go of the timers. They would keep this object for HEAD_SECONDS: gigabytes, where somebody connects and
         hangs up as fast as they can."""
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if not self._is_in:
+            return
+        self._room.leave()
+        for timer in (self._deadline, self._untaken):
+            if timer is not None:
+                timer.cancel()
+        self._wire = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -67,6 +90,43 @@ class Connection(RequestHandler):
         super().data_received(data)
         if data and self._awaits_head():
             self._expect_head()
+
+    def pause_writing(self) -> None:
+        """The other side does not read: it has TAKING_SECONDS to begin."""
+        super().pause_writing()
+        self._limit_taking()
+
+    def resume_writing(self) -> None:
+        """It reads. A connection that is to be closed keeps its deadline, for there is no other end to it."""
+        super().resume_writing()
+        if self._untaken is not None and self._wire is not None and not self._wire.is_closing():
+            self._untaken.cancel()
+            self._untaken = None
+
+    async def start(self) -> None:
+        """Handle requests until the last one, whose answer has TAKING_SECONDS too."""
+        try:
+            await super().start()
+        finally:
+            self._limit_closing()
+
+    def force_close(self) -> None:
+        """Close, which waits for the other side to take what was written."""
+        super().force_close()
+        self._limit_closing()
+
+    def abort(self) -> None:
+        """Close at once; what was not taken is lost."""
+        if self._wire is not None:
+            self._wire.abort()
+
+    def _limit_closing(self) -> None:
+        if self._wire is not None and self._wire.is_closing() and self._wire.get_write_buffer_size():
+            self._limit_taking()
+
+    def _limit_taking(self) -> None:
+        if self._untaken is None:
+            self._untaken = asyncio.get_running_loop().call_later(TAKING_SECONDS, self.abort)
 
     def handle_error(
         self,
@@ -104,23 +164,36 @@ class Connection(RequestHandler):
 class Server(web.Server):
     """Makes such connections."""
 
-    def __init__(self, like: web.Server, refuse: Refusal) -> None:
+    def __init__(self, like: web.Server, refuse: Refusal, room: Room) -> None:
         super().__init__(like.request_handler, request_factory=like.request_factory)
         self._refuse = refuse
+        self._room = room
 
     def __call__(self) -> RequestHandler:
         """A protocol for a new connection."""
-        return Connection(self, self._refuse, loop=asyncio.get_running_loop(), **HANDLER_ARGS)
+        return Connection(self, self._refuse, self._room, loop=asyncio.get_running_loop(), **HANDLER_ARGS)
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's
+        """Finish what is in hand, for that many seconds, and cut what is left. aiohttp would wait twice as long, and
+        then for readers who never read."""
+        left = [each for each in self.connections if isinstance(each, Connection)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if timeout is None else timeout + _CANCELLING_SECONDS):
+                await super().shutdown(timeout)
+        for each in left:
+            each.abort()
 
 
 class Runner(web.AppRunner):
-    """Serves an application on such connections; `refuse` makes the answer for bytes that are no HTTP."""
+    """Serves an application on such connections, as many as there is room for; `refuse` makes the answer for bytes that
+    are no HTTP."""
 
-    __slots__ = ("_refuse",)
+    __slots__ = ("_refuse", "_room")
 
-    def __init__(self, app: web.Application, *, refuse: Refusal, **kwargs: Any) -> None:
+    def __init__(self, app: web.Application, *, refuse: Refusal, room: Room, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
         self._refuse = refuse
+        self._room = room
 
     async def _make_server(self) -> web.Server:
-        return Server(await super()._make_server(), self._refuse)
+        return Server(await super()._make_server(), self._refuse, self._room)

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from relay.config import Settings
 from relay.metrics import SHARED_FOLDER
 from relay.server import serving
-from relay.server.app import answer_unparsable, make_app
+from relay.server.app import ROOM, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
@@ -50,6 +50,7 @@ control_socket_disable = True
 
 def when_ready(server: Any) -> None:
     """Say where, as a single process does."""
+    serving.warn_of_proxy(Settings.of_process(), _log())
     for listener in server.LISTENERS:
         host, port = listener.sock.getsockname()[:2]
         _log().write("info", f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -81,4 +82,4 @@ async def worker() -> Runner:
     logging.basicConfig(handlers=[LibraryLog(_log())], level=logging.WARNING, force=True)
     app = make_app(settings, log=_log())
     serving.settle_memory()
-    return WorkerRunner(app, refuse=answer_unparsable(app), shutdown_timeout=serving.FINISH_SECONDS)
+    return WorkerRunner(app, refuse=answer_unparsable(app), room=app[ROOM], shutdown_timeout=serving.FINISH_SECONDS)

@@ -16,6 +16,7 @@ from relay.core.currency import EXPONENTS
 from relay.core.errors import NoVerdict
 from relay.data_api.client import DataApi
 from relay.metrics import Metrics
+from relay.server.room import Room
 
 # The contract that this relay speaks, and the oldest database that it still works with: CONTRIBUTING.md says when to
 # count. The release before must always be among them.
@@ -123,12 +124,19 @@ class Readiness:
     """Asks, at most once per CACHE_SECONDS, and remembers."""
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, data_api: DataApi, *, clock: Callable[[], float] = time.time
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        data_api: DataApi,
+        *,
+        clock: Callable[[], float] = time.time,
+        room: Room | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._data_api = data_api
         self._clock = clock
+        self._room = room
         self._lock = asyncio.Lock()
         self._known: list[Check] = []
         self._known_until = 0.0
@@ -143,9 +151,14 @@ class Readiness:
                 if time.monotonic() >= self._known_until:
                     self._known = judge_settings(self._settings) + await self._ask()
                     self._known_until = time.monotonic() + CACHE_SECONDS
-                checks = [Check("serving", True, "deliveries are taken"), *self._known]
+                checks = [self._serving(), *self._known]
         self._metrics.ready.set(all(check.ok for check in checks))
         return checks
+
+    def _serving(self) -> Check:
+        if self._room is not None and self._room.is_full:
+            return Check("serving", False, f"no room for more than {self._room.size} connections")
+        return Check("serving", True, "deliveries are taken")
 
     async def _ask(self) -> list[Check]:
         asked = self._clock()

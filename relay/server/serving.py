@@ -11,8 +11,8 @@ from typing import Final
 
 from aiohttp import web
 
-from relay.config import Settings
-from relay.server.app import READINESS, TELEMETRY, WEBHOOK, answer_unparsable, make_app
+from relay.config import Settings, unused_proxy
+from relay.server.app import READINESS, ROOM, TELEMETRY, WEBHOOK, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
@@ -23,6 +23,10 @@ LISTEN_ON_SECONDS: Final = 10.0
 # that orchestrators wait before they kill.
 FINISH_SECONDS: Final = 12.0
 BACKLOG: Final = 1024
+# SIGHUP comes where the terminal goes; there is nothing that could be read anew.
+STOPPING: Final = tuple(
+    signal.Signals[name] for name in ("SIGTERM", "SIGINT", "SIGHUP") if name in signal.Signals.__members__
+)
 # Python's default of 700 looks for garbage several times in each delivery; cycles are rare here, and small.
 GARBAGE_THRESHOLD: Final = 10_000
 HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None  # not made for Windows
@@ -31,9 +35,16 @@ HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None  # not made f
 def serve(settings: Settings) -> int:
     """Serve until a signal comes; the exit status is 0, or 1 where the address cannot be listened on."""
     log = Log(settings.log_level)
+    warn_of_proxy(settings, log)
     logging.basicConfig(handlers=[LibraryLog(log)], level=logging.WARNING, force=True)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(settings, log))
+
+
+def warn_of_proxy(settings: Settings, log: Log) -> None:
+    """Name the proxy setting that is not followed: whoever wrote it expects that it is."""
+    if name := unused_proxy(settings):
+        log.write("warning", f"{name} is set and not used: the relay connects to SUPABASE_URL directly")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -55,10 +66,11 @@ def settle_memory() -> None:
 async def _serve(settings: Settings, log: Log) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _first_signal, loop, stop)
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish
+            loop.add_signal_handler(number, _first_signal, loop, stop)
     app = make_app(settings, log=log)
-    runner = Runner(app, refuse=answer_unparsable(app), shutdown_timeout=FINISH_SECONDS)
+    runner = Runner(app, refuse=answer_unparsable(app), room=app[ROOM], shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
     settle_memory()
     try:
@@ -94,6 +106,6 @@ async def drain(app: web.Application) -> None:
 def _first_signal(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """Begin to stop, and give the next signal its default effect: to end the process at once."""
     stop.set()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)

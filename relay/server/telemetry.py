@@ -6,7 +6,6 @@ a header or an exception's text to it.
 
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,19 +17,20 @@ from prometheus_client import Counter
 from relay.config import LOG_LEVELS
 from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.metrics import Metrics
+from relay.server.log_writer import LogWriter
 
 # Refusals cost their sender nothing, so a flood of them must not fill the log. The first of each reason in a
 # window are written, then they are only counted (here and, always, in the metrics).
 SAMPLE_WINDOW_SECONDS: Final = 10.0
 SAMPLE_LINES: Final = 100
 _LONGEST_FIELD: Final = 255
+_STDOUT: Final = 1
 
 
 class Stream(Protocol):
-    """Where the lines go."""
+    """Where the lines go. Its `write` neither waits nor raises."""
 
-    def write(self, text: str, /) -> object: ...
-    def flush(self) -> object: ...
+    def write(self, line: bytes, /) -> object: ...
 
 
 @dataclass(slots=True)
@@ -45,14 +45,18 @@ class Delivery:
     """For the operator: fixed words, codes and class names only."""
 
 
+_NO_DELIVERY: Final = Delivery()
+
+
 class Log:
-    """JSON lines on a stream."""
+    """JSON lines on standard output, or on another stream."""
 
     def __init__(self, level: str, stream: Stream | None = None, clock: Callable[[], float] = time.time) -> None:
         self._threshold = LOG_LEVELS.index(level)
-        self._stream = stream or sys.stdout
         self._clock = clock
-        self.lines_lost = 0
+        self.on_loss: Callable[[int], object] = lambda _: None
+        """Called with the number of lines that could not be written, by the thread that writes too."""
+        self._stream = stream or LogWriter(_STDOUT, on_loss=lambda count: self.on_loss(count), tell=self._loss)
 
     def write(
         self,
@@ -66,9 +70,24 @@ class Log:
         duration_ms: float | None = None,
     ) -> None:
         """Write one line. A log that cannot be written is counted, never a reason to fail a payment."""
-        if LOG_LEVELS.index(level) < self._threshold:
-            return
-        about = delivery or _NO_DELIVERY
+        if LOG_LEVELS.index(level) >= self._threshold:
+            self._stream.write(
+                self._line(level, message, delivery or _NO_DELIVERY, outcome, reason, status, duration_ms)
+            )
+
+    def _loss(self, count: int, why: str) -> bytes:
+        return self._line("error", f"{count} lines are missing here: {why}")
+
+    def _line(
+        self,
+        level: str,
+        message: str,
+        about: Delivery = _NO_DELIVERY,
+        outcome: Outcome | None = None,
+        reason: Reason | None = None,
+        status: int | None = None,
+        duration_ms: float | None = None,
+    ) -> bytes:
         line = json.dumps(
             {
                 "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds"),
@@ -84,14 +103,7 @@ class Log:
                 "duration_ms": duration_ms,
             }
         )
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):  # a closed pipe, a full disk
-            self.lines_lost += 1
-
-
-_NO_DELIVERY: Final = Delivery()
+        return f"{line}\n".encode()
 
 
 def _short(text: str | None) -> str | None:
@@ -123,6 +135,7 @@ class Telemetry:
     def __init__(self, log: Log, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.log = log
         self.metrics = metrics
+        log.on_loss = metrics.lines_lost.inc
         self._clock = clock
         self._series: dict[tuple[Outcome, Reason | None], Counter] = {}
         self._windows: dict[Reason | None, tuple[float, int]] = {}
@@ -155,8 +168,6 @@ class Telemetry:
             status=verdict.status,
             duration_ms=round(seconds * 1000, 1),
         )
-        if self.log.lines_lost:
-            self.metrics.lines_lost.set(self.log.lines_lost)
 
     def _sampled(self, reason: Reason | None) -> int | None:
         """None where the line is left out; else how many were left out in the window before."""

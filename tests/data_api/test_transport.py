@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
@@ -208,6 +209,38 @@ async def test_what_is_no_answer_breaks_the_contract_and_spoils_no_other_call(
 
     assert (raised.value.reason, raised.value.detail) == (Reason.CONTRACT_VIOLATION, detail)
     assert not raised.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("path", "longest"),
+    [
+        ("rest/v1/rpc/reconcile_order_group_payment", 64 * 1024),
+        ("rest/v1/rpc/reconciliation_readiness", 64 * 1024),
+        ("rest/v1/rpc/payment_report", 32 * 1024 * 1024),
+        ("rest/v1/order_groups", 32 * 1024 * 1024),
+    ],
+)
+async def test_each_kind_of_answer_has_its_longest(far: Far, path: str, longest: int) -> None:
+    def of(length: int) -> bytes:
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + b"[".ljust(length - 1) + b"]"
+
+    far.answers = [of(longest), of(longest + 1)]
+    async with near(far.url) as client:
+        assert await calls(client, far, [path]) == [[]]
+        with pytest.raises(NoVerdict) as raised:
+            await calls(client, far, [path])
+
+    assert (raised.value.reason, raised.value.detail) == (Reason.CONTRACT_VIOLATION, "BadAnswer")
+
+
+@pytest.mark.parametrize("other", [{"auth": ("a", "b")}, {"cookies": {}}, {"timeout": None}, {"json": None}], ids=str)
+async def test_nothing_that_supabase_py_passes_is_left_out_unnoticed(data_api: DataApi, other: dict[str, Any]) -> None:
+    async with near(data_api.url) as client:
+        with pytest.raises(NoVerdict) as raised:
+            await client.request("GET", data_api.url, headers=httpx.Headers(), **other)
+
+    assert (raised.value.reason, raised.value.detail) == (Reason.UNEXPECTED, "RuntimeError")
+    assert data_api.calls == []
 
 
 @pytest.mark.parametrize("cut", [b"", b"HTTP/1.1 200", OK[:-1]], ids=["nothing", "in the head", "in the body"])

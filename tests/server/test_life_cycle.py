@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -28,7 +29,7 @@ async def get_status(url: str) -> int:
         return response.status
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_makes_it_not_ready_finishes_the_delivery_in_hand_and_exits_with_0(
     data_api: DataApi, number: signal.Signals
 ) -> None:
@@ -89,6 +90,27 @@ async def test_unusable_settings_stop_the_start_with_one_message_and_status_2(co
         assert errors.count(f"  {name}: ") == 1
     assert "pk_live_x" not in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+async def test_certificates_that_are_not_there_stop_the_start(data_api: DataApi, tmp_path: Path, command: str) -> None:
+    for path, words in ((tmp_path / "none.pem", "No such file"), (Path(__file__), "")):
+        status, output, errors = await run(command, env=environ(data_api.url, SSL_CERT_FILE=str(path)))
+
+        assert (status, output) == (2, "")
+        assert f"  SSL_CERT_FILE: cannot be loaded: {words}" in errors
+        assert "Traceback" not in errors
+
+
+async def test_a_proxy_that_is_not_used_is_named_at_the_start(data_api: DataApi) -> None:
+    """The first line names it, so that `serve` takes it for the address."""
+    async with serve(env=environ(data_api.url, HTTP_PROXY="http://127.0.0.1:1")) as relay:
+        (line,) = relay.lines
+        address = (await relay.line())["message"].removeprefix("Listening on ")
+        assert (await post(address))[0] == 200
+
+    assert line["level"] == "warning"
+    assert line["message"] == "HTTP_PROXY is set and not used: the relay connects to SUPABASE_URL directly"
 
 
 async def test_an_address_in_use_is_said_in_words_and_status_1(data_api: DataApi) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 import aiohttp
 import stripe
 
+from relay import NAME, __version__
 from relay.config import Settings
 from relay.core.checkout import RECONCILING_TYPES
 
@@ -42,6 +43,7 @@ class StripeApi:
     @asynccontextmanager
     async def connect(cls, settings: Settings, *, seconds: float = REQUEST_SECONDS) -> AsyncIterator[Self]:
         """A client for STRIPE_API_BASE. `seconds` is how long one request may take."""
+        stripe.set_app_info(NAME, version=__version__)  # the SDK has no other place for it than the module
         http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=seconds))
         client = stripe.StripeClient(
             settings.stripe_secret_key.reveal(),
