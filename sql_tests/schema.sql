@@ -1356,6 +1356,33 @@ CREATE FUNCTION payments.own_objects() RETURNS TABLE(kind text, id oid, object t
             or c.oid in (select to_regclass(n.object) from named as n where n.object not like '%(%') as is_own
         from pg_catalog.pg_class as c
         where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+    ),
+
+    column_sequence as (
+        select
+            d.objid as oid,
+            t.is_own and (
+                c.name is not null
+                -- The table is not recorded yet: its migration is still at work.
+                or not exists (
+                    select 1
+                    from payments.expected_definitions as e
+                    where e.kind = 'relation' and e.object = d.refobjid::pg_catalog.regclass::pg_catalog.text
+                )
+            ) as is_own
+        from pg_catalog.pg_depend as d
+        inner join relation as s on d.objid = s.oid and s.relkind = 'S'
+        inner join relation as t on d.refobjid = t.oid
+        inner join pg_catalog.pg_attribute as a on d.refobjid = a.attrelid and d.refobjsubid = a.attnum
+        left join payments.expected_definitions as c
+            on
+                c.kind = 'column'
+                and d.refobjid::pg_catalog.regclass::pg_catalog.text = c.object
+                and a.attname = c.name
+        where
+            d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            and d.deptype in ('a', 'i')
     )
 
     select
@@ -1374,21 +1401,8 @@ CREATE FUNCTION payments.own_objects() RETURNS TABLE(kind text, id oid, object t
         r.relowner,
         coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::"char", r.relowner))
     from relation as r
-    where
-        r.is_own
-        -- The sequence behind a column of a table.
-        or exists (
-            select 1
-            from pg_catalog.pg_depend as d
-            inner join relation as t on d.refobjid = t.oid
-            where
-                r.relkind = 'S'
-                and d.objid = r.oid
-                and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                and d.deptype in ('a', 'i')
-                and t.is_own
-        )
+    left join column_sequence as s on r.oid = s.oid
+    where coalesce(s.is_own, r.is_own)
     union all
     select
         'function',
@@ -1737,8 +1751,41 @@ begin
         v_event := p_event;
         v_event.outcome := v_judgement.outcome;
         v_event.processed_at := clock_timestamp();
-        insert into payments.stripe_events
-        values (v_event.*)
+        -- Column by column: the table may have columns of the shop's own, with defaults.
+        insert into payments.stripe_events (
+            id,
+            type,
+            created_at,
+            received_at,
+            processed_at,
+            livemode,
+            order_group_id,
+            checkout_session_id,
+            payment_intent_id,
+            amount_minor,
+            amount,
+            currency,
+            session_metadata,
+            source,
+            outcome
+        )
+        values (
+            v_event.id,
+            v_event.type,
+            v_event.created_at,
+            v_event.received_at,
+            v_event.processed_at,
+            v_event.livemode,
+            v_event.order_group_id,
+            v_event.checkout_session_id,
+            v_event.payment_intent_id,
+            v_event.amount_minor,
+            v_event.amount,
+            v_event.currency,
+            v_event.session_metadata,
+            v_event.source,
+            v_event.outcome
+        )
         on conflict do nothing;
 
         if found then
@@ -1786,30 +1833,64 @@ $$;
 
 COMMENT ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) IS 'Locks, judgement and consequence of one payment: what reconcile_order_group_payment does.';
 
-CREATE FUNCTION payments.record_definitions(p_objects text[] DEFAULT NULL::text[]) RETURNS bigint
+CREATE FUNCTION payments.record_definitions(p_objects text[] DEFAULT NULL::text[], p_parts text[] DEFAULT '{}'::text[]) RETURNS bigint
     LANGUAGE sql
     SET search_path TO ''
     AS $$
-    delete from payments.expected_definitions as e
-    where p_objects is null or e.object = any(p_objects);
-
-    with recorded as (
-        insert into payments.expected_definitions (kind, object, name, definition)
+    with found as (
         select
             d.kind,
             d.object,
             d.name,
             d.definition
         from payments.definitions() as d
-        where p_objects is null or d.object = any(p_objects)
+        where
+            (p_objects is null or d.object = any(p_objects))
+            and (
+                d.name = ''
+                or d.name = any(p_parts)
+                or not exists (
+                    select 1
+                    from payments.expected_definitions as e
+                    where e.kind = 'relation' and e.object = d.object
+                )
+                or exists (
+                    select 1
+                    from payments.expected_definitions as e
+                    where e.kind = d.kind and e.object = d.object and e.name = d.name
+                )
+            )
+    ),
+
+    recorded as (
+        insert into payments.expected_definitions as e (kind, object, name, definition)
+        select
+            f.kind,
+            f.object,
+            f.name,
+            f.definition
+        from found as f
+        on conflict (kind, object, name) do update
+            set definition = excluded.definition
         returning 1
+    ),
+
+    forgotten as (
+        delete from payments.expected_definitions as e
+        where
+            (p_objects is null or e.object = any(p_objects))
+            and not exists (
+                select 1
+                from found as f
+                where f.kind = e.kind and f.object = e.object and f.name = e.name
+            )
     )
 
     select count(*)
     from recorded;
 $$;
 
-COMMENT ON FUNCTION payments.record_definitions(p_objects text[]) IS 'Makes the definitions of now the expected ones. For migrations; objects as regclass or regprocedure print them.';
+COMMENT ON FUNCTION payments.record_definitions(p_objects text[], p_parts text[]) IS 'Makes the definitions of now the expected ones. For migrations; objects as regclass or regprocedure print them, parts by name.';
 
 CREATE FUNCTION payments.restore_privileges() RETURNS SETOF text
     LANGUAGE plpgsql
@@ -2091,11 +2172,17 @@ begin
                 using errcode = 'foreign_key_violation', constraint = 'order_items_order_id_fkey';
         end if;
         perform payments.assert_pending(v_order_group_id, payments.lock_order_group(v_order_group_id));
-    else
+    elsif tg_op = 'DELETE' or (new.order_group_id, new.seller_id) is distinct from (
+        old.order_group_id, old.seller_id
+    ) then
         perform payments.assert_pending(v_order_group_id, payments.lock_order_group_of_held_child(v_order_group_id));
         if tg_op = 'DELETE' then
             return old;
-        elsif (new.id, new.order_id) is distinct from (old.id, old.order_id) then
+        end if;
+    end if;
+
+    if tg_op = 'UPDATE' then
+        if (new.id, new.order_id) is distinct from (old.id, old.order_id) then
             raise exception 'order item % stays in its order', old.id
                 using errcode = 'check_violation', constraint = 'order_item_stays_in_its_order';
         elsif new.product_id is distinct from old.product_id then
@@ -2121,7 +2208,43 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION payments.tg_order_items__need_pending_group() IS 'Items change in pending groups only, under the group''s lock.';
+COMMENT ON FUNCTION payments.tg_order_items__need_pending_group() IS 'Items come and go in pending groups only, under the group''s lock.';
+
+CREATE FUNCTION payments.tg_order_items__stay_as_sold() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    if (
+        new.id,
+        new.order_id,
+        new.order_group_id,
+        new.seller_id,
+        new.product_id,
+        new.quantity,
+        new.unit_amount,
+        new.sku,
+        new.title
+    ) is distinct from (
+        old.id,
+        old.order_id,
+        old.order_group_id,
+        old.seller_id,
+        old.product_id,
+        old.quantity,
+        old.unit_amount,
+        old.sku,
+        old.title
+    ) then
+        perform payments.assert_pending(
+            old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id)
+        );
+    end if;
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_order_items__stay_as_sold() IS 'Items of settled groups do not change.';
 
 CREATE FUNCTION payments.tg_orders__need_pending_group() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2546,7 +2669,9 @@ begin
                 from payments.exceptions as x
                 where x.order_group_id = p_order_group_id
             ) then 'Pending: a payment came, and an operator has closed its case.'
-            when v_group.status = 'pending' then 'Pending: no payment has come.'
+            when v_group.status = 'pending'
+                then 'Pending: no payment has been recorded. A delivery that failed before a verdict leaves no row here: '
+                    || 'the relay''s log and Stripe''s list of deliveries tell of it.'
             when v_open > 0 then 'It is ' || v_group.status || ', and a payment came that needs a person.'
             else 'It is ' || v_group.status || '.'
         end
@@ -2857,12 +2982,43 @@ CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
                     or has_function_privilege('public', reconcile.oid, 'execute')
                 ), false)
             from reconcile
+        ),
+        'fragile_triggers', (
+            select
+                coalesce(
+                    jsonb_agg(
+                        format('%s on %s: %s', t.tgname, t.tgrelid::pg_catalog.regclass, t.tgfoid::pg_catalog.regprocedure)
+                        order by t.tgrelid::pg_catalog.regclass::pg_catalog.text, t.tgname
+                    ),
+                    '[]'::pg_catalog.jsonb
+                )
+            from pg_catalog.pg_trigger as t
+            inner join pg_catalog.pg_class as c on t.tgrelid = c.oid
+            inner join pg_catalog.pg_proc as p on t.tgfoid = p.oid
+            inner join pg_catalog.pg_language as l on p.prolang = l.oid
+            where
+                not t.tgisinternal
+                and t.tgenabled <> 'D'
+                and (
+                    c.relnamespace = 'payments'::pg_catalog.regnamespace
+                    or c.oid::pg_catalog.regclass::pg_catalog.text in (
+                        select g.object
+                        from payments.expected_grants as g
+                    )
+                )
+                and p.pronamespace <> 'payments'::pg_catalog.regnamespace
+                and l.lanname not in ('internal', 'c')
+                and not exists (
+                    select 1
+                    from unnest(p.proconfig) as s (setting)
+                    where s.setting like 'search\_path=%'
+                )
         )
     )
     from caller;
 $$;
 
-COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
+COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, server time.';
 
 CREATE FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3047,8 +3203,7 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
             c.relkind,
             c.relrowsecurity,
             c.relforcerowsecurity,
-            c.reloptions,
-            o.object like 'payments.%' as is_private
+            c.reloptions
         from payments.own_objects() as o
         left join pg_catalog.pg_class as c on o.kind = 'relation' and o.id = c.oid
     ),
@@ -3097,7 +3252,17 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         d.expected is null
         and (
             d.kind in ('relation', 'function', 'policy', 'rule')
-            or (d.kind = 'guard' and d.object like 'payments.%')
+            -- In the private schema only what keeps a column up to date before an update, as a project does everywhere.
+            or (
+                d.kind = 'guard'
+                and d.object like 'payments.%'
+                and not exists (
+                    select 1
+                    from own as o
+                    inner join pg_catalog.pg_trigger as t on o.id = t.tgrelid
+                    where o.kind = 'relation' and o.object = d.object and t.tgname = d.name and t.tgtype = 19
+                )
+            )
         )
 
     union all
@@ -3110,7 +3275,6 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
     inner join pg_catalog.pg_proc as p on t.tgfoid = p.oid
     where
         o.kind = 'relation'
-        and not o.is_private
         and t.tgtype & 3 = 3
         and regexp_replace(p.prosrc, '--[^\n]*|/\*.*?\*/', '', 'g') ~* '\mreturn\s+null\M'
         and not exists (
@@ -3673,6 +3837,8 @@ CREATE TRIGGER order_groups_stay_settled AFTER UPDATE ON public.order_groups FOR
 
 CREATE TRIGGER order_items_need_pending_group BEFORE INSERT OR DELETE OR UPDATE ON public.order_items FOR EACH ROW EXECUTE FUNCTION payments.tg_order_items__need_pending_group();
 
+CREATE TRIGGER order_items_stay_as_sold AFTER UPDATE ON public.order_items FOR EACH ROW EXECUTE FUNCTION payments.tg_order_items__stay_as_sold();
+
 CREATE TRIGGER order_status_changes_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.order_status_changes FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
 ALTER TABLE public.order_status_changes ENABLE ALWAYS TRIGGER order_status_changes_is_append_only;
@@ -3681,7 +3847,7 @@ CREATE TRIGGER orders_need_pending_group BEFORE INSERT OR DELETE ON public.order
 
 CREATE TRIGGER orders_record_changes AFTER UPDATE ON public.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_orders__record_changes();
 
-CREATE TRIGGER orders_refund_as_owner AFTER UPDATE ON public.orders FOR EACH ROW WHEN ((new.status = 'refunded'::text)) EXECUTE FUNCTION payments.tg_orders__refund_as_owner();
+CREATE TRIGGER orders_refund_as_owner AFTER UPDATE ON public.orders FOR EACH ROW WHEN (((new.status = 'refunded'::text) AND (old.status <> 'refunded'::text))) EXECUTE FUNCTION payments.tg_orders__refund_as_owner();
 
 CREATE TRIGGER orders_start_pending BEFORE INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
@@ -3866,7 +4032,7 @@ REVOKE ALL ON FUNCTION payments.privilege_differences() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.record_definitions(p_objects text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.record_definitions(p_objects text[], p_parts text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.restore_privileges() FROM PUBLIC;
 
@@ -3885,6 +4051,8 @@ REVOKE ALL ON FUNCTION payments.tg_order_groups__record_step() FROM PUBLIC;
 REVOKE ALL ON FUNCTION payments.tg_order_groups__stay_settled() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_items__need_pending_group() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_order_items__stay_as_sold() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_orders__need_pending_group() FROM PUBLIC;
 

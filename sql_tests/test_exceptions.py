@@ -185,7 +185,10 @@ def test_explanation_of_groups_that_are_not_paid(service: Connection, shop: Shop
     scalar(service, "select public.cancel_order_group(%s)", cancelled.id)
     reconcile(service, cancelled.payment())
 
-    assert explain(service, waiting.id)["verdict"] == "Pending: no payment has come."
+    assert explain(service, waiting.id)["verdict"] == (
+        "Pending: no payment has been recorded. A delivery that failed before a verdict leaves no row here:"
+        " the relay's log and Stripe's list of deliveries tell of it."
+    )
     assert explain(service, refused.id)["verdict"] == "Pending: a payment came but could not be applied."
     assert explain(service, cancelled.id)["verdict"] == "It is cancelled, and a payment came that needs a person."
     assert explain(service, uuid4())["verdict"] == "There is no such order group."

@@ -57,3 +57,33 @@ def test_readiness_without_the_function_is_a_no(service: Connection, owner: Conn
     readiness = scalar(service, "select public.reconciliation_readiness()")
 
     assert (readiness["can_execute"], readiness["anon_can_execute"]) == (False, False)
+
+
+def test_readiness_names_the_shops_triggers_that_look_names_up_by_the_callers_path(
+    service: Connection, owner: Connection
+) -> None:
+    assert scalar(service, "select public.reconciliation_readiness()")["fragile_triggers"] == []
+
+    owner.execute(
+        """
+        create function public.frail() returns trigger language plpgsql as 'begin return new; end';
+        create function public.pinned() returns trigger language plpgsql set search_path = public
+        as 'begin return new; end';
+        create table public.own (id int, note text, words tsvector);
+        create trigger own before update on public.own for each row execute function public.frail();
+        create trigger own_b before update on public.orders for each row execute function public.frail();
+        create trigger own_a before update on public.orders for each row execute function public.frail();
+        create trigger own_pinned before update on public.orders for each row execute function public.pinned();
+        create trigger own_in_c before update on public.orders for each row
+        execute function suppress_redundant_updates_trigger();
+        create trigger own before update on payments.exceptions for each row execute function public.frail();
+        create trigger own before update on public.sellers for each row execute function public.frail();
+        alter table public.sellers disable trigger own
+        """
+    )
+
+    assert scalar(service, "select public.reconciliation_readiness()")["fragile_triggers"] == [
+        "own on payments.exceptions: public.frail()",
+        "own_a on public.orders: public.frail()",
+        "own_b on public.orders: public.frail()",
+    ]

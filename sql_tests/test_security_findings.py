@@ -138,6 +138,17 @@ FAULTS: list[tuple[LiteralString, str]] = [
         " create trigger aside after insert on payments.stripe_events for each row execute function public.aside()",
         "unexpected_guard",
     ),
+    (
+        "create function public.aside() returns trigger language plpgsql as 'begin return new; end';"
+        " create trigger aside before insert or update on payments.exceptions for each row"
+        " execute function public.aside()",
+        "unexpected_guard",
+    ),
+    (
+        "create function public.swallow() returns trigger language plpgsql as 'begin return null; end';"
+        " create trigger swallow before update on payments.exceptions for each row execute function public.swallow()",
+        "unexpected_guard",
+    ),
     # Tables that lost what they stand on.
     ("drop index payments.stripe_events_applied_order_group_id_key", "missing_index"),
     (

@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
-            sys.stdout.write(f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<{width}}  {check.detail}\n")
+            word = ("warn" if check.is_doubtful else "ok  ") if check.ok else "FAIL"
+            sys.stdout.write(f"{word}  {check.name:<{width}}  {check.detail}\n")
     return OK if ready else NO
 
 

@@ -34,6 +34,7 @@ class Check:
     name: str
     ok: bool
     detail: str
+    is_doubtful: bool = False  # worth a look, yet no reason to stop traffic
 
     def as_dict(self) -> dict[str, object]:
         """As `/readyz` shows it."""
@@ -69,6 +70,7 @@ def judge_database(facts: object, *, now: float, tolerance: int) -> list[Check]:
         ),
         _currencies_check(found),
         _clock_check(found.get("server_time"), now, tolerance),
+        _triggers_check(found.get("fragile_triggers")),
     ]
 
 
@@ -118,6 +120,16 @@ def _clock_check(server_time: object, now: float, tolerance: int) -> Check:
         return Check("clock", False, "the database told no time")
     skew = now - server.timestamp()
     return Check("clock", abs(skew) <= tolerance / 2, f"{skew:+.1f} s from the database's")
+
+
+def _triggers_check(fragile: object) -> Check:
+    """Always ok: a shop's trigger that may fail is no reason to stop the payments in which it does not."""
+    triggers = [str(trigger) for trigger in fragile] if isinstance(fragile, list) else []
+    if not triggers:
+        return Check("shop_triggers", True, "none without a search_path of its own")
+    named = "; ".join(triggers[:5]) + (" …" if len(triggers) > 5 else "")
+    remedy = "alter function … set search_path = '' (and write schemas), else names fail in a payment"
+    return Check("shop_triggers", True, f"{named}: {remedy}", is_doubtful=True)
 
 
 class Readiness:

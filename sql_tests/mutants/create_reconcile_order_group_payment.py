@@ -7,6 +7,11 @@ from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_reconcile_order_group_payment"
 
+EVENT_COLUMNS = (
+    "id type created_at received_at processed_at livemode order_group_id checkout_session_id payment_intent_id"
+    " amount_minor amount currency session_metadata source outcome"
+).split()
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "replay-not-known",
@@ -693,5 +698,17 @@ MUTANTS: tuple[Mutant, ...] = (
         "from public, anon, authenticated, service_role;\n",
         "",
         (MATRIX,),
+    ),
+    Mutant(
+        "event-inserted-by-place",
+        "a column that the shop has added to the events, with a default, stops every payment",
+        FILE,
+        "insert into payments.stripe_events (\n"
+        + "".join(f"            {column},\n" for column in EVENT_COLUMNS[:-1])
+        + f"            {EVENT_COLUMNS[-1]}\n        )\n        values (\n"
+        + "".join(f"            v_event.{column},\n" for column in EVENT_COLUMNS[:-1])
+        + f"            v_event.{EVENT_COLUMNS[-1]}\n        )\n",
+        "insert into payments.stripe_events\n        values (v_event.*)\n",
+        ("test_whatever_a_shop_adds",),
     ),
 )

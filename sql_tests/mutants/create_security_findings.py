@@ -52,8 +52,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "blind-to-triggers-on-evidence",
         "a trigger on the private tables is not found",
         FILE,
-        "or (d.kind = 'guard' and d.object like 'payments.%')",
-        "or false",
+        "                d.kind = 'guard'\n                and d.object like",
+        "                false\n                and d.object like",
         (SOWN,),
     ),
     Mutant(
@@ -203,5 +203,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "                    and d.objid = p.oid\n"
         "                    and d.deptype = 'x'\n",
         ("test_what_a_project_has_of_its_own",),
+    ),
+    Mutant(
+        "any-before-trigger-on-evidence-is-fine",
+        "a trigger that changes what is inserted into the private tables is not found",
+        FILE,
+        "and t.tgname = d.name and t.tgtype = 19",
+        "and t.tgname = d.name and t.tgtype & 19 = 19",
+        (SOWN,),
+    ),
+    Mutant(
+        "updated-at-on-evidence-is-a-finding",
+        "the usual trigger for updated_at is a finding on the private tables",
+        FILE,
+        "and t.tgname = d.name and t.tgtype = 19",
+        "and false",
+        ("test_whatever_a_shop_adds",),
     ),
 )

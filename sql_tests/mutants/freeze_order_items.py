@@ -12,9 +12,44 @@ MUTANTS: tuple[Mutant, ...] = (
         "item-changeable",
         "an item of a settled group may be changed",
         FILE,
+        "            old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id)\n",
+        "            old.order_group_id, 'pending'\n",
+        (FROZEN,),
+    ),
+    *(
+        Mutant(
+            f"item-changeable-in-its-{column}",
+            f"the {column} of an item of a settled group may be changed",
+            FILE,
+            f"        new.{column},\n",
+            f"        old.{column},\n",
+            ("test_a_shops_trigger_changes_no_settled_item",),
+        )
+        for column in ("quantity", "unit_amount", "sku")
+    ),
+    Mutant(
+        "item-changeable-in-its-title",
+        "the title of an item of a settled group may be changed",
+        FILE,
+        "        new.title\n    ) is distinct",
+        "        old.title\n    ) is distinct",
+        ("test_a_shops_trigger_changes_no_settled_item",),
+    ),
+    Mutant(
+        "items-own-columns-frozen",
+        "a shop cannot write columns of its own on the items of settled groups",
+        FILE,
+        "    if (\n        new.id,",
+        "    if true or (\n        new.id,",
+        ("test_a_shop_writes_its_own_columns",),
+    ),
+    Mutant(
+        "items-fill-nothing-on-update",
+        "an item that is edited may leave its order",
+        FILE,
         "before insert or update or delete on public.order_items",
         "before insert or delete on public.order_items",
-        (FROZEN,),
+        ("test_children_stay_with_their_parents",),
     ),
     Mutant(
         "item-removable",

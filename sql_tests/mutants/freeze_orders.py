@@ -76,8 +76,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "shop-settles-orders",
         "the shop may refund orders by itself",
         FILE,
-        "for each row when (new.status = 'refunded')",
-        "for each row when (new.status = 'returned')",
+        "for each row when (new.status = 'refunded' and old",
+        "for each row when (new.status = 'returned' and old",
         ("test_frozen.py",),
     ),
     Mutant(
@@ -192,5 +192,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "create or replace function payments.tg_orders__record_changes()\nreturns trigger\nlanguage plpgsql\n"
         "volatile\nsecurity invoker",
         ("test_each_step_is_one_row",),
+    ),
+    Mutant(
+        "refunded-orders-own-columns-frozen",
+        "a shop cannot write columns of its own on refunded orders",
+        FILE,
+        "for each row when (new.status = 'refunded' and old.status <> 'refunded')",
+        "for each row when (new.status = 'refunded')",
+        ("test_a_shop_writes_its_own_columns",),
     ),
 )

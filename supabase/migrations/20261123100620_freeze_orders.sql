@@ -72,7 +72,7 @@ revoke execute on function payments.tg_orders__refund_as_owner() from public, an
 
 create trigger orders_refund_as_owner
 after update on public.orders
-for each row when (new.status = 'refunded')
+for each row when (new.status = 'refunded' and old.status <> 'refunded')
 execute function payments.tg_orders__refund_as_owner();
 
 -- Records each step of an order, moves its status along its path only, and keeps the order as its group was paid: whose it is,

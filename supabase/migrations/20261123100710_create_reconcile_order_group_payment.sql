@@ -470,8 +470,41 @@ begin
         v_event := p_event;
         v_event.outcome := v_judgement.outcome;
         v_event.processed_at := clock_timestamp();
-        insert into payments.stripe_events
-        values (v_event.*)
+        -- Column by column: the table may have columns of the shop's own, with defaults.
+        insert into payments.stripe_events (
+            id,
+            type,
+            created_at,
+            received_at,
+            processed_at,
+            livemode,
+            order_group_id,
+            checkout_session_id,
+            payment_intent_id,
+            amount_minor,
+            amount,
+            currency,
+            session_metadata,
+            source,
+            outcome
+        )
+        values (
+            v_event.id,
+            v_event.type,
+            v_event.created_at,
+            v_event.received_at,
+            v_event.processed_at,
+            v_event.livemode,
+            v_event.order_group_id,
+            v_event.checkout_session_id,
+            v_event.payment_intent_id,
+            v_event.amount_minor,
+            v_event.amount,
+            v_event.currency,
+            v_event.session_metadata,
+            v_event.source,
+            v_event.outcome
+        )
         on conflict do nothing;
 
         if found then

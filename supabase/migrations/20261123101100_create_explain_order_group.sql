@@ -168,7 +168,9 @@ begin
                 from payments.exceptions as x
                 where x.order_group_id = p_order_group_id
             ) then 'Pending: a payment came, and an operator has closed its case.'
-            when v_group.status = 'pending' then 'Pending: no payment has come.'
+            when v_group.status = 'pending'
+                then 'Pending: no payment has been recorded. A delivery that failed before a verdict leaves no row here: '
+                    || 'the relay''s log and Stripe''s list of deliveries tell of it.'
             when v_open > 0 then 'It is ' || v_group.status || ', and a payment came that needs a person.'
             else 'It is ' || v_group.status || '.'
         end

@@ -6,7 +6,9 @@
 
 -- Tells whether this database can reconcile for the calling role.
 -- Called by: the relay's readiness check. Returns: an object with `contract_version`, `oldest_contract_version`, `server_time`,
--- `currencies` (code to exponent), `role`, `can_execute`, `anon_can_execute` (anon, authenticated or public). Locks: nothing.
+-- `currencies` (code to exponent), `role`, `can_execute`, `anon_can_execute` (anon, authenticated or public),
+-- `fragile_triggers`: the project's own triggers on these tables whose functions have no search_path of their own, so that in
+-- a payment, whose search_path is empty, each name without a schema fails (42P01, 42883). Locks: nothing.
 create or replace function public.reconciliation_readiness()
 returns jsonb
 language sql
@@ -46,12 +48,43 @@ as $$
                     or has_function_privilege('public', reconcile.oid, 'execute')
                 ), false)
             from reconcile
+        ),
+        'fragile_triggers', (
+            select
+                coalesce(
+                    jsonb_agg(
+                        format('%s on %s: %s', t.tgname, t.tgrelid::pg_catalog.regclass, t.tgfoid::pg_catalog.regprocedure)
+                        order by t.tgrelid::pg_catalog.regclass::pg_catalog.text, t.tgname
+                    ),
+                    '[]'::pg_catalog.jsonb
+                )
+            from pg_catalog.pg_trigger as t
+            inner join pg_catalog.pg_class as c on t.tgrelid = c.oid
+            inner join pg_catalog.pg_proc as p on t.tgfoid = p.oid
+            inner join pg_catalog.pg_language as l on p.prolang = l.oid
+            where
+                not t.tgisinternal
+                and t.tgenabled <> 'D'
+                and (
+                    c.relnamespace = 'payments'::pg_catalog.regnamespace
+                    or c.oid::pg_catalog.regclass::pg_catalog.text in (
+                        select g.object
+                        from payments.expected_grants as g
+                    )
+                )
+                and p.pronamespace <> 'payments'::pg_catalog.regnamespace
+                and l.lanname not in ('internal', 'c')
+                and not exists (
+                    select 1
+                    from unnest(p.proconfig) as s (setting)
+                    where s.setting like 'search\_path=%'
+                )
         )
     )
     from caller;
 $$;
 comment on function public.reconciliation_readiness() is
-    'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, server time.';
+    'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, server time.';
 revoke execute on function public.reconciliation_readiness() from public, anon, authenticated;
 grant execute on function public.reconciliation_readiness() to service_role;
 insert into payments.expected_grants (object, grantee, privilege)

@@ -7,7 +7,8 @@
 
 -- Lists the objects of this project: the private schema, all that lies in it, and what payments.expected_grants names.
 -- Called by: the functions below and public.security_findings(). Returns: one row per object; an overload of one of the
--- functions of public counts, because PostgREST would call it. `kind` is schema, relation or function. Locks: nothing.
+-- functions of public counts, because PostgREST would call it; the sequence behind a column that a project has added does not.
+-- `kind` is schema, relation or function. Locks: nothing.
 create or replace function payments.own_objects()
 returns table (kind text, id oid, object text, owner oid, acl aclitem[])
 language sql
@@ -30,6 +31,33 @@ as $$
             or c.oid in (select to_regclass(n.object) from named as n where n.object not like '%(%') as is_own
         from pg_catalog.pg_class as c
         where c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+    ),
+
+    column_sequence as (
+        select
+            d.objid as oid,
+            t.is_own and (
+                c.name is not null
+                -- The table is not recorded yet: its migration is still at work.
+                or not exists (
+                    select 1
+                    from payments.expected_definitions as e
+                    where e.kind = 'relation' and e.object = d.refobjid::pg_catalog.regclass::pg_catalog.text
+                )
+            ) as is_own
+        from pg_catalog.pg_depend as d
+        inner join relation as s on d.objid = s.oid and s.relkind = 'S'
+        inner join relation as t on d.refobjid = t.oid
+        inner join pg_catalog.pg_attribute as a on d.refobjid = a.attrelid and d.refobjsubid = a.attnum
+        left join payments.expected_definitions as c
+            on
+                c.kind = 'column'
+                and d.refobjid::pg_catalog.regclass::pg_catalog.text = c.object
+                and a.attname = c.name
+        where
+            d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            and d.deptype in ('a', 'i')
     )
 
     select
@@ -48,21 +76,8 @@ as $$
         r.relowner,
         coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::"char", r.relowner))
     from relation as r
-    where
-        r.is_own
-        -- The sequence behind a column of a table.
-        or exists (
-            select 1
-            from pg_catalog.pg_depend as d
-            inner join relation as t on d.refobjid = t.oid
-            where
-                r.relkind = 'S'
-                and d.objid = r.oid
-                and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                and d.deptype in ('a', 'i')
-                and t.is_own
-        )
+    left join column_sequence as s on r.oid = s.oid
+    where coalesce(s.is_own, r.is_own)
     union all
     select
         'function',
@@ -228,35 +243,71 @@ revoke execute on function payments.definitions() from public, anon, authenticat
 
 -- Records the definitions of now as those that are expected.
 -- Called by: migrations, at their end, with the objects that they have made, changed or removed; null means all. An object
--- that is gone is forgotten. Returns: how many definitions are expected of them. Locks: nothing.
-create or replace function payments.record_definitions(p_objects text[] default null)
+-- that is gone is forgotten. `p_parts` names what a migration has added to tables of earlier releases (columns, constraints,
+-- indexes, triggers, policies): what else is new there is the project's own, and stays its own affair. The sequence behind
+-- such a column is recorded by a second call. Returns: how many definitions are expected of them. Locks: nothing.
+create or replace function payments.record_definitions(p_objects text[] default null, p_parts text[] default '{}')
 returns bigint
 language sql
 volatile
 security invoker
 set search_path = ''
 as $$
-    delete from payments.expected_definitions as e
-    where p_objects is null or e.object = any(p_objects);
-
-    with recorded as (
-        insert into payments.expected_definitions (kind, object, name, definition)
+    with found as (
         select
             d.kind,
             d.object,
             d.name,
             d.definition
         from payments.definitions() as d
-        where p_objects is null or d.object = any(p_objects)
+        where
+            (p_objects is null or d.object = any(p_objects))
+            and (
+                d.name = ''
+                or d.name = any(p_parts)
+                or not exists (
+                    select 1
+                    from payments.expected_definitions as e
+                    where e.kind = 'relation' and e.object = d.object
+                )
+                or exists (
+                    select 1
+                    from payments.expected_definitions as e
+                    where e.kind = d.kind and e.object = d.object and e.name = d.name
+                )
+            )
+    ),
+
+    recorded as (
+        insert into payments.expected_definitions as e (kind, object, name, definition)
+        select
+            f.kind,
+            f.object,
+            f.name,
+            f.definition
+        from found as f
+        on conflict (kind, object, name) do update
+            set definition = excluded.definition
         returning 1
+    ),
+
+    forgotten as (
+        delete from payments.expected_definitions as e
+        where
+            (p_objects is null or e.object = any(p_objects))
+            and not exists (
+                select 1
+                from found as f
+                where f.kind = e.kind and f.object = e.object and f.name = e.name
+            )
     )
 
     select count(*)
     from recorded;
 $$;
-comment on function payments.record_definitions(text[]) is
-    'Makes the definitions of now the expected ones. For migrations; objects as regclass or regprocedure print them.';
-revoke execute on function payments.record_definitions(text[]) from public, anon, authenticated, service_role;
+comment on function payments.record_definitions(text[], text[]) is
+    'Makes the definitions of now the expected ones. For migrations; objects as regclass or regprocedure print them, parts by name.';
+revoke execute on function payments.record_definitions(text[], text[]) from public, anon, authenticated, service_role;
 
 -- Compares the privileges on the objects of this project with payments.expected_grants.
 -- Called by: payments.restore_privileges(), public.security_findings(). Returns: one row per privilege that is held but not

@@ -241,8 +241,7 @@ as $$
             c.relkind,
             c.relrowsecurity,
             c.relforcerowsecurity,
-            c.reloptions,
-            o.object like 'payments.%' as is_private
+            c.reloptions
         from payments.own_objects() as o
         left join pg_catalog.pg_class as c on o.kind = 'relation' and o.id = c.oid
     ),
@@ -291,7 +290,17 @@ as $$
         d.expected is null
         and (
             d.kind in ('relation', 'function', 'policy', 'rule')
-            or (d.kind = 'guard' and d.object like 'payments.%')
+            -- In the private schema only what keeps a column up to date before an update, as a project does everywhere.
+            or (
+                d.kind = 'guard'
+                and d.object like 'payments.%'
+                and not exists (
+                    select 1
+                    from own as o
+                    inner join pg_catalog.pg_trigger as t on o.id = t.tgrelid
+                    where o.kind = 'relation' and o.object = d.object and t.tgname = d.name and t.tgtype = 19
+                )
+            )
         )
 
     union all
@@ -304,7 +313,6 @@ as $$
     inner join pg_catalog.pg_proc as p on t.tgfoid = p.oid
     where
         o.kind = 'relation'
-        and not o.is_private
         and t.tgtype & 3 = 3
         and regexp_replace(p.prosrc, '--[^\n]*|/\*.*?\*/', '', 'g') ~* '\mreturn\s+null\M'
         and not exists (
