@@ -32,7 +32,6 @@ GUARDS: dict[str, LiteralString] = {
     "settled groups and orders stay as they are (triggers)": """
         drop trigger order_groups_stay_settled on public.order_groups;
         drop trigger orders_record_changes on public.orders;
-        drop trigger order_groups_record_step on public.order_groups;
         drop trigger orders_refund_as_owner on public.orders""",
     "ledger rows point at products and items (foreign keys)": """
         alter table public.inventory_ledger drop constraint inventory_ledger_product_id_fkey;

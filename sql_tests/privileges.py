@@ -178,7 +178,6 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.caller()",
     "payments.calling_role()",
     "payments.calling_user()",
-    "payments.tg_order_groups__record_step()",
     "payments.tg_orders__record_changes()",
     "payments.assert_pending(uuid,text)",
     "payments.assert_representable(numeric,text)",

@@ -2080,33 +2080,12 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_order_groups__fit_currency() IS 'Totals that the group''s currency can express; a currency for ever.';
 
-CREATE FUNCTION payments.tg_order_groups__record_step() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION payments.tg_order_groups__stay_settled() RETURNS trigger
+    LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
-    v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
-begin
-    if new.status <> old.status then
-        insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)
-        values (
-            new.id,
-            old.status,
-            new.status,
-            case when v_is_payment then new.paid_at else clock_timestamp() end,
-            case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
-        );
-    end if;
-    return null;
-end;
-$$;
-
-COMMENT ON FUNCTION payments.tg_order_groups__record_step() IS 'Writes the history of order groups.';
-
-CREATE FUNCTION payments.tg_order_groups__stay_settled() RETURNS trigger
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
+    v_is_payment boolean;
 begin
     if tg_op = 'UPDATE'
         and (
@@ -2141,6 +2120,17 @@ begin
             )
         )
     then
+        if new.status <> old.status then
+            v_is_payment := new.status = 'paid';
+            insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)
+            values (
+                new.id,
+                old.status,
+                new.status,
+                case when v_is_payment then new.paid_at else clock_timestamp() end,
+                case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
+            );
+        end if;
         return null;
     end if;
     raise exception 'order group % is %: it cannot be changed or removed', old.id, old.status
@@ -2149,7 +2139,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION payments.tg_order_groups__stay_settled() IS 'Settled order groups do not change.';
+COMMENT ON FUNCTION payments.tg_order_groups__stay_settled() IS 'Settled order groups do not change; each step of a group is recorded.';
 
 CREATE FUNCTION payments.tg_order_items__need_pending_group() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2277,78 +2267,57 @@ COMMENT ON FUNCTION payments.tg_orders__need_pending_group() IS 'Orders come and
 CREATE FUNCTION payments.tg_orders__record_changes() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
-    SET enable_nestloop TO 'off'
     AS $$
 declare
-    v_edit record;
-begin
-    for v_edit in
-        with pair as (
-            select
-                o.id,
-                o.order_group_id,
-                o.seller_id,
-                o.status as from_status,
-                n.status as to_status,
-                (o.status, n.status) = ('pending', 'paid') as is_payment,
-                n.paid_at,
-                n.total_amount,
-                o.currency,
-                case
-                    when o.status = 'pending' and n.status in ('paid', 'cancelled') then (
-                        select g.status = n.status and g.paid_at is not distinct from n.paid_at
-                        from public.order_groups as g
-                        where g.id = o.order_group_id
-                    )
-                    when n.paid_at is distinct from o.paid_at then false
-                    when n.status = o.status then true
-                    when n.status = 'refunded' then o.status in ('paid', 'fulfilled', 'shipped', 'delivered')
-                    else (o.status, n.status) in (
-                        ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
-                    )
-                end as moves_forward,
-                (n.id, n.order_group_id, n.currency) is not distinct from (o.id, o.order_group_id, o.currency) as stays,
-                (n.seller_id, n.total_amount, n.created_at)
-                is not distinct from (o.seller_id, o.total_amount, o.created_at) as is_unedited
-            from old_rows as o
-            left join new_rows as n on o.id = n.id
-        ),
-
-        step as (
-            insert into public.order_status_changes (
-                order_group_id, order_id, seller_id, from_status, to_status, changed_at, changed_by
-            )
-            select
-                p.order_group_id,
-                p.id,
-                p.seller_id,
-                p.from_status,
-                p.to_status,
-                case when p.is_payment then p.paid_at else clock_timestamp() end,
-                case when p.is_payment then 'reconcile_order_group_payment' else payments.caller() end
-            from pair as p
-            where p.from_status <> p.to_status
-            order by p.id
+    v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
+    v_stays constant boolean :=
+    (new.id, new.order_group_id, new.currency) is not distinct from (old.id, old.order_group_id, old.currency);
+    v_moves_forward constant boolean := case
+        when old.status = 'pending' and new.status in ('paid', 'cancelled') then (
+            select g.status = new.status and g.paid_at is not distinct from new.paid_at
+            from public.order_groups as g
+            where g.id = old.order_group_id
         )
-
-        select p.*
-        from pair as p
-        where (p.stays and p.is_unedited and p.moves_forward) is not true
-        order by p.id
-    loop
-        if v_edit.stays and not v_edit.moves_forward then
-            raise exception 'order % cannot go from % to %', v_edit.id, v_edit.from_status, v_edit.to_status
-                using errcode = 'check_violation', constraint = 'order_status_moves_forward';
-        end if;
-        perform payments.assert_pending(
-            v_edit.order_group_id, payments.lock_order_group_of_held_child(v_edit.order_group_id)
+        when new.paid_at is distinct from old.paid_at then false
+        when new.status = old.status then true
+        when new.status = 'refunded' then old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+        else (old.status, new.status) in (
+            ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
+        )
+    end;
+begin
+    if new.status <> old.status then
+        insert into public.order_status_changes (
+            order_group_id, order_id, seller_id, from_status, to_status, changed_at, changed_by
+        )
+        values (
+            old.order_group_id,
+            old.id,
+            old.seller_id,
+            old.status,
+            new.status,
+            case when v_is_payment then new.paid_at else clock_timestamp() end,
+            case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
         );
-        if not v_edit.stays then
-            raise exception 'order % stays in its order group, and in the group''s currency', v_edit.id
-                using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
-        end if;
-        perform payments.assert_representable(v_edit.total_amount, v_edit.currency);
-    end loop;
+    end if;
+
+    if v_stays and v_moves_forward
+        and (new.seller_id, new.total_amount, new.created_at)
+        is not distinct from (old.seller_id, old.total_amount, old.created_at)
+    then
+        return null;
+    end if;
+
+    if v_stays and not v_moves_forward then
+        raise exception 'order % cannot go from % to %', old.id, old.status, new.status
+            using errcode = 'check_violation', constraint = 'order_status_moves_forward';
+    end if;
+    perform payments.assert_pending(old.order_group_id, payments.lock_order_group_of_held_child(old.order_group_id));
+    if not v_stays then
+        raise exception 'order % stays in its order group, and in the group''s currency', old.id
+            using errcode = 'check_violation', constraint = 'order_stays_in_its_group';
+    end if;
+    perform payments.assert_representable(new.total_amount, new.currency);
     return null;
 end;
 $$;
@@ -3827,8 +3796,6 @@ ALTER TABLE public.inventory_ledger ENABLE ALWAYS TRIGGER inventory_ledger_is_ap
 
 CREATE TRIGGER order_groups_fit_currency BEFORE INSERT OR UPDATE OF currency, total_amount ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__fit_currency();
 
-CREATE TRIGGER order_groups_record_step AFTER UPDATE ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__record_step();
-
 CREATE TRIGGER order_groups_start_pending BEFORE INSERT OR UPDATE OF status ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
 CREATE TRIGGER order_groups_stay BEFORE DELETE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
@@ -3845,7 +3812,7 @@ ALTER TABLE public.order_status_changes ENABLE ALWAYS TRIGGER order_status_chang
 
 CREATE TRIGGER orders_need_pending_group BEFORE INSERT OR DELETE ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__need_pending_group();
 
-CREATE TRIGGER orders_record_changes AFTER UPDATE ON public.orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_orders__record_changes();
+CREATE TRIGGER orders_record_changes AFTER UPDATE ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__record_changes();
 
 CREATE TRIGGER orders_refund_as_owner AFTER UPDATE ON public.orders FOR EACH ROW WHEN (((new.status = 'refunded'::text) AND (old.status <> 'refunded'::text))) EXECUTE FUNCTION payments.tg_orders__refund_as_owner();
 
@@ -4045,8 +4012,6 @@ REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p
 REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_groups__fit_currency() FROM PUBLIC;
-
-REVOKE ALL ON FUNCTION payments.tg_order_groups__record_step() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_groups__stay_settled() FROM PUBLIC;
 

@@ -21,9 +21,12 @@ PAYMENT = "reconcile_order_group_payment"
 
 
 def history(connection: Connection, group: OrderGroup) -> list[tuple[UUID | None, str, str, str]]:
+    """The steps in their order; the orders of one statement, which has none, by their ids."""
     rows = connection.execute(
         "select order_id, from_status, to_status, changed_by from public.order_status_changes"
-        " where order_group_id = %s order by id",
+        " where order_group_id = %s"
+        " order by min(id) over (partition by order_id is null, from_status, to_status, changed_by),"
+        " order_id nulls first",
         [group.id],
     )
     return [tuple(row.values()) for row in rows]

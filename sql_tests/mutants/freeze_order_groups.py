@@ -150,8 +150,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "every-write-is-a-step",
         "writing a group's status as it is counts as a step",
         FILE,
-        "    if new.status <> old.status then\n        insert into",
-        "    if true then\n        insert into",
+        "        if new.status <> old.status then\n            v_is_payment",
+        "        if true then\n            v_is_payment",
         ("test_status_history.py",),
     ),
 )

@@ -88,15 +88,18 @@ for each row execute function payments.tg_settled__start_pending();
 
 -- Keeps what a settled group is: paid may become refunded, a deleted buyer may be forgotten, nothing else. It compares the
 -- values that came to stand in the row, after every other trigger; columns of the shop's own are the shop's.
--- Called by: triggers on update of order groups and on delete of settled ones. Returns: the row, or raises 23514. Locks:
+-- Records each step of a group, which is one that only the table's owner takes.
+-- Called by: triggers on update of order groups and on delete of settled ones. Returns: nothing, or raises 23514. Locks:
 -- nothing more.
 create or replace function payments.tg_order_groups__stay_settled()
 returns trigger
 language plpgsql
-stable
+volatile
 security invoker
 set search_path = ''
 as $$
+declare
+    v_is_payment boolean;
 begin
     if tg_op = 'UPDATE'
         and (
@@ -131,6 +134,17 @@ begin
             )
         )
     then
+        if new.status <> old.status then
+            v_is_payment := new.status = 'paid';
+            insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)
+            values (
+                new.id,
+                old.status,
+                new.status,
+                case when v_is_payment then new.paid_at else clock_timestamp() end,
+                case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
+            );
+        end if;
         return null;
     end if;
     raise exception 'order group % is %: it cannot be changed or removed', old.id, old.status
@@ -138,44 +152,13 @@ begin
             constraint = 'order_group_is_frozen_unless_pending';
 end;
 $$;
-comment on function payments.tg_order_groups__stay_settled() is 'Settled order groups do not change.';
+comment on function payments.tg_order_groups__stay_settled() is
+    'Settled order groups do not change; each step of a group is recorded.';
 revoke execute on function payments.tg_order_groups__stay_settled() from public, anon, authenticated, service_role;
 
 create trigger order_groups_stay_settled
 after update on public.order_groups
 for each row execute function payments.tg_order_groups__stay_settled();
-
--- Records each step of an order group.
--- Called by: trigger on public.order_groups. Returns: nothing. Locks: nothing.
-create or replace function payments.tg_order_groups__record_step()
-returns trigger
-language plpgsql
-volatile
-security definer
-set search_path = ''
-as $$
-declare
-    v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
-begin
-    if new.status <> old.status then
-        insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)
-        values (
-            new.id,
-            old.status,
-            new.status,
-            case when v_is_payment then new.paid_at else clock_timestamp() end,
-            case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
-        );
-    end if;
-    return null;
-end;
-$$;
-comment on function payments.tg_order_groups__record_step() is 'Writes the history of order groups.';
-revoke execute on function payments.tg_order_groups__record_step() from public, anon, authenticated, service_role;
-
-create trigger order_groups_record_step
-after update on public.order_groups
-for each row execute function payments.tg_order_groups__record_step();
 
 create trigger order_groups_stay
 before delete on public.order_groups
