@@ -94,6 +94,8 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("proxy_unnamed", "server/serving.py", "    if name := unused_proxy(settings):", "    if name := None:", LIFE),
     ("streams_unheld", "cli.py", "    _hold_standard_streams()\n    if", "    if", ROOM),
 )  # fmt: skip
-MUTANTS = tuple(Mutant(name, "", file, search, replace, killed_by) for name, file, search, replace, killed_by in _LISTED)
+MUTANTS = tuple(
+    Mutant(name, "", file, search, replace, killed_by) for name, file, search, replace, killed_by in _LISTED
+)
 SAMPLE = ("in_flight_stays", "deadlock_is_final", "numeric_nearby")
 """Those that the suite tries."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from tests.relay_mutants import MUTANTS
 from tests.relay_mutants.sowing import killer_of
@@ -20,9 +20,11 @@ def main() -> int:
     chosen = [mutant for mutant in MUTANTS if not sys.argv[1:] or mutant.id in sys.argv[1:]]
     survivors = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for mutant, killer in zip(chosen, pool.map(killer_of, chosen), strict=True):
-            print(f"{mutant.id}: {killer or 'SURVIVED'}", flush=True)
-            survivors += [] if killer else [mutant.id]
+        trials = {pool.submit(killer_of, mutant): mutant.id for mutant in chosen}
+        for trial in as_completed(trials):
+            killer = trial.result()
+            print(f"{trials[trial]}: {killer or 'SURVIVED'}", flush=True)
+            survivors += [] if killer else [trials[trial]]
     print(f"{len(chosen)} mutants, {len(chosen) - len(survivors)} killed", *survivors, sep="\n  ")
     return 1 if survivors else 0
 

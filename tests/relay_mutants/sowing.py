@@ -24,7 +24,7 @@ def killer_of(mutant: Mutant) -> str:
         path = copy / "relay" / mutant.file
         path.write_text(mutant.spoil(path.read_text()))
         # The folder where it runs comes before the installed project.
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-o", "timeout=60"]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-o", "timeout=30"]
         try:
             done = subprocess.run(
                 [*command, *mutant.killed_by], cwd=copy, capture_output=True, text=True, timeout=PATIENCE_SECONDS
