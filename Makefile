@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench browser help setup demo test release-test check deploy-test image image-test stack fuzz soak chaos mutants schema versions lock canary floors clean
+.PHONY: bench browser help setup demo test release-test check deploy-test image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -26,6 +26,7 @@ help:
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
 	@echo "make bench   the relay beside its peers and its floors; BENCH_PEERS='node fastapi next deno' takes all"
 	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
+	@echo "make relay-mutants  the same for the relay's own code; MUTANTS='ID ...' takes some"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
 	@echo "make browser the report in a real Chromium, which must be installed"
 	@echo "make canary  the relay's suites with the newest versions of its libraries, pre-releases included; make floors: the oldest"
@@ -93,6 +94,9 @@ chaos: setup
 # Two at once suit two cores; docs/mutants.md is the table of the last whole run.
 mutants: setup
 	@$(PY) -m sql_tests.mutation $(MUTANTS) $(if $(MUTANTS),,--report docs/mutants.md)
+
+relay-mutants: setup
+	@$(PY) -m tests.relay_mutants $(MUTANTS)
 
 schema: setup
 	@$(PY) -m sql_tests.schema

@@ -14,6 +14,7 @@ from testkit.command_line import run, serve
 from testkit.data_api_server import DataApi, Wait
 from testkit.relay_under_test import environ
 from testkit.stripe_events import completed, delivery
+from testkit.wire import connected
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +59,37 @@ async def test_an_idle_relay_stops_at_once(data_api: DataApi) -> None:
         relay.process.send_signal(signal.SIGTERM)
 
         assert await relay.process.wait() == 0
+
+
+async def test_open_idle_and_half_sent_connections_do_not_hold_the_end_up(data_api: DataApi) -> None:
+    """Since Python 3.12.1 a server's wait_closed() waits for them; the relay's end must not."""
+    async with serve(env=environ(data_api.url)) as relay:
+        port = int(relay.url.rsplit(":", 1)[1])
+        async with connected(port) as silent, connected(port) as idle, connected(port) as half:
+            idle.send(b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
+            assert await idle.answer() is not None
+            half.send(b"POST /api/stripe/webhook HTTP/1.1\r\nHost: re")
+            await half.flush()
+
+            relay.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(8):
+                assert await relay.process.wait() == 0
+            assert [await wire.answer() for wire in (silent, idle, half)] == [None] * 3
+
+
+async def test_a_half_sent_body_has_its_time_and_then_the_relay_ends(data_api: DataApi) -> None:
+    async with serve(env=environ(data_api.url)) as relay, connected(int(relay.url.rsplit(":", 1)[1])) as half:
+        half.send(b"POST /api/stripe/webhook HTTP/1.1\r\nHost: relay\r\nContent-Length: 9\r\n\r\n{")
+        async with connected(int(relay.url.rsplit(":", 1)[1])) as other:
+            other.send(b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
+            assert await other.answer() is not None
+
+        relay.process.send_signal(signal.SIGTERM)
+        answer = await half.answer()
+        assert answer is not None
+        assert answer.status == 408
+        async with asyncio.timeout(20):
+            assert await relay.process.wait() == 0
 
 
 async def test_a_second_signal_ends_at_once(data_api: DataApi) -> None:

@@ -1,0 +1,101 @@
+"""Small faults of the relay, each of which a test must notice: `make relay-mutants` sows one at a time into a copy.
+
+`file` is below relay/, `search` stands exactly once in it, `killed_by` names the tests that notice.
+"""
+
+# ruff: noqa: E501  a line for each fault reads as a table
+
+from __future__ import annotations
+
+from sql_tests.mutants.mutant import Mutant
+
+COUNTERS = ("tests/server/test_counters.py",)
+CONFIG = ("tests/test_config.py",)
+FAILURES = ("tests/data_api/test_failures.py",)
+TRANSPORT = ("tests/data_api/test_transport.py",)
+NAMES = ("tests/data_api/test_tls_names.py",)
+SIGNATURE = ("tests/server/test_signature.py", "tests/server/test_webhook.py")
+WEBHOOK = ("tests/server/test_webhook.py",)
+HOSTILE = ("tests/server/test_hostile.py",)
+UNREAD = ("tests/server/test_unread_answers.py",)
+LOG = ("tests/server/test_log_writer.py",)
+TELEMETRY = ("tests/server/test_telemetry.py",)
+READINESS = ("tests/server/test_readiness.py",)
+ROOM = ("tests/server/test_descriptors.py",)
+LIFE = ("tests/server/test_life_cycle.py",)
+
+_LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
+    # Counters that leak, gauges that nobody sets
+    ("in_flight_stays", "server/webhook.py", "            self._in_flight -= 1\n", "", COUNTERS),
+    ("in_flight_gauge_stays", "server/webhook.py", "            self._telemetry.metrics.in_flight.dec()\n", "", COUNTERS),
+    ("in_flight_gauge_unset", "server/webhook.py", "        self._telemetry.metrics.in_flight.inc()\n", "", COUNTERS),
+    ("waiting_stays", "data_api/client.py", "            self._waiting -= 1\n", "", COUNTERS),
+    ("waiting_gauge_stays", "data_api/client.py", "            self._metrics.rpcs_waiting.dec()\n", "", COUNTERS),
+    ("waiting_gauge_unset", "data_api/client.py", "        self._metrics.rpcs_waiting.inc()\n", "", COUNTERS),
+    ("slot_stays", "data_api/client.py", "                    self._slots.release()\n", "                    pass\n", COUNTERS),
+    (
+        "large_place_stays",
+        "server/webhook.py",
+        "await place.enter_async_context(large_bodies)",
+        "await large_bodies.acquire()",
+        COUNTERS,
+    ),
+    ("room_is_never_left", "server/room.py", "        self.open -= 1\n", "        self.open -= 0\n", ROOM),
+    ("refusals_uncounted", "server/room.py", "metrics.connections_refused.inc()", "metrics.connections_refused.inc(0)", ROOM),
+    ("ready_unset", "server/readiness.py", "self._metrics.ready.set(all(check.ok for check in checks))", "pass", COUNTERS),
+    ("losses_uncounted", "server/telemetry.py", "        log.on_loss = metrics.lines_lost.inc\n", "", LOG),
+    ("retries_uncounted", "data_api/client.py", "            self._metrics.rpc_retries.labels(failure.reason).inc()\n", "", COUNTERS),
+    # Durations and units
+    ("seconds_for_milliseconds", "server/telemetry.py", "round(seconds * 1000, 1)", "round(seconds, 1)", COUNTERS),
+    ("milliseconds_for_seconds", "server/telemetry.py", "delivery_seconds.observe(seconds)", "delivery_seconds.observe(seconds * 1000)", COUNTERS),
+    ("rpc_unmeasured", "data_api/client.py", "observe(time.perf_counter() - started)", "observe(0.0)", COUNTERS),
+    # Retry rules inverted
+    ("retries_all", "data_api/client.py", "            if not failure.retryable:\n", "            if False:\n", FAILURES),
+    ("retries_the_opposite", "data_api/client.py", "if not failure.retryable:", "if failure.retryable:", FAILURES),
+    ("deadlock_is_final", "data_api/failures.py", 'retryable=code == "40P01"', "retryable=False", FAILURES),
+    ("lock_timeout_again", "data_api/failures.py", 'retryable=code == "40P01"', 'retryable=code in ("40P01", "55P03")', FAILURES),
+    ("timeout_again", "data_api/failures.py", " and not isinstance(error, TimeoutError)", "", TRANSPORT),
+    # What is no verdict
+    ("read_only_unknown", "data_api/failures.py", '    ("25006", Reason', '    ("25P06", Reason', FAILURES),
+    ("replica_unknown", "data_api/failures.py", '    ("0A000", Reason', '    ("0AXXX", Reason', FAILURES),
+    ("schema_unknown", "data_api/failures.py", '    ("PGRST106", Reason', '    ("PGRSTX06", Reason', FAILURES),
+    ("bill_unknown", "data_api/failures.py", "in (402, 408, 429)", "in (408, 429)", FAILURES),
+    # Limits
+    ("verdict_of_any_length", "data_api/transport.py", "MAX_VERDICT_BYTES if target.name in _VERDICTS else MAX_ANSWER_BYTES", "MAX_ANSWER_BYTES", TRANSPORT),
+    ("verdict_one_longer", "data_api/transport.py", "if len(body) > longest:", "if len(body) > longest + 1:", TRANSPORT),
+    ("report_too_short", "data_api/transport.py", "MAX_ANSWER_BYTES: Final = 32", "MAX_ANSWER_BYTES: Final = 8", TRANSPORT),
+    ("parts_left_out", "data_api/transport.py", "if auth is not None or others:", "if False:", TRANSPORT),
+    ("queue_one_longer", "data_api/client.py", "self._waiting >= MAX_WAITING", "self._waiting > MAX_WAITING", FAILURES),
+    ("body_one_longer", "server/webhook.py", "    if len(body) > MAX_BODY_BYTES:\n", "    if len(body) > MAX_BODY_BYTES + 1:\n", WEBHOOK),
+    ("unread_without_end", "server/connections.py", "        super().pause_writing()\n        self._limit_taking()\n", "        super().pause_writing()\n", UNREAD),
+    ("late_reader_cut", "server/connections.py", "            self._untaken.cancel()\n            self._untaken = None\n", "            pass\n", UNREAD),
+    ("left_at_the_end", "server/connections.py", "            each.abort()\n", "            pass\n", UNREAD),
+    ("closing_without_end", "server/connections.py", "        super().force_close()\n        self._limit_closing()\n", "        super().force_close()\n", UNREAD),
+    ("head_without_end", "server/connections.py", "            self.force_close()\n", "            pass\n", HOSTILE),
+    ("room_without_end", "server/room.py", "if self.open < self.size:", "if True:", ROOM),
+    ("episode_at_each", "server/room.py", "            self.is_full = True\n", "", ROOM),
+    ("log_without_end", "server/log_writer.py", "if self._lines.qsize() < MOST_WAITING:", "if True:", LOG),
+    ("torn_line", "server/log_writer.py", 'b"\\n" if self._is_torn else b""', 'b""', LOG),
+    ("batch_dropped", "server/log_writer.py", "                    batch.append(line)\n", "", LOG),
+    # Two headers of one name, the third secret, both signs of the clock
+    ("first_header_counts", "server/webhook.py", 'request.headers.getall("Stripe-Signature", ())', 'request.headers.getall("Stripe-Signature", ())[:1]', SIGNATURE),
+    ("two_secrets_at_most", "server/webhook.py", "            secrets=self._secrets,\n", "            secrets=self._secrets[:2],\n", SIGNATURE),
+    ("skew_of_one_sign", "server/readiness.py", "abs(skew) <= tolerance / 2", "skew <= tolerance / 2", READINESS),
+    ("skew_of_the_other", "server/readiness.py", "abs(skew) <= tolerance / 2", "-skew <= tolerance / 2", READINESS),
+    # Names and certificates
+    ("any_certificate", "data_api/transport.py", "ssl=httpx.create_ssl_context()", "ssl=False", NAMES),
+    ("nameless", "data_api/transport.py", ', "User-Agent": USER_AGENT', "", NAMES),
+    ("nameless_to_stripe", "commands/sweep/stripe_api.py", "stripe.set_app_info(NAME, version=__version__)", "pass", NAMES),
+    ("numeric_nearby", "config.py", " or (_NUMERIC.fullmatch(host) and not _is_address(host))", "", CONFIG),
+    ("mapped_nearby", "config.py", "        address = address.ipv4_mapped", "        pass", CONFIG),
+    ("hosts_case", "config.py", "url.netloc.lower()", "url.netloc", CONFIG),
+    ("missing_certificates", "config.py", "{_CERTIFICATES: fault} if fault else {}", "{}", LIFE),
+    ("hangup_kills", "server/serving.py", '("SIGTERM", "SIGINT", "SIGHUP")', '("SIGTERM", "SIGINT")', LIFE),
+    ("proxy_unnamed", "server/serving.py", "    if name := unused_proxy(settings):", "    if name := None:", LIFE),
+    ("streams_unheld", "cli.py", "    _hold_standard_streams()\n    if", "    if", ROOM),
+)  # fmt: skip
+MUTANTS = tuple(
+    Mutant(name, "", file, search, replace, killed_by) for name, file, search, replace, killed_by in _LISTED
+)
+SAMPLE = ("in_flight_stays", "deadlock_is_final", "numeric_nearby")
+"""Those that the suite tries."""
