@@ -262,3 +262,22 @@ def test_a_shops_trigger_changes_no_settled_item(
         owner.execute("update public.order_items set own = 'mine' where id = %s", [group.item_ids[0]])
 
     assert owner.execute(read).fetchall() == before
+
+
+WIDE: dict[str, LiteralString] = {
+    "an insert that does not name its columns": r"\minsert\s+into\s+\w+\.\w+\M(?!\s+as\s+\w+\s*\(|\s*\()",
+    "a whole row among the values": r"\mvalues\s*\(\s*\w+\.\*",
+    "a whole row compared": r"\m(new|old)\s+(is|=|<>)",
+    "a row made by place": r"\)\s*::\s*(public|payments)\.\w+",
+}
+
+
+@pytest.mark.parametrize("fault", WIDE)
+def test_no_function_depends_on_all_columns_of_a_table(superuser: Connection, fault: str) -> None:
+    rows = superuser.execute(
+        "select p.oid::regprocedure::text as name, substring(p.prosrc from %(pattern)s) as place from pg_proc as p"
+        " where p.pronamespace in ('public'::regnamespace, 'payments'::regnamespace) and p.prosrc ~ %(pattern)s",
+        {"pattern": WIDE[fault]},
+    ).fetchall()
+
+    assert rows == []

@@ -145,6 +145,30 @@ async def test_a_currency_that_the_database_lacks_is_named(relay: Relay, data_ap
 
 
 @pytest.mark.parametrize(
+    ("named", "detail"),
+    [
+        ([], "none without a search_path of its own"),
+        (None, "none without a search_path of its own"),  # the release before tells none
+        (["a on t: f()", "b on t: f()"], "a on t: f(); b on t: f(): alter function"),
+        (
+            [f"{n} on t: f()" for n in "abcdef"],
+            "a on t: f(); b on t: f(); c on t: f(); d on t: f(); e on t: f() …: alter",
+        ),
+    ],
+)
+async def test_a_shops_fragile_triggers_are_named_and_stop_nothing(
+    relay: Relay, data_api: DataApi, named: list[str] | None, detail: str
+) -> None:
+    data_api.readiness |= {"fragile_triggers": named}
+
+    assert await failed(relay) == (200, [])
+
+    _, text = await relay.get("/readyz")
+    (check,) = (check for check in json.loads(text)["checks"] if check["name"] == "shop_triggers")
+    assert check["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize(
     "behaviour", [Reply(503, {"code": "PGRST000", "message": "x"}), Reply(401, {"message": "Invalid API key"})]
 )
 async def test_a_database_that_does_not_answer_is_named(relay: Relay, data_api: DataApi, behaviour: Reply) -> None:
