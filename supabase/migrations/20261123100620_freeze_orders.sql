@@ -116,6 +116,10 @@ begin
                     when n.status = 'refunded' then o.status in ('paid', 'fulfilled', 'shipped', 'delivered')
                     else (o.status, n.status) in (
                         ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
+                    ) and (
+                        select g.status = 'paid'
+                        from public.order_groups as g
+                        where g.id = o.order_group_id
                     )
                 end as moves_forward,
                 (n.id, n.order_group_id, n.currency) is not distinct from (o.id, o.order_group_id, o.currency) as stays,
