@@ -81,5 +81,6 @@ def payload_of(body: bytes) -> bytes:
         "p_session_metadata": session["metadata"],
         "p_source": "webhook",
         "p_unmatched_reason": None,
+        "p_account": None,
     }
     return json.dumps(parameters).encode()

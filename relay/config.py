@@ -30,8 +30,11 @@ VARIABLES: Final[Mapping[str, str]] = {
     "RELAY_RPC_TIMEOUT": "9",
     "STRIPE_API_BASE": "https://api.stripe.com",
     "RELAY_LOG_LEVEL": "info",
+    "STRIPE_ACCOUNTS": "",
+    "RELAY_UNREFERENCED_SESSIONS": "exception",
 }
-"""Every variable and its default; an empty default means that it is needed."""
+"""Every variable and its default; an empty default means that it is needed, but for those that may be empty."""
+MAY_BE_EMPTY: Final = frozenset({"STRIPE_ACCOUNTS"})
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # Stripe's answer must come within ten seconds, and the function's lock_timeout (3 s) and the authenticator's
 # statement_timeout (8 s) must fire before the relay gives up, or their verdicts are lost.
@@ -44,6 +47,9 @@ _CERTIFICATES: Final = "SSL_CERT_FILE"
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+")
 # C libraries take 134744072, 0x8080808 and 8.8.2056 for addresses too: https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
+_ACCOUNT: Final = re.compile(r"acct_[0-9A-Za-z]{1,250}")
+# What a paid session without any reference is, and whether it is ignored then.
+_UNREFERENCED: Final = {"exception": False, "ignore": True}
 _KEY_MODES: Final = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
 
 
@@ -86,6 +92,10 @@ class Settings:
     """Seconds, for the whole RPC."""
     stripe_api_base: str
     log_level: str
+    stripe_accounts: frozenset[str]
+    """Those whose events count beside the events that name none."""
+    ignores_unreferenced: bool
+    """Whether a paid session without any reference is the business of another way of selling."""
 
     @property
     def livemode(self) -> bool:
@@ -111,7 +121,7 @@ class Settings:
             raise SettingsError(f"The settings are not usable:\n{lines}")
         return cls(
             stripe_secret_key=Secret(values["STRIPE_SECRET_KEY"]),
-            stripe_webhook_secrets=tuple(map(Secret, _secrets(values["STRIPE_WEBHOOK_SECRET"]))),
+            stripe_webhook_secrets=tuple(map(Secret, _parts(values["STRIPE_WEBHOOK_SECRET"]))),
             supabase_url=_base_url(values["SUPABASE_URL"]),
             supabase_service_role_key=Secret(values["SUPABASE_SERVICE_ROLE_KEY"]),
             host=values["RELAY_HOST"],
@@ -120,6 +130,8 @@ class Settings:
             rpc_timeout=float(values["RELAY_RPC_TIMEOUT"]),
             stripe_api_base=_base_url(values["STRIPE_API_BASE"]),
             log_level=values["RELAY_LOG_LEVEL"].lower(),
+            stripe_accounts=frozenset(filter(None, _parts(values["STRIPE_ACCOUNTS"]))),
+            ignores_unreferenced=_UNREFERENCED[values["RELAY_UNREFERENCED_SESSIONS"]],
         )
 
 
@@ -155,14 +167,14 @@ def _base_url(value: str) -> str:
     return f"{url.scheme}://{url.netloc.lower()}"
 
 
-def _secrets(value: str) -> list[str]:
-    return [secret.strip() for secret in value.split(",")]
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",")]
 
 
 def _fault(name: str, value: str, now: float) -> str | None:
     """What is wrong with the value, in words that do not show it; None where it is fine."""
     if not value:
-        return "is missing"
+        return None if name in MAY_BE_EMPTY else "is missing"
     match name:
         case "STRIPE_SECRET_KEY":
             usable = any(len(value) > len(prefix) and value.startswith(prefix) for prefix in _KEY_MODES)
@@ -182,6 +194,11 @@ def _fault(name: str, value: str, now: float) -> str | None:
             fault = _timeout_fault(value)
         case "RELAY_LOG_LEVEL":
             fault = None if value.lower() in LOG_LEVELS else f"must be one of {', '.join(LOG_LEVELS)}"
+        case "STRIPE_ACCOUNTS":
+            usable = all(map(_ACCOUNT.fullmatch, _parts(value)))
+            fault = None if usable else "must be acct_... ids, separated by commas, none of them blank"
+        case "RELAY_UNREFERENCED_SESSIONS":
+            fault = None if value in _UNREFERENCED else f"must be one of {', '.join(_UNREFERENCED)}"
         case _:
             fault = None if _is_token(value) else "must be a host name or an address"
     return fault
@@ -200,7 +217,7 @@ def _webhook_secret_fault(value: str) -> str | None:
     """An empty secret is one that anybody can sign with; a wrong one refuses every event. Both stop the
     start.
     """
-    secrets = _secrets(value)
+    secrets = _parts(value)
     if not all(secret.startswith("whsec_") and len(secret) > 6 and _is_token(secret) for secret in secrets):
         return "must be whsec_... secrets, separated by commas, none of them blank"
     return "names the same secret twice" if len(set(secrets)) < len(secrets) else None

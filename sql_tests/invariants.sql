@@ -332,7 +332,12 @@ broken (invariant, subject, detail) as (
         || ' was never processed'
     from payments.exceptions as x
     left join payments.stripe_events as e on x.stripe_event_id = e.id
-    where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null
+    left join payments.stripe_events as twin
+        on
+            twin.outcome = 'applied'
+            and x.resolution = 'reconciled'
+            and (x.checkout_session_id = twin.checkout_session_id or x.payment_intent_id = twin.payment_intent_id)
+    where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null and twin.id is null
 
     union all
     select
@@ -342,6 +347,35 @@ broken (invariant, subject, detail) as (
     from payments.exceptions as x
     left join settled as g on x.order_group_id = g.id
     where x.reason = 'duplicate_payment' and g.id is null
+
+    union all
+    select
+        'payment_that_paid_left_no_exception_open',
+        'exception ' || x.id,
+        'event ' || e.id || ' of its payment has paid order group ' || e.order_group_id || ', yet its ' || x.reason
+        || ' is open'
+    from payments.exceptions as x
+    inner join payments.stripe_events as e
+        on
+            e.outcome = 'applied'
+            and x.order_group_id = e.order_group_id
+            and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
+    where
+        x.status = 'open'
+        and x.last_seen_at < e.processed_at
+        and not x.details ? 'reopened'  -- a person may do that
+
+    union all
+    select
+        'refunded_exception_is_of_money_that_paid_nothing',
+        'exception ' || x.id,
+        'it is refunded, but event ' || e.id || ' of its payment has paid order group ' || e.order_group_id
+    from payments.exceptions as x
+    inner join payments.stripe_events as e
+        on
+            e.outcome = 'applied'
+            and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
+    where x.resolution = 'refunded' and x.reason <> 'foreign_account'
 )
 
 select

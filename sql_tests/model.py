@@ -100,13 +100,14 @@ class Model:
             if _payload(known[0]) == _payload(payment):
                 return "replayed"
             return self._set_aside(payment, "rejected", "event_collision")
-        if payment.unmatched_reason is not None:
-            return self._set_aside(payment, "unmatched", payment.unmatched_reason)
         case = self.cases.get(payment.event_id)
-        if case and case.resolution:
+        if case and case.resolution not in {None, "reconciled"}:
             return "resolved"
-        if reason := self._reason_against(payment):
-            return self._set_aside(payment, "rejected", reason)
+        reason = payment.unmatched_reason or self._reason_against(payment)
+        if reason and case and case.resolution:
+            return "resolved"  # its payment was applied under another event
+        if reason:
+            return self._set_aside(payment, "unmatched" if payment.unmatched_reason else "rejected", reason)
         assert payment.order_group_id is not None
         group = self.groups[payment.order_group_id]
         outcome = "already_paid" if group.status == "paid" else "applied"
@@ -115,8 +116,9 @@ class Model:
             self.cases[payment.event_id].resolution = closed.resolution
             return "resolved"
         self.events[payment.event_id] = (payment, outcome)
-        if case:
-            case.resolution = "reconciled"
+        for other in [case, *self._cases_of(payment)] if outcome == "applied" else [case]:
+            if other and not other.resolution:
+                other.resolution = "reconciled"
         if outcome == "applied":
             group.status, group.paid_by = "paid", payment
             for order in self.orders_of(payment.order_group_id).values():
@@ -138,9 +140,13 @@ class Model:
         return "cancelled"
 
     def resolve(self, event_id: str, resolution: str) -> str:
-        if self.cases[event_id].resolution is not None:
+        case = self.cases[event_id]
+        has_paid = case.reason != "foreign_account" and any(
+            outcome == "applied" and _is_same_payment(case.event, known) for known, outcome in self.events.values()
+        )
+        if case.resolution is not None or (resolution == "refunded" and has_paid):
             return CLOSED_ALREADY
-        self.cases[event_id].resolution = resolution
+        case.resolution = resolution
         return "resolved"
 
     def move(self, product_id: UUID, quantity_delta: int) -> str:
@@ -186,14 +192,16 @@ class Model:
 
     def _sent_back(self, payment: Payment) -> Case | None:
         """The first closed case of this payment whose money an operator has sent back."""
-        for case in self.cases.values():
-            if (
-                case.resolution == "refunded"
-                and case.event.order_group_id == payment.order_group_id
-                and _is_same_payment(payment, case.event)
-            ):
-                return case
-        return None
+        return next((case for case in self._cases_of(payment) if case.resolution == "refunded"), None)
+
+    def _cases_of(self, payment: Payment) -> list[Case]:
+        """The cases of the payment's events, in the order of their first delivery, without other accounts' money."""
+        return [
+            case
+            for case in self.cases.values()
+            if _is_same_payment(payment, case.event)
+            and (case.reason != "foreign_account" or case.event.account == payment.account)
+        ]
 
     def _set_aside(self, payment: Payment, outcome: str, reason: str) -> str:
         assert payment.event_id is not None
@@ -307,6 +315,7 @@ def _payload(payment: Payment) -> tuple[Any, ...]:
         payment.payment_intent_id,
         payment.amount_minor,
         (payment.currency or "").strip().upper(),
+        payment.account,
     )
 
 

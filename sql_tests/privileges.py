@@ -86,6 +86,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "session_metadata",
         "source",
         "outcome",
+        "account",
     ),
     "payments.expected_definitions": ("kind", "object", "name", "definition"),
     "payments.expected_grants": ("object", "column_name", "grantee", "privilege"),
@@ -156,7 +157,7 @@ COLUMN_GRANTS: dict[tuple[str, str, str], set[str]] = {
 
 RECONCILE = (
     "public.reconcile_order_group_payment(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,"
-    "numeric,text,jsonb,text,text)"
+    "numeric,text,jsonb,text,text,text)"
 )
 FUNCTIONS_FOR_SERVICE_ROLE = {
     RECONCILE,
@@ -186,6 +187,7 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.definitions()",
     "payments.describe_event(payments.stripe_events)",
     "payments.describe_order_group(uuid)",
+    "payments.exceptions_of_payment(payments.stripe_events)",
     "payments.has_paid_another_group(payments.stripe_events)",
     "payments.is_same_event(payments.stripe_events,payments.stripe_events)",
     "payments.judge(payments.stripe_events,text,public.order_groups)",
@@ -193,7 +195,8 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.lock_order_group(uuid)",
     "payments.lock_order_group_of_held_child(uuid)",
     "payments.normalise_event(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,numeric,text,jsonb,"
-    "text,text)",
+    "text,text,text)",
+    "payments.named_order_group(jsonb)",
     "payments.open_doors()",
     "payments.own_objects()",
     "payments.pay(payments.stripe_events,integer)",

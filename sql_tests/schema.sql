@@ -10,6 +10,7 @@ CREATE TYPE payments.judgement AS (
 	orders integer,
 	exception_id bigint,
 	refunded_exception_id bigint,
+	has_exceptions boolean,
 	is_known boolean
 );
 
@@ -20,6 +21,8 @@ COMMENT ON COLUMN payments.judgement.orders IS 'How many orders the group has.';
 COMMENT ON COLUMN payments.judgement.exception_id IS 'The exception of this event, open or closed; null where it has none.';
 
 COMMENT ON COLUMN payments.judgement.refunded_exception_id IS 'The first exception of this payment, of another event, that was closed as refunded; null where there is none.';
+
+COMMENT ON COLUMN payments.judgement.has_exceptions IS 'Exceptions of this event, or of another one of its session or payment intent, are kept.';
 
 COMMENT ON COLUMN payments.judgement.is_known IS 'This payment has paid the group that it was judged with, for this very amount and currency; null counts as false.';
 
@@ -387,7 +390,12 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
             || ' was never processed'
         from payments.exceptions as x
         left join payments.stripe_events as e on x.stripe_event_id = e.id
-        where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null
+        left join payments.stripe_events as twin
+            on
+                twin.outcome = 'applied'
+                and x.resolution = 'reconciled'
+                and (x.checkout_session_id = twin.checkout_session_id or x.payment_intent_id = twin.payment_intent_id)
+        where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null and twin.id is null
 
         union all
         select
@@ -397,6 +405,35 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         from payments.exceptions as x
         left join settled as g on x.order_group_id = g.id
         where x.reason = 'duplicate_payment' and g.id is null
+
+        union all
+        select
+            'payment_that_paid_left_no_exception_open',
+            'exception ' || x.id,
+            'event ' || e.id || ' of its payment has paid order group ' || e.order_group_id || ', yet its ' || x.reason
+            || ' is open'
+        from payments.exceptions as x
+        inner join payments.stripe_events as e
+            on
+                e.outcome = 'applied'
+                and x.order_group_id = e.order_group_id
+                and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
+        where
+            x.status = 'open'
+            and x.last_seen_at < e.processed_at
+            and not x.details ? 'reopened'  -- a person may do that
+
+        union all
+        select
+            'refunded_exception_is_of_money_that_paid_nothing',
+            'exception ' || x.id,
+            'it is refunded, but event ' || e.id || ' of its payment has paid order group ' || e.order_group_id
+        from payments.exceptions as x
+        inner join payments.stripe_events as e
+            on
+                e.outcome = 'applied'
+                and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
+        where x.resolution = 'refunded' and x.reason <> 'foreign_account'
     )
 
     select
@@ -724,6 +761,7 @@ CREATE TABLE payments.stripe_events (
     session_metadata jsonb NOT NULL,
     source text NOT NULL,
     outcome text NOT NULL,
+    account text,
     CONSTRAINT stripe_events_outcome_is_known_check CHECK ((outcome = ANY ('{applied,already_paid}'::text[]))),
     CONSTRAINT stripe_events_source_is_known_check CHECK ((source = ANY ('{webhook,sweep,replay}'::text[])))
 );
@@ -744,6 +782,8 @@ COMMENT ON COLUMN payments.stripe_events.source IS 'webhook: Stripe''s delivery;
 
 COMMENT ON COLUMN payments.stripe_events.outcome IS 'applied: this event paid the group; already_paid: a twin of the event that did.';
 
+COMMENT ON COLUMN payments.stripe_events.account IS 'The Stripe account that the event names (`account`, else `context`), one of the relay''s own; null where it names none.';
+
 CREATE FUNCTION payments.describe_event(p_event payments.stripe_events) RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     SET search_path TO ''
@@ -759,7 +799,8 @@ CREATE FUNCTION payments.describe_event(p_event payments.stripe_events) RETURNS 
         'amount', p_event.amount::pg_catalog.text,
         'currency', p_event.currency,
         'session_metadata', p_event.session_metadata,
-        'source', p_event.source
+        'source', p_event.source,
+        'account', p_event.account
     );
 $$;
 
@@ -797,6 +838,64 @@ CREATE FUNCTION payments.describe_order_group(p_order_group_id uuid) RETURNS jso
 $$;
 
 COMMENT ON FUNCTION payments.describe_order_group(p_order_group_id uuid) IS 'An order group as evidence for a person.';
+
+CREATE TABLE payments.exceptions (
+    id bigint NOT NULL,
+    stripe_event_id text NOT NULL,
+    order_group_id uuid,
+    checkout_session_id text,
+    payment_intent_id text,
+    reason text NOT NULL,
+    attempts integer DEFAULT 1 NOT NULL,
+    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    resolution text,
+    resolved_by text,
+    resolved_at timestamp with time zone,
+    note text,
+    CONSTRAINT exceptions_attempts_is_positive_check CHECK ((attempts > 0)),
+    CONSTRAINT exceptions_resolution_is_known_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'fixed_by_hand'::text, 'dismissed'::text, 'reconciled'::text]))),
+    CONSTRAINT exceptions_resolved_says_how_and_by_whom_check CHECK (((status = 'resolved'::text) = ((resolution IS NOT NULL) AND (resolved_by IS NOT NULL) AND (resolved_at IS NOT NULL)))),
+    CONSTRAINT exceptions_status_is_known_check CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text])))
+);
+
+COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row per event that was rejected or names no order group.';
+
+COMMENT ON COLUMN payments.exceptions.order_group_id IS 'What the event named; no foreign key, because it may not exist. Null where the event names none.';
+
+COMMENT ON COLUMN payments.exceptions.attempts IS 'How often Stripe, or the sweep, has brought this event.';
+
+COMMENT ON COLUMN payments.exceptions.details IS 'What was expected and what came, amounts as text; `named_order_group_id`: the group that another account''s session
+    named; `earlier` keeps former reasons of the same event.';
+
+COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the payment was applied after all.';
+
+CREATE FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) RETURNS SETOF payments.exceptions
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path TO ''
+    AS $$
+begin
+    return query
+    select x.*
+    from payments.exceptions as x
+    where
+        x.stripe_event_id = p_event.id
+        or (
+            (
+                x.checkout_session_id = p_event.checkout_session_id
+                or x.payment_intent_id = p_event.payment_intent_id
+            )
+            and (
+                x.reason <> 'foreign_account'
+                or x.details -> 'received' ->> 'account' = p_event.account
+            )
+        );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) IS 'The exceptions of this event and of the other events of its payment.';
 
 CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -837,7 +936,8 @@ begin
         p_known.checkout_session_id,
         p_known.payment_intent_id,
         p_known.amount_minor,
-        p_known.currency
+        p_known.currency,
+        p_known.account
     ) is not distinct from (
         p_event.type,
         p_event.created_at,
@@ -846,7 +946,8 @@ begin
         p_event.checkout_session_id,
         p_event.payment_intent_id,
         p_event.amount_minor,
-        p_event.currency
+        p_event.currency,
+        p_event.account
     );
 end;
 $$;
@@ -897,6 +998,7 @@ CREATE FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reaso
 declare
     v_found record;
     v_is_closed boolean;
+    v_has_paid boolean;
     v_paid_by_it boolean;
     v_judgement payments.judgement;
 begin
@@ -920,7 +1022,12 @@ begin
         or exists (
             select 1
             from payments.exceptions as x
-            where x.order_group_id = p_event.order_group_id
+            where x.checkout_session_id = p_event.checkout_session_id
+        )
+        or exists (
+            select 1
+            from payments.exceptions as x
+            where x.payment_intent_id = p_event.payment_intent_id
         ) as has_exceptions
     into v_found
     from (
@@ -941,27 +1048,18 @@ begin
     if v_found.has_exceptions then
         -- One that was closed because its event got applied comes back as a collision.
         select
-            x.id,
-            x.status = 'resolved' and x.resolution <> 'reconciled'
+            min(x.id) filter (where x.stripe_event_id = p_event.id),
+            bool_or(x.resolution <> 'reconciled') filter (where x.stripe_event_id = p_event.id),
+            bool_or(x.resolution = 'reconciled') filter (where x.stripe_event_id = p_event.id),
+            min(x.id) filter (where x.resolution = 'refunded')
         into
             v_judgement.exception_id,
-            v_is_closed
-        from payments.exceptions as x
-        where x.stripe_event_id = p_event.id;
-
-        select x.id into v_judgement.refunded_exception_id
-        from payments.exceptions as x
-        where
-            x.order_group_id = p_event.order_group_id
-            and x.status = 'resolved'
-            and x.resolution = 'refunded'
-            and (
-                x.checkout_session_id = p_event.checkout_session_id
-                or x.payment_intent_id = p_event.payment_intent_id
-            )
-        order by x.id
-        limit 1;
+            v_is_closed,
+            v_has_paid,
+            v_judgement.refunded_exception_id
+        from payments.exceptions_of_payment(p_event) as x;
     end if;
+    v_judgement.has_exceptions := v_found.has_exceptions;
 
     if p_group.status in ('paid', 'refunded') then
         v_paid_by_it := p_group.stripe_checkout_session_id = p_event.checkout_session_id
@@ -1018,6 +1116,12 @@ begin
             when v_judgement.refunded_exception_id is not null then 'resolved'
             else 'applied'
         end;
+    end if;
+
+    if v_has_paid and v_found.is_replay is null and v_judgement.outcome in ('unmatched', 'rejected') then
+        v_judgement.outcome := 'resolved';
+        v_judgement.reason := null;
+        v_judgement.refunded_exception_id := null;
     end if;
     return v_judgement;
 end;
@@ -1083,11 +1187,28 @@ $$;
 
 COMMENT ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) IS 'As lock_order_group, for an edit whose row is locked already: gives up before a deadlock would look for its victim.';
 
-CREATE FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) RETURNS payments.stripe_events
+CREATE FUNCTION payments.named_order_group(p_session_metadata jsonb) RETURNS uuid
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_digits text := replace(btrim(p_session_metadata ->> 'order_group_id'), '-', '');
+begin
+    return case when v_digits ~* '^[0-9a-f]{32}$' then v_digits::uuid end;
+end;
+$_$;
+
+COMMENT ON FUNCTION payments.named_order_group(p_session_metadata jsonb) IS 'The order group that a session''s metadata name.';
+
+CREATE FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) RETURNS payments.stripe_events
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
 declare
+    -- Stripe's ids and types have 255 characters at most, its metadata 50 keys of 40 and values of 500 characters. What is
+    -- kept is read by people and by their tools: https://docs.stripe.com/api/metadata
+    v_longest constant integer := 255;
+    v_most_metadata constant integer := 65536;  -- bytes
     v_event payments.stripe_events;
 begin
     v_event.id := nullif(btrim(p_stripe_event_id), '');
@@ -1099,13 +1220,33 @@ begin
     v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');
     v_event.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
     v_event.amount_minor := p_amount_minor;
-    v_event.amount := p_amount;
+    v_event.amount := case when p_amount not in ('NaN', 'Infinity', '-Infinity') then p_amount end;
     v_event.currency := nullif(upper(btrim(p_currency)), '');
     v_event.session_metadata := coalesce(p_session_metadata, '{}'::pg_catalog.jsonb);
     v_event.source := p_source;
+    v_event.account := nullif(btrim(p_account), '');
 
     if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then
         raise exception 'event id, event type, livemode and checkout session id are required'
+            using errcode = 'invalid_parameter_value';
+    elsif greatest(
+        length(v_event.id),
+        length(v_event.type),
+        length(v_event.checkout_session_id),
+        length(v_event.payment_intent_id),
+        length(v_event.account),
+        length(v_event.amount::text)
+    ) > v_longest then
+        raise exception 'ids, the event type and the amount have % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
+    elsif length(v_event.currency) > 3 then
+        raise exception 'p_currency has 3 letters at most'
+            using errcode = 'invalid_parameter_value';
+    elsif octet_length(v_event.session_metadata::text) > v_most_metadata then
+        raise exception 'p_session_metadata has % bytes at most', v_most_metadata
+            using errcode = 'invalid_parameter_value';
+    elsif v_event.created_at not between '2000-01-01 00:00:00+00' and '2100-01-01 00:00:00+00' then
+        raise exception 'p_stripe_event_created must lie between the years 2000 and 2100'
             using errcode = 'invalid_parameter_value';
     elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
         raise exception 'p_source must be webhook, sweep or replay, not %', p_source
@@ -1127,7 +1268,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) IS 'The parameters of reconcile_order_group_payment as an event. Amounts in minor and in major units.';
+COMMENT ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) IS 'The parameters of reconcile_order_group_payment as an event. Amounts in minor and in major units.';
 
 CREATE FUNCTION payments.open_doors() RETURNS TABLE(kind text, object text, role text)
     LANGUAGE sql STABLE
@@ -1429,7 +1570,8 @@ CREATE FUNCTION payments.pay(p_event payments.stripe_events, p_orders integer) R
     SET search_path TO ''
     AS $$
 declare
-    v_count integer;
+    v_entries integer;
+    v_is_as_judged boolean;
 begin
     update public.order_groups as g
     set
@@ -1455,12 +1597,6 @@ begin
         paid_at = p_event.processed_at
     where o.order_group_id = p_event.order_group_id;
 
-    get diagnostics v_count = row_count;
-    if v_count <> p_orders then
-        raise exception 'order group % has % orders but % were paid', p_event.order_group_id, p_orders, v_count
-            using errcode = 'data_corrupted';
-    end if;
-
     insert into public.inventory_ledger (
         product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id, created_at
     )
@@ -1476,8 +1612,65 @@ begin
     where i.order_group_id = p_event.order_group_id
     order by i.id;
 
-    get diagnostics v_count = row_count;
-    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, p_orders, v_count);
+    select
+        l.entries,
+        (
+            g.status,
+            g.paid_at,
+            g.currency,
+            g.total_amount,
+            g.stripe_webhook_event_id,
+            g.stripe_payment_intent_id,
+            g.stripe_checkout_session_id,
+            o.orders,
+            o.total_amount,
+            l.entries
+        ) is not distinct from (
+            'paid',
+            p_event.processed_at,
+            p_event.currency,
+            p_event.amount,
+            p_event.id,
+            p_event.payment_intent_id,
+            p_event.checkout_session_id,
+            p_orders,
+            p_event.amount,
+            l.items
+        )
+    into
+        v_entries,
+        v_is_as_judged
+    from public.order_groups as g
+    cross join (
+        select
+            sum(o.total_amount) as total_amount,
+            count(*) filter (where o.status = 'paid' and o.paid_at = p_event.processed_at)::integer as orders
+        from public.orders as o
+        where o.order_group_id = p_event.order_group_id
+    ) as o
+    cross join (
+        select
+            count(*)::integer as items,
+            count(l.id)::integer as entries
+        from public.order_items as i
+        left join public.inventory_ledger as l
+            on
+                i.id = l.order_item_id
+                and l.entry_type = 'order_commit'
+                and l.stripe_webhook_event_id = p_event.id
+                and i.product_id = l.product_id
+                and i.quantity = -l.quantity_delta
+        where i.order_group_id = p_event.order_group_id
+    ) as l
+    where g.id = p_event.order_group_id;
+
+    if v_is_as_judged is not true then
+        raise exception 'order group % is not written as it was judged', p_event.order_group_id
+            using
+                errcode = 'data_corrupted',
+                hint = 'a trigger or a rule on order_groups, orders, order_items or inventory_ledger changes its rows';
+    end if;
+    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, p_orders, v_entries);
 end;
 $$;
 
@@ -1512,7 +1705,8 @@ begin
         p_currency pg_catalog.text,
         p_session_metadata pg_catalog.jsonb,
         p_source pg_catalog.text,
-        p_unmatched_reason pg_catalog.text
+        p_unmatched_reason pg_catalog.text,
+        p_account pg_catalog.text
     );
     v_event := payments.normalise_event(
         v_given.p_order_group_id,
@@ -1527,7 +1721,8 @@ begin
         v_given.p_currency,
         v_given.p_session_metadata,
         v_given.p_source,
-        v_given.p_unmatched_reason
+        v_given.p_unmatched_reason,
+        v_given.p_account
     );
 
     -- A session that names no group any more, because its metadata were changed, may have paid one.
@@ -1558,7 +1753,9 @@ begin
         coalesce(bool_or(
             x.stripe_event_id = v_event.id and x.status = 'open' and x.reason = v_judgement.reason
         ), false),
-        coalesce(bool_or(x.status = 'resolved' and x.resolution <> 'reconciled'), false)
+        coalesce(bool_or(
+            x.resolution <> 'reconciled' and (x.reason <> 'foreign_account' or x.stripe_event_id = v_event.id)
+        ), false)
     into v_is_on_record, v_is_resolved
     from payments.exceptions as x
     where x.stripe_event_id = v_event.id or x.checkout_session_id = v_event.checkout_session_id;
@@ -1738,12 +1935,14 @@ begin
     for update;
     v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
 
-    -- Locked, so that an operator's resolution comes either before this verdict or after it.
-    if v_judgement.exception_id is not null then
+    -- Locked, so that an operator's resolution comes either before this verdict or after it; and before the event is
+    -- inserted, because a rival that holds one of them may have to wait for that.
+    if v_judgement.has_exceptions then
         perform x.id
         from payments.exceptions as x
-        where x.id = v_judgement.exception_id
-        for update;
+        inner join payments.exceptions_of_payment(p_event) as mine on x.id = mine.id
+        order by x.id
+        for update of x;
         v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
     end if;
 
@@ -1767,7 +1966,8 @@ begin
             currency,
             session_metadata,
             source,
-            outcome
+            outcome,
+            account
         )
         values (
             v_event.id,
@@ -1784,19 +1984,27 @@ begin
             v_event.currency,
             v_event.session_metadata,
             v_event.source,
-            v_event.outcome
+            v_event.outcome,
+            v_event.account
         )
         on conflict do nothing;
 
         if found then
-            if v_judgement.exception_id is not null then
+            if v_judgement.has_exceptions then
                 update payments.exceptions as x
                 set
                     status = 'resolved',
                     resolution = 'reconciled',
                     resolved_by = 'reconcile_order_group_payment',
-                    resolved_at = v_event.processed_at
-                where x.id = v_judgement.exception_id;
+                    resolved_at = v_event.processed_at,
+                    note = case
+                        when x.stripe_event_id <> v_event.id then 'event ' || v_event.id || ' of this payment was applied'
+                    end
+                from payments.exceptions_of_payment(v_event) as mine
+                where
+                    x.id = mine.id
+                    and x.status = 'open'
+                    and (x.stripe_event_id = v_event.id or v_event.outcome = 'applied');
             end if;
             if v_judgement.outcome = 'already_paid' then
                 return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
@@ -1977,10 +2185,20 @@ CREATE FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome tex
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+    -- The transaction may have begun long before it got the group's lock.
+    v_now timestamptz := clock_timestamp();
 begin
     -- A case that was closed because its event got applied comes back as a collision.
     insert into payments.exceptions as x (
-        stripe_event_id, order_group_id, checkout_session_id, payment_intent_id, reason, details
+        stripe_event_id,
+        order_group_id,
+        checkout_session_id,
+        payment_intent_id,
+        reason,
+        first_seen_at,
+        last_seen_at,
+        details
     )
     values (
         p_event.id,
@@ -1988,7 +2206,15 @@ begin
         p_event.checkout_session_id,
         p_event.payment_intent_id,
         p_reason,
+        v_now,
+        v_now,
         jsonb_build_object('expected', p_expected, 'received', payments.describe_event(p_event))
+        || case p_reason
+            when 'foreign_account' then jsonb_build_object(
+                'named_order_group_id', payments.named_order_group(p_event.session_metadata)
+            )
+            else '{}'::pg_catalog.jsonb
+        end
     )
     on conflict (stripe_event_id) do update
         set
@@ -2283,6 +2509,10 @@ declare
         when new.status = 'refunded' then old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
         else (old.status, new.status) in (
             ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
+        ) and (
+            select g.status = 'paid'
+            from public.order_groups as g
+            where g.id = old.order_group_id
         )
     end;
 begin
@@ -2574,7 +2804,9 @@ begin
             )
         from payments.exceptions as x
         inner join payments.reasons as r on x.reason = r.reason
-        where x.order_group_id = p_order_group_id
+        where
+            x.order_group_id = p_order_group_id
+            or (x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::text)
         union all
         select
             c.changed_at,
@@ -2638,6 +2870,12 @@ begin
                 from payments.exceptions as x
                 where x.order_group_id = p_order_group_id
             ) then 'Pending: a payment came, and an operator has closed its case.'
+            when v_group.status = 'pending' and exists (
+                select 1
+                from payments.exceptions as x
+                where
+                    x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::text
+            ) then 'Pending: only another Stripe account was paid for it, which pays nothing here.'
             when v_group.status = 'pending'
                 then 'Pending: no payment has been recorded. A delivery that failed before a verdict leaves no row here: '
                     || 'the relay''s log and Stripe''s list of deliveries tell of it.'
@@ -2688,7 +2926,7 @@ CREATE FUNCTION public.payment_report(p_since timestamp with time zone, p_until 
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     SET statement_timeout TO '60s'
-    AS $$
+    AS $_$
 begin
     if p_since is null or p_until is null or p_since >= p_until then
         raise exception 'a report needs a window that begins before it ends, not % to %', p_since, p_until
@@ -2710,7 +2948,11 @@ begin
                 (x.first_seen_at at time zone 'UTC')::pg_catalog.date,
                 x.details -> 'received' ->> 'currency',
                 case x.status when 'resolved' then 'resolved' else r.outcome end,
-                (x.details -> 'received' ->> 'amount')::numeric
+                -- Evidence is read as it is, also where a person has written it: what is no number adds nothing.
+                case
+                    when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
+                        then (x.details -> 'received' ->> 'amount')::numeric
+                end
             from (
                 -- Two events of one payment are one sum of money. Those that were applied after all are among the events.
                 select distinct on (coalesce(x.checkout_session_id, x.stripe_event_id)) x.*
@@ -2828,7 +3070,7 @@ begin
         )
     );
 end;
-$$;
+$_$;
 
 COMMENT ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Payments by day, currency and outcome, open exceptions, stock committed and the invariants, from one snapshot.';
 
@@ -2874,7 +3116,7 @@ $$;
 
 COMMENT ON FUNCTION public.preview_order_group_payments(p_payments jsonb) IS 'What reconcile_order_group_payment would answer to each of up to 500 payments now. Writes nothing.';
 
-CREATE FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text) RETURNS jsonb
+CREATE FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET lock_timeout TO '3s'
@@ -2894,7 +3136,8 @@ declare
         p_currency,
         p_session_metadata,
         p_source,
-        p_unmatched_reason
+        p_unmatched_reason,
+        p_account
     );
 begin
     if current_setting('transaction_isolation') = 'read committed' then
@@ -2913,7 +3156,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) IS 'Reconciles one payment of Stripe with one order group, exactly once. Amounts in minor and in major units; returns the verdict.';
+COMMENT ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) IS 'Reconciles one payment of Stripe with one order group, exactly once. Amounts in minor and in major units; returns the verdict.';
 
 CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
     LANGUAGE sql SECURITY DEFINER
@@ -3054,7 +3297,11 @@ begin
 
     perform x.id
     from payments.exceptions as x
-    inner join payments.exceptions as named on x.id = named.id or x.order_group_id = named.order_group_id
+    inner join payments.exceptions as named
+        on
+            x.id = named.id
+            or x.checkout_session_id = named.checkout_session_id
+            or x.payment_intent_id = named.payment_intent_id
     where named.id = p_exception_id
     order by x.id
     for update of x;
@@ -3096,7 +3343,6 @@ begin
         or (
             v_exception.resolution = 'refunded'
             and x.resolution = 'refunded'
-            and x.order_group_id = v_exception.order_group_id
             and (
                 x.checkout_session_id = v_exception.checkout_session_id
                 or x.payment_intent_id = v_exception.payment_intent_id
@@ -3120,6 +3366,7 @@ CREATE FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolu
     AS $$
 declare
     v_exception payments.exceptions;
+    v_paid uuid;
 begin
     if p_resolution is null or p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed') then
         raise exception 'p_resolution must be refunded, fixed_by_hand or dismissed, not %', p_resolution
@@ -3145,6 +3392,20 @@ begin
         raise exception 'payment exception % was closed as % by % at %',
             v_exception.id, v_exception.resolution, v_exception.resolved_by, v_exception.resolved_at
             using errcode = 'object_not_in_prerequisite_state';
+    elsif p_resolution = 'refunded' and v_exception.reason <> 'foreign_account' then
+        select e.order_group_id into v_paid
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and (
+                e.checkout_session_id = v_exception.checkout_session_id
+                or e.payment_intent_id = v_exception.payment_intent_id
+            );
+        if found then
+            raise exception 'the payment of exception % has paid order group %: what goes back is that group''s',
+                v_exception.id, v_paid
+                using errcode = 'object_not_in_prerequisite_state';
+        end if;
     end if;
 
     update payments.exceptions as x
@@ -3404,38 +3665,6 @@ COMMENT ON COLUMN payments.currencies.exponent IS 'Decimal places between Stripe
 COMMENT ON COLUMN payments.currencies.minor_multiple IS 'Amounts in minor units must be a multiple of this: ISK and UGX have no cents, yet Stripe counts them in hundredths.';
 
 COMMENT ON COLUMN payments.currencies.minor_per_major IS 'Minor units in one major unit. Amounts are compared by multiplying with it, which is exact; a division may round.';
-
-CREATE TABLE payments.exceptions (
-    id bigint NOT NULL,
-    stripe_event_id text NOT NULL,
-    order_group_id uuid,
-    checkout_session_id text,
-    payment_intent_id text,
-    reason text NOT NULL,
-    attempts integer DEFAULT 1 NOT NULL,
-    first_seen_at timestamp with time zone DEFAULT now() NOT NULL,
-    last_seen_at timestamp with time zone DEFAULT now() NOT NULL,
-    details jsonb DEFAULT '{}'::jsonb NOT NULL,
-    status text DEFAULT 'open'::text NOT NULL,
-    resolution text,
-    resolved_by text,
-    resolved_at timestamp with time zone,
-    note text,
-    CONSTRAINT exceptions_attempts_is_positive_check CHECK ((attempts > 0)),
-    CONSTRAINT exceptions_resolution_is_known_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'fixed_by_hand'::text, 'dismissed'::text, 'reconciled'::text]))),
-    CONSTRAINT exceptions_resolved_says_how_and_by_whom_check CHECK (((status = 'resolved'::text) = ((resolution IS NOT NULL) AND (resolved_by IS NOT NULL) AND (resolved_at IS NOT NULL)))),
-    CONSTRAINT exceptions_status_is_known_check CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text])))
-);
-
-COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row per event that was rejected or names no order group.';
-
-COMMENT ON COLUMN payments.exceptions.order_group_id IS 'What the event named; no foreign key, because it may not exist. Null where the event names none.';
-
-COMMENT ON COLUMN payments.exceptions.attempts IS 'How often Stripe, or the sweep, has brought this event.';
-
-COMMENT ON COLUMN payments.exceptions.details IS 'What was expected and what came, amounts as text; `earlier` keeps former reasons of the same event.';
-
-COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the event was applied after all.';
 
 ALTER TABLE payments.exceptions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME payments.exceptions_id_seq
@@ -3728,6 +3957,8 @@ CREATE INDEX exceptions_checkout_session_id_idx ON payments.exceptions USING btr
 
 CREATE INDEX exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at);
 
+CREATE INDEX exceptions_named_order_group_id_idx ON payments.exceptions USING btree (((details ->> 'named_order_group_id'::text))) WHERE (reason = 'foreign_account'::text);
+
 CREATE INDEX exceptions_open_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at) WHERE (status = 'open'::text);
 
 CREATE INDEX exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id);
@@ -3960,6 +4191,8 @@ REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) F
 
 REVOKE ALL ON FUNCTION payments.describe_order_group(p_order_group_id uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) FROM PUBLIC;
@@ -3985,7 +4218,9 @@ REVOKE ALL ON FUNCTION payments.lock_order_group(p_order_group_id uuid) FROM PUB
 
 REVOKE ALL ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.named_order_group(p_session_metadata jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.open_doors() FROM PUBLIC;
 
@@ -4048,8 +4283,8 @@ GRANT ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_
 REVOKE ALL ON FUNCTION public.preview_order_group_payments(p_payments jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.preview_order_group_payments(p_payments jsonb) TO service_role;
 
-REVOKE ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) TO service_role;
+REVOKE ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.reconciliation_readiness() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reconciliation_readiness() TO service_role;

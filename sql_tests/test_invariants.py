@@ -129,6 +129,18 @@ FAULTS: dict[str, LiteralString] = {
         insert into payments.exceptions (stripe_event_id, order_group_id, reason, details)
         values ('evt_2', :pending, 'duplicate_payment', '{}')
     """,
+    "payment_that_paid_left_no_exception_open": """
+        insert into payments.exceptions (
+            stripe_event_id, order_group_id, checkout_session_id, reason, first_seen_at, last_seen_at)
+        select 'evt_2', e.order_group_id, e.checkout_session_id, 'amount_mismatch', e.received_at, e.received_at
+        from payments.stripe_events as e where e.id = :event
+    """,
+    "refunded_exception_is_of_money_that_paid_nothing": """
+        insert into payments.exceptions (
+            stripe_event_id, payment_intent_id, reason, status, resolution, resolved_by, resolved_at)
+        select 'evt_2', e.payment_intent_id, 'missing_reference', 'resolved', 'refunded', 'ada', now()
+        from payments.stripe_events as e where e.id = :event
+    """,
 }
 
 

@@ -58,6 +58,7 @@ SPOILT: dict[str, dict[str, Any]] = {
     "currency": {"currency": "eur"},
     "unknown currency": {"currency": "xyz"},
     "no reference": {"order_group_id": None, "unmatched_reason": "missing_reference"},
+    "another account": {"order_group_id": None, "unmatched_reason": "foreign_account", "account": "acct_another"},
 }
 
 

@@ -42,7 +42,7 @@ def test_order_that_comes_after_the_sum_is_an_error_and_nothing_is_paid(
     )
     before = db.snapshot()
 
-    with pytest.raises(psycopg.errors.DataCorrupted, match="has 2 orders but 3 were paid"):
+    with pytest.raises(psycopg.errors.DataCorrupted, match="is not written as it was judged"):
         reconcile(service, group.payment())
 
     assert db.snapshot() == before
@@ -60,6 +60,62 @@ def test_item_that_comes_after_the_sum_is_committed_like_the_others(
 
     assert reconcile(service, group.payment())["ledger_entries"] == 6
     assert superuser.execute("select * from payments.broken_invariants()").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("table", "event", "when", "body"),
+    [
+        ("order_groups", "update", "", "new.total_amount := new.total_amount + 1; return new"),
+        ("order_groups", "update", "", "new.paid_at := now() - interval '1 day'; return new"),
+        ("order_groups", "update", "", "new.stripe_payment_intent_id := 'pi_other'; return new"),
+        ("order_groups", "update", "", "return null"),
+        ("orders", "update", "", "new.total_amount := new.total_amount + 1; return new"),
+        ("orders", "update", "", "return null"),
+        ("inventory_ledger", "insert", "", "return null"),
+        ("inventory_ledger", "insert", "when (new.quantity_delta = -1)", "return null"),
+        ("inventory_ledger", "insert", "", "new.quantity_delta := new.quantity_delta - 1; return new"),
+    ],
+)
+def test_what_a_shops_trigger_does_to_rows_on_their_way_is_never_called_applied(
+    db: Database, service: Connection, superuser: Connection, shop: Shop, table: str, event: str, when: str, body: str
+) -> None:
+    """Its name comes after those of the guards, so that it has the last word on the row."""
+    group = shop.order_group()
+    superuser.execute(
+        f"create function public.tg_shop() returns trigger language plpgsql as $$ begin {body}; end $$;"
+        f"create trigger zz_shop before {event} on public.{table} for each row {when}"
+        " execute function public.tg_shop()".encode()
+    )
+    before = db.snapshot()
+
+    with pytest.raises((psycopg.errors.DataCorrupted, psycopg.errors.CheckViolation)):
+        reconcile(service, group.payment())
+
+    assert db.snapshot() == before
+
+
+def test_rule_that_swallows_ledger_rows_is_never_called_applied(
+    db: Database, service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    superuser.execute("create rule swallow as on insert to public.inventory_ledger do instead nothing")
+    before = db.snapshot()
+
+    with pytest.raises(psycopg.errors.DataCorrupted, match="is not written as it was judged"):
+        reconcile(service, group.payment())
+
+    assert db.snapshot() == before
+
+
+def test_columns_that_a_shop_adds_to_the_events_stop_no_payment(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    superuser.execute(
+        "alter table payments.stripe_events add column seen_by text not null default 'nobody',"
+        " add column cents bigint generated always as (amount_minor) stored, add column note text"
+    )
+
+    assert reconcile(service, shop.order_group().payment())["outcome"] == "applied"
 
 
 def slip_in_while_paying(superuser: Connection, statement: LiteralString) -> None:

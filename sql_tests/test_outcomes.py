@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,8 @@ from testkit.database import Connection, Database, scalar
 from testkit.payments import Payment
 from testkit.previewed import reconcile
 from testkit.shop import OrderGroup, Shop
+
+NO_NUMBERS = {None, "NaN", "Infinity", "-Infinity"}
 
 
 def untouched(connection: Connection, group: OrderGroup) -> bool:
@@ -127,8 +130,9 @@ def test_currency_is_compared_without_case_and_blanks(service: Connection, shop:
         ({"currency": "us"}, "currency_unsupported"),
         ({"amount": "7424"}, "amount_normalization_mismatch"),
         ({"amount": "74.240001"}, "amount_normalization_mismatch"),
-        ({"amount": "NaN"}, "amount_normalization_mismatch"),
-        ({"amount": "Infinity"}, "amount_normalization_mismatch"),
+        ({"amount": "NaN"}, "amount_missing"),
+        ({"amount": "Infinity"}, "amount_missing"),
+        ({"amount": "-Infinity"}, "amount_missing"),
         ({"currency": "eur"}, "currency_mismatch"),
         ({"currency": "jpy", "amount": "7424"}, "currency_mismatch"),
         ({"amount_minor": 7423, "amount": "74.23"}, "amount_mismatch"),
@@ -157,6 +161,7 @@ def test_spoilt_payment_is_rejected_with_its_evidence_and_nothing_is_paid(
     received = kept[0]["details"]["received"]
     assert received["checkout_session_id"] == payment.checkout_session_id
     assert received["amount_minor"] == (None if payment.amount_minor is None else str(payment.amount_minor))
+    assert received["amount"] == (None if payment.amount in NO_NUMBERS else payment.amount)
 
 
 def test_group_without_orders_is_rejected_as_empty(service: Connection, shop: Shop) -> None:
@@ -292,7 +297,9 @@ def test_success_event_alone_pays_the_group(service: Connection, shop: Shop) -> 
     assert reconcile(service, payment)["outcome"] == "applied"
 
 
-@pytest.mark.parametrize("reason", ["missing_reference", "malformed_reference", "conflicting_references"])
+@pytest.mark.parametrize(
+    "reason", ["missing_reference", "malformed_reference", "conflicting_references", "foreign_account"]
+)
 def test_event_that_names_no_group_is_kept_and_counted(
     service: Connection, superuser: Connection, shop: Shop, reason: str
 ) -> None:
@@ -318,6 +325,19 @@ def test_event_that_names_no_group_is_kept_and_counted(
         {"order_group_id": None},
         {"unmatched_reason": "missing_reference"},
         {"order_group_id": None, "unmatched_reason": "because"},
+        {"unmatched_reason": "foreign_account", "account": "acct_another"},
+        {"event_id": "e" * 256},
+        {"event_type": "t" * 256},
+        {"checkout_session_id": "c" * 256},
+        {"payment_intent_id": "p" * 256},
+        {"account": "a" * 256},
+        {"currency": "usdd"},
+        {"amount": "1" * 256},
+        {"session_metadata": {"a": "x" * 65528}},
+        {"event_created": datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC)},
+        {"event_created": datetime(2100, 1, 1, 0, 0, 1, tzinfo=UTC)},
+        {"event_created": "infinity"},
+        {"event_created": "-infinity"},
     ],
 )
 def test_call_that_no_relay_would_make_is_refused(
@@ -363,3 +383,30 @@ def test_blank_payment_intent_is_none(service: Connection, superuser: Connection
 
     assert [reconcile(service, payment)["outcome"] for payment in payments] == ["applied", "applied"]
     assert scalar(superuser, "select count(payment_intent_id) from payments.stripe_events") == 0
+
+
+def test_arguments_may_be_as_long_as_their_bounds(service: Connection, superuser: Connection, shop: Shop) -> None:
+    payment = (
+        shop.order_group()
+        .payment()
+        .but(
+            event_id="e" * 255,
+            event_type="t" * 255,
+            checkout_session_id="c" * 255,
+            payment_intent_id="p" * 255,
+            account="a" * 255,
+            session_metadata={"a": "x" * 65527},
+            event_created=datetime(2100, 1, 1, tzinfo=UTC),
+        )
+    )
+
+    assert reconcile(service, payment)["outcome"] == "applied"
+    assert scalar(superuser, "select octet_length(session_metadata::text) from payments.stripe_events") == 65536
+
+
+def test_account_of_an_event_is_kept_with_it(service: Connection, superuser: Connection, shop: Shop) -> None:
+    payment = shop.order_group().payment().but(account=" acct_own ")
+
+    assert reconcile(service, payment)["outcome"] == "applied"
+    assert reconcile(service, payment.but(account="acct_own"))["outcome"] == "replayed"
+    assert scalar(superuser, "select account from payments.stripe_events") == "acct_own"

@@ -11,7 +11,7 @@ from testkit.database import Connection, scalar
 
 FUNCTION: LiteralString = (
     "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text,"
-    " jsonb, text, text)"
+    " jsonb, text, text, text)"
 )
 
 

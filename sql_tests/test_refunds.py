@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from testkit.database import Connection, Database, scalar
@@ -100,3 +101,22 @@ def test_refund_counts_for_the_session_and_for_the_payment_intent(
     kept = db.snapshot()
     assert reconcile(service, twin)["outcome"] == "resolved"
     assert db.snapshot() == kept
+
+
+def test_order_of_a_refunded_group_goes_nowhere(service: Connection, owner: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
+
+    for connection in (service, owner):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute("update public.orders set status = 'fulfilled' where id = %s", [group.order_ids[0]])
+
+
+def test_pending_or_cancelled_group_is_never_refunded(service: Connection, owner: Connection, shop: Shop) -> None:
+    pending, cancelled = shop.order_group(), shop.order_group()
+    scalar(service, "select public.cancel_order_group(%s)", cancelled.id)
+
+    for group in (pending, cancelled):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])

@@ -73,6 +73,7 @@ def test_replay_from_another_source_or_relay_version_is_still_a_replay(
         {"payment_intent_id": "pi_other"},
         {"payment_intent_id": None},
         {"livemode": True},
+        {"account": "acct_another"},
         {"event_type": "checkout.session.async_payment_succeeded"},
         {"event_created": datetime(2026, 11, 2, tzinfo=UTC)},
         {"order_group_id": None, "unmatched_reason": "missing_reference"},

@@ -11,7 +11,7 @@ from testkit.database import Connection, Database
 
 RECONCILE: LiteralString = (
     "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, "
-    "jsonb, text, text)"
+    "jsonb, text, text, text)"
 )
 
 FAULTS: list[tuple[LiteralString, str]] = [

@@ -33,6 +33,7 @@ class Payment:
     session_metadata: dict[str, Any] | None = field(default_factory=lambda: {"source": "web"})
     source: str | None = "webhook"
     unmatched_reason: str | None = None
+    account: str | None = None
 
     def but(self, **changes: Any) -> Payment:
         return replace(self, **changes)
@@ -64,6 +65,7 @@ class Payment:
             "p_session_metadata": None if self.session_metadata is None else json.dumps(self.session_metadata),
             "p_source": self.source,
             "p_unmatched_reason": self.unmatched_reason,
+            "p_account": self.account,
         }
 
 
@@ -81,7 +83,8 @@ select public.reconcile_order_group_payment(
     p_currency => %(p_currency)s,
     p_session_metadata => %(p_session_metadata)s,
     p_source => %(p_source)s,
-    p_unmatched_reason => %(p_unmatched_reason)s
+    p_unmatched_reason => %(p_unmatched_reason)s,
+    p_account => %(p_account)s
 ) as verdict
 """
 

@@ -29,7 +29,7 @@ async def sweep(project: Project, stripe: StripeServer, *arguments: str) -> tupl
 
 def delivered(project: Project, event: Json) -> Row:
     """The database's verdict, had the webhook delivered this event."""
-    decision = checkout.judge(Event(event["id"], event["type"], event), livemode=False)
+    decision = checkout.judge(Event(event["id"], event["type"], event), checkout.Rules(livemode=False))
     problem = None
     if isinstance(decision, checkout.Unmatched):
         problem, decision = decision.reason, decision.payment

@@ -15,7 +15,7 @@ from bench import results
 from bench.callers import press
 from bench.deliveries import Deliveries, payload_of
 from bench.stub_data_api import verdict_on
-from relay.core.checkout import Payment, judge
+from relay.core.checkout import Payment, Rules, judge
 from relay.core.event import read_event
 from relay.core.outcomes import Outcome, Verdict, read_verdict
 from relay.data_api import client
@@ -76,7 +76,7 @@ async def test_wrong_answers_and_broken_connections_are_not_counted_as_right() -
 
 
 def payment_in(body: bytes) -> Payment:
-    decision = judge(read_event(body.decode()), livemode=False)
+    decision = judge(read_event(body.decode()), Rules(livemode=False))
     assert isinstance(decision, Payment)
     return decision
 

@@ -8,11 +8,11 @@ from typing import Any
 import jwt
 import pytest
 
-from relay.config import VARIABLES, Secret, Settings, SettingsError, unused_proxy
+from relay.config import MAY_BE_EMPTY, VARIABLES, Secret, Settings, SettingsError, unused_proxy
 from testkit.relay_under_test import environ
 
 NOW = time.time()
-NEEDED = [name for name, default in VARIABLES.items() if not default]
+NEEDED = [name for name, default in VARIABLES.items() if not default and name not in MAY_BE_EMPTY]
 
 
 def token(**claims: Any) -> str:
@@ -56,6 +56,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (usable.host, usable.port) == ("0.0.0.0", 8080)  # noqa: S104
     assert (usable.webhook_tolerance, usable.rpc_timeout) == (300, 9.0)
     assert (usable.stripe_api_base, usable.log_level) == ("https://api.stripe.com", "info")
+    assert (usable.stripe_accounts, usable.ignores_unreferenced) == (frozenset(), False)
 
 
 def test_port_counts_where_relay_port_is_not_set() -> None:
@@ -237,6 +238,18 @@ def test_what_is_no_port_is_refused(value: str) -> None:
 def test_an_unknown_log_level_is_refused() -> None:
     assert settings(RELAY_LOG_LEVEL="DEBUG").log_level == "debug"
     fault_of("RELAY_LOG_LEVEL", "chatty")
+
+
+def test_accounts_are_ids_separated_by_commas() -> None:
+    assert settings(STRIPE_ACCOUNTS=" acct_1A, acct_2b ").stripe_accounts == {"acct_1A", "acct_2b"}
+    for value in ("seller_one", "acct_", "acct_1,", ",acct_1", "acct_1 acct_2", "acct_1/acct_2", f"acct_{'a' * 251}"):
+        fault_of("STRIPE_ACCOUNTS", value)
+
+
+def test_sessions_without_a_reference_are_exceptions_or_ignored() -> None:
+    assert settings(RELAY_UNREFERENCED_SESSIONS="ignore").ignores_unreferenced is True
+    assert settings(RELAY_UNREFERENCED_SESSIONS="exception").ignores_unreferenced is False
+    fault_of("RELAY_UNREFERENCED_SESSIONS", "ignored")
 
 
 def test_no_repr_shows_a_secret() -> None:

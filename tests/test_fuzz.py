@@ -103,6 +103,7 @@ CALL: Json = {
     "p_currency": "USD",
     "p_session_metadata": {"a": "b"},
     "p_unmatched_reason": None,
+    "p_account": None,
 }
 
 

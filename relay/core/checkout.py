@@ -12,16 +12,21 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from relay.core import currency
-from relay.core.errors import MalformedEvent
-from relay.core.event import Event, usable_id
+from relay.core.errors import MalformedEvent, ThinEvent
+from relay.core.event import LONGEST_ID, Event, usable_id
 from relay.core.outcomes import Reason
 
 # https://docs.stripe.com/checkout/fulfillment: either may come first, alone, twice, or with the other.
 RECONCILING_TYPES: Final = frozenset({"checkout.session.completed", "checkout.session.async_payment_succeeded"})
 _PAYMENT_STATUSES: Final = frozenset({"paid", "unpaid", "no_payment_required"})
+# A thin event has an id of its object and no object: https://docs.stripe.com/event-destinations#thin-events
 _THIN_EVENT: Final = "v2.core.event"
+_THIN_TYPES: Final = frozenset({f"v1.{event_type}" for event_type in RECONCILING_TYPES})
 _BIGINT_MAX: Final = 2**63 - 1
-_LATEST_CREATED: Final = 4_102_444_800  # 2100-01-01: a later "created" is noise, and is stored as unknown
+# The bounds of the database function, which raises beyond them.
+_EARLIEST_CREATED: Final = 946_684_800  # 2000-01-01
+_LATEST_CREATED: Final = 4_102_444_800  # 2100-01-01
+_MOST_METADATA: Final = 64 * 1024  # bytes as PostgreSQL writes them, which is as json.dumps does
 # What Postgres cannot store in jsonb or text: NUL and half surrogate pairs. JSON can spell both.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Canonical or 32 hex digits. `uuid.UUID` would also take braces, `urn:uuid:` and hyphens anywhere; a
@@ -30,8 +35,20 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say about events."""
+
+    livemode: bool
+    """The mode of the Stripe key."""
+    accounts: frozenset[str] = frozenset()
+    """The accounts whose events count beside the events that name none."""
+    ignores_unreferenced: bool = False
+    """Whether a session without any reference is somebody else's business."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
-    """Nothing to do, for good: another kind of event, another mode."""
+    """Nothing to do, for good: another kind of event, another mode, another account."""
 
     reason: Reason
     session_id: str | None = None
@@ -66,11 +83,13 @@ class Payment:
     metadata: Mapping[str, str]
     order_group_id: str | None
     """Canonical lower-case UUID; None only inside `Unmatched`."""
+    account: str | None = None
+    """The Stripe account that the event names; None where it names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """Money has come, and the session does not say for which order group."""
+    """Money has come, and the session does not say for which order group, or the money is another account's."""
 
     reason: Reason
     payment: Payment
@@ -79,36 +98,49 @@ class Unmatched:
 Decision = Ignored | AwaitingFunds | Unmatched | Payment
 
 
-def judge(event: Event, *, livemode: bool) -> Decision:
-    """Decide what the event means for a relay whose Stripe key is in `livemode`. Raises MalformedEvent."""
+def judge(event: Event, rules: Rules) -> Decision:
+    """Decide what the event means. Raises MalformedEvent or ThinEvent."""
     body = event.body
-    if event.type not in RECONCILING_TYPES or body.get("object") == _THIN_EVENT:
+    if event.type in _THIN_TYPES or (event.type in RECONCILING_TYPES and body.get("object") == _THIN_EVENT):
+        raise ThinEvent
+    if event.type not in RECONCILING_TYPES:
         return Ignored(Reason.EVENT_TYPE)
     session, session_id, payment_intent_id = _checked_session(event)
+    event_created = _instant(body.get("created"))
+    named_accounts = [_account_name(body[key]) for key in ("account", "context") if body.get(key) is not None]
+    amount_minor, currency_code = _amount(session)
+    metadata = _metadata(session)
     # Stripe sends both flags equal. Should they ever differ, one of them is not ours: nothing is paid.
-    if body["livemode"] is not livemode or session["livemode"] is not livemode:
+    if body["livemode"] is not rules.livemode or session["livemode"] is not rules.livemode:
         return Ignored(Reason.LIVEMODE_MISMATCH, session_id)
     if session.get("mode") != "payment":
         return Ignored(Reason.SESSION_MODE, session_id)
     status = session["payment_status"]
-    amount_minor, currency_code = _amount(session)
     order_group_id, problem = _reference(session)
-    if status == "unpaid":
-        return AwaitingFunds(None, session_id, order_group_id)
-    if status == "no_payment_required" and amount_minor != 0:
-        return AwaitingFunds(Reason.NO_PAYMENT_REQUIRED, session_id, order_group_id)
+    awaits_funds = status == "unpaid" or (status == "no_payment_required" and amount_minor != 0)
+    foreign = next((name for name in named_accounts if name not in rules.accounts), None)
+    if foreign is not None:
+        if awaits_funds or _uuid(metadata.get("order_group_id")) is None:
+            return Ignored(Reason.FOREIGN_ACCOUNT, session_id)
+        order_group_id, problem = None, Reason.FOREIGN_ACCOUNT
+    elif problem is Reason.MISSING_REFERENCE and rules.ignores_unreferenced:
+        return Ignored(Reason.MISSING_REFERENCE, session_id)
+    elif awaits_funds:
+        reason = None if status == "unpaid" else Reason.NO_PAYMENT_REQUIRED
+        return AwaitingFunds(reason, session_id, order_group_id)
     payment = Payment(
         event_id=event.id,
         event_type=event.type,
-        event_created=_instant(body.get("created")),
-        livemode=livemode,
+        event_created=event_created,
+        livemode=rules.livemode,
         session_id=session_id,
         payment_intent_id=payment_intent_id,
         amount_minor=amount_minor,
         amount=None if amount_minor is None else currency.to_major(amount_minor, currency_code),
         currency=currency_code,
-        metadata=_metadata(session),
+        metadata=metadata,
         order_group_id=order_group_id,
+        account=foreign or next(iter(named_accounts), None),
     )
     return payment if problem is None else Unmatched(problem, payment)
 
@@ -134,7 +166,7 @@ def _checked_session(event: Event) -> tuple[Mapping[str, Any], str, str | None]:
 
 
 def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
-    """Amount in minor units and its currency, in what the shop asked for.
+    """Amount in minor units and its currency, in what the shop asked for. Raises MalformedEvent.
 
     Never the presentment values: those are what the buyer saw. Sessions made before API version 2025-03-31
     with Adaptive Pricing carry the shop's own values in `currency_conversion`, and the buyer's outside of it.
@@ -146,6 +178,8 @@ def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
         amount, code = conversion.get("amount_total"), conversion.get("source_currency")
     else:
         amount, code = None, None
+    if isinstance(code, str) and len(code.strip()) > currency.LONGEST_CODE:
+        raise MalformedEvent
     if type(amount) is not int or not 0 <= amount <= _BIGINT_MAX:  # `type`: True is an int to isinstance
         amount = None
     return amount, currency.code_of(code)
@@ -187,14 +221,14 @@ def _uuid(value: object) -> str | None:
 
 
 def _metadata(session: Mapping[str, Any]) -> dict[str, str]:
-    """Stripe's metadata is text to text; anything else is kept as its JSON text. Nothing in it may fail the
-    RPC.
+    """Stripe's metadata is text to text; anything else is kept as its JSON text. Nothing in it may fail the RPC. Raises
+    MalformedEvent where it is more than the database keeps.
     """
     metadata = session.get("metadata")
     if not isinstance(metadata, dict):
         return {}
     try:
-        return {
+        kept = {
             _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", key): _UNSTORABLE.sub(
                 "\N{REPLACEMENT CHARACTER}", value if isinstance(value, str) else json.dumps(value)
             )
@@ -202,10 +236,29 @@ def _metadata(session: Mapping[str, Any]) -> dict[str, str]:
         }
     except RecursionError:
         raise MalformedEvent from None
+    if len(json.dumps(kept, ensure_ascii=False).encode()) > _MOST_METADATA:
+        raise MalformedEvent
+    return kept
+
+
+def _account_name(value: object) -> str:
+    """What an event calls an account; anything that is no id is kept as its JSON text. Raises MalformedEvent."""
+    if isinstance(value, str) and value.isprintable() and " " not in value and value:
+        name = value
+    else:
+        try:
+            name = json.dumps(value)
+        except RecursionError:
+            raise MalformedEvent from None
+    if len(name) > LONGEST_ID:
+        raise MalformedEvent
+    return name
 
 
 def _instant(created: object) -> str | None:
-    """Seconds since 1970 as ISO 8601 in UTC; None where Stripe's clock cannot have said so."""
-    if type(created) is not int or not 0 < created < _LATEST_CREATED:
+    """Seconds since 1970 as ISO 8601 in UTC; None where it is no number. Raises MalformedEvent beyond the bounds."""
+    if type(created) is not int:
         return None
+    if not _EARLIEST_CREATED <= created <= _LATEST_CREATED:
+        raise MalformedEvent
     return datetime.fromtimestamp(created, UTC).isoformat()

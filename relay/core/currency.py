@@ -27,7 +27,6 @@ _TWO_DECIMAL: Final = """
 # An unknown code is normalised with the commonest exponent. A database that does not know the code either rejects it as
 # `currency_unsupported`; one that does computes the amount itself, so a wrong guess never turns into money.
 _UNKNOWN_EXPONENT: Final = 2
-_LONGEST_CODE: Final = 16
 # No amount has more digits, on either side of its point; `numeric` and a stranger's text may.
 _MOST_DIGITS: Final = 40
 
@@ -36,6 +35,7 @@ EXPONENTS: Final[Mapping[str, int]] = MappingProxyType(
     | dict.fromkeys(_ZERO_DECIMAL.split(), 0)
     | dict.fromkeys(_THREE_DECIMAL.split(), 3)
 )
+LONGEST_CODE: Final = 3
 WHOLE_UNITS: Final = frozenset({"ISK", "UGX"})
 """Currencies without decimals that Stripe counts in hundredths."""
 
@@ -49,7 +49,7 @@ def code_of(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     code = value.strip()
-    if not code or len(code) > _LONGEST_CODE or not (code.isascii() and code.isprintable()):
+    if not code or len(code) > LONGEST_CODE or not (code.isascii() and code.isprintable()):
         return None
     return code.upper()
 

@@ -14,6 +14,8 @@ class RelayError(Exception):
 
     outcome: ClassVar[Outcome] = Outcome.FAILED
     reason: Reason = Reason.UNEXPECTED
+    detail: str = ""
+    """For the log: codes, class names and fixed words, never a message that may quote a payload."""
 
     @property
     def verdict(self) -> Verdict:
@@ -25,6 +27,12 @@ class Refused(RelayError):
     """The request does not prove that Stripe sent it, or cannot be read. Nothing was written."""
 
     outcome = Outcome.REFUSED
+
+
+class WrongPath(Refused):
+    """A signed POST came to another path than the webhook's: the endpoint's URL at Stripe, or a proxy's, is wrong."""
+
+    reason = Reason.WRONG_PATH
 
 
 class MethodNotAllowed(Refused):
@@ -85,8 +93,15 @@ class MalformedEvent(Refused):
     reason = Reason.MALFORMED_EVENT
 
 
+class ThinEvent(Refused):
+    """A payment was announced without its session. Make the endpoint at Stripe anew, with snapshot payloads."""
+
+    reason = Reason.THIN_EVENT
+    detail = "the endpoint sends thin payloads, and the relay needs snapshot payloads"
+
+
 class NoVerdict(RelayError):
-    """The database gave no decision in time. `detail` is safe to log: codes and class names, never messages."""
+    """The database gave no decision in time."""
 
     def __init__(self, reason: Reason, detail: str, *, retryable: bool = False) -> None:
         super().__init__(reason, detail)

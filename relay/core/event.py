@@ -7,7 +7,7 @@ from typing import Any, Final, Never
 
 from relay.core.errors import MalformedEvent
 
-_LONGEST_ID: Final = 255  # Stripe's own limit for its ids
+LONGEST_ID: Final = 255  # Stripe's own limit for its ids, and the database's for those and for types
 _LONGEST_INTEGER: Final = 30  # digits; Python refuses to read integers of more than 4300
 
 
@@ -29,7 +29,7 @@ def read_event(text: str) -> Event:
     if not isinstance(body, dict):
         raise MalformedEvent
     event_type = body.get("type")
-    if not isinstance(event_type, str):
+    if not isinstance(event_type, str) or len(event_type) > LONGEST_ID:
         raise MalformedEvent
     return Event(usable_id(body.get("id")), event_type, body)
 
@@ -39,7 +39,7 @@ def usable_id(value: object) -> str:
 
     Neither blanks nor control characters: the database trims, and half a surrogate pair cannot be sent.
     """
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID:
         raise MalformedEvent
     if not value.isprintable() or " " in value:
         raise MalformedEvent

@@ -51,14 +51,17 @@ class Reason(StrEnum):
     MISSING_SIGNATURE = "missing_signature", Outcome.REFUSED
     TIMESTAMP_OUTSIDE_TOLERANCE = "timestamp_outside_tolerance", Outcome.REFUSED
     INVALID_SIGNATURE = "invalid_signature", Outcome.REFUSED
+    WRONG_PATH = "wrong_path", Outcome.REFUSED
     MALFORMED_EVENT = "malformed_event", Outcome.REFUSED
+    THIN_EVENT = "thin_event", Outcome.REFUSED
     # The event is read, and does not reconcile.
     EVENT_TYPE = "event_type", Outcome.IGNORED
     LIVEMODE_MISMATCH = "livemode_mismatch", Outcome.IGNORED
     SESSION_MODE = "session_mode", Outcome.IGNORED
     NO_PAYMENT_REQUIRED = "no_payment_required", Outcome.AWAITING_FUNDS
-    # Decided by the relay, recorded by the database.
-    MISSING_REFERENCE = "missing_reference", Outcome.UNMATCHED
+    # Decided by the relay; recorded by the database where they are unmatched.
+    FOREIGN_ACCOUNT = "foreign_account", Outcome.IGNORED, Outcome.UNMATCHED
+    MISSING_REFERENCE = "missing_reference", Outcome.IGNORED, Outcome.UNMATCHED
     MALFORMED_REFERENCE = "malformed_reference", Outcome.UNMATCHED
     CONFLICTING_REFERENCES = "conflicting_references", Outcome.UNMATCHED
     # Decided by the database.
@@ -104,6 +107,7 @@ _FOR_UNMATCHED = frozenset({Outcome.UNMATCHED, Outcome.REPLAYED, Outcome.RESOLVE
 
 _REFUSED_WITH: Mapping[Reason | None, int] = MappingProxyType(
     {
+        Reason.WRONG_PATH: 404,
         Reason.METHOD_NOT_ALLOWED: 405,
         Reason.REQUEST_TIMEOUT: 408,
         Reason.BODY_TOO_LARGE: 413,

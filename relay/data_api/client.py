@@ -124,6 +124,7 @@ def parameters(payment: Payment, unmatched_reason: Reason | None, source: Source
         "p_session_metadata": payment.metadata,
         "p_source": source,
         "p_unmatched_reason": unmatched_reason,
+        "p_account": payment.account,
     }
 
 

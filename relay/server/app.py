@@ -53,6 +53,7 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
+    app.router.add_route(hdrs.METH_ANY, "/{path:.*}", _no_such_path)
     return app
 
 
@@ -77,6 +78,12 @@ async def _expect(request: web.Request) -> None:
 
 async def _name(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(webhook.SERVER_HEADER)
+
+
+async def _no_such_path(request: web.Request) -> web.Response:
+    if request.method != hdrs.METH_POST or "Stripe-Signature" not in request.headers:
+        raise web.HTTPNotFound
+    return webhook.answer_wrong_path(request.app[TELEMETRY])
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -180,10 +180,15 @@ class Telemetry:
         return 0 if count < SAMPLE_LINES else None
 
 
+_ACT: Final = frozenset({Outcome.REJECTED, Outcome.FAILED, Outcome.UNMATCHED})
+_ACT_ON: Final = frozenset({Reason.MALFORMED_EVENT, Reason.THIN_EVENT})
+_KNOW_OF: Final = frozenset({Reason.LIVEMODE_MISMATCH, Reason.FOREIGN_ACCOUNT})
+
+
 def _level(outcome: Outcome, reason: Reason | None) -> str:
     """Error: somebody must act. Warning: somebody should know."""
-    if outcome in (Outcome.REJECTED, Outcome.FAILED, Outcome.UNMATCHED) or reason is Reason.MALFORMED_EVENT:
+    if outcome in _ACT or reason in _ACT_ON:
         return "error"
-    if outcome is Outcome.REFUSED or reason is Reason.LIVEMODE_MISMATCH:
+    if outcome is Outcome.REFUSED or reason in _KNOW_OF:
         return "warning"
     return "info"

@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 from relay.config import Settings
 from relay.core import checkout, errors, event
 from relay.core.checkout import AwaitingFunds, Ignored, Payment, Unmatched
-from relay.core.errors import NoVerdict, RelayError
+from relay.core.errors import RelayError
 from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.data_api.client import DataApi
 from relay.server import signature
@@ -44,7 +44,11 @@ class Webhook:
     ) -> None:
         self._secrets = tuple(secret.reveal() for secret in settings.stripe_webhook_secrets)
         self._tolerance = settings.webhook_tolerance
-        self._livemode = settings.livemode
+        self._rules = checkout.Rules(
+            livemode=settings.livemode,
+            accounts=settings.stripe_accounts,
+            ignores_unreferenced=settings.ignores_unreferenced,
+        )
         self._telemetry = telemetry
         self._data_api = data_api
         self._clock = clock
@@ -64,8 +68,7 @@ class Webhook:
             verdict = await self._deliver(request, delivery)
         except RelayError as error:
             verdict = error.verdict
-            if isinstance(error, NoVerdict):
-                delivery.note = error.detail
+            delivery.note = error.detail or delivery.note
         except Exception as error:  # a fault of the relay's own: no verdict, Stripe retries
             verdict = Verdict(Outcome.FAILED, Reason.UNEXPECTED)
             delivery.note = _place_of(error)
@@ -92,7 +95,7 @@ class Webhook:
         received = event.read_event(verified.text)
         delivery.event_id, delivery.event_type = received.id, received.type
         problem: Reason | None = None
-        match checkout.judge(received, livemode=self._livemode):
+        match checkout.judge(received, self._rules):
             case Ignored(reason=reason, session_id=session_id):
                 delivery.checkout_session_id = session_id
                 return Verdict(Outcome.IGNORED, reason)
@@ -109,9 +112,18 @@ class Webhook:
 
 def answer_unparsable(telemetry: Telemetry) -> web.Response:
     """Answer bytes that are no HTTP request, so that they get the route's answer and are logged in samples."""
-    verdict, delivery = errors.MalformedRequest().verdict, Delivery()
-    telemetry.delivered(delivery, verdict, 0.0)
-    return _answer(delivery, verdict)
+    return _answer_unread(telemetry, errors.MalformedRequest())
+
+
+def answer_wrong_path(telemetry: Telemetry) -> web.Response:
+    """Answer a signed POST to another path, so that an endpoint that was registered wrongly is seen."""
+    return _answer_unread(telemetry, errors.WrongPath())
+
+
+def _answer_unread(telemetry: Telemetry, refusal: errors.Refused) -> web.Response:
+    delivery = Delivery()
+    telemetry.delivered(delivery, refusal.verdict, 0.0)
+    return _answer(delivery, refusal.verdict)
 
 
 async def _read(request: web.Request, large_bodies: asyncio.Semaphore) -> bytes:

@@ -97,4 +97,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "public.resolve_payment_exception(bigint, text, text, text) from public, anon;",
         (f"{MATRIX}[legacy]",),
     ),
+    Mutant(
+        "paid-and-refunded",
+        "the case of money that has paid a group can be closed as refunded",
+        FILE,
+        "    elsif p_resolution = 'refunded' and v_exception.reason <> 'foreign_account' then",
+        "    elsif false then",
+        ("test_money_that_has_paid_a_group",),
+    ),
+    Mutant(
+        "paid-and-refunded-by-intent",
+        "the case of a payment intent that has paid a group can be closed as refunded",
+        FILE,
+        "                or e.payment_intent_id = v_exception.payment_intent_id\n",
+        "",
+        ("test_money_that_has_paid_a_group",),
+    ),
 )

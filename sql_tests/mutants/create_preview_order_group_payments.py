@@ -93,8 +93,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "resolved-by-success",
         "an exception that closed because its event was applied counts as a person's word",
         FILE,
-        "x.status = 'resolved' and x.resolution <> 'reconciled'",
-        "x.status = 'resolved'",
+        "x.resolution <> 'reconciled' and (",
+        "x.status = 'resolved' and (",
         ("test_persons_word",),
     ),
     Mutant(
@@ -152,5 +152,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "revoke execute on function payments.preview(jsonb) from public, anon, authenticated, service_role;\n",
         "",
         (MATRIX,),
+    ),
+    Mutant(
+        "foreign-word-on-our-session",
+        "a person's word on another account's money is one on the payment of the same session",
+        FILE,
+        "(x.reason <> 'foreign_account' or x.stripe_event_id = v_event.id)",
+        "true",
+        ("test_persons_word_on_foreign_money",),
+    ),
+    Mutant(
+        "account-not-read",
+        "the preview does not read the account",
+        FILE,
+        "        v_given.p_account\n",
+        "        null\n",
+        ("test_known_event_with_another_account",),
     ),
 )

@@ -9,7 +9,7 @@ FILE = "create_reconcile_order_group_payment"
 
 EVENT_COLUMNS = (
     "id type created_at received_at processed_at livemode order_group_id checkout_session_id payment_intent_id"
-    " amount_minor amount currency session_metadata source outcome"
+    " amount_minor amount currency session_metadata source outcome account"
 ).split()
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -51,8 +51,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "exception-not-locked",
         "a payment does not lock the case of its event",
         FILE,
-        "        where x.id = v_judgement.exception_id\n        for update;",
-        "        where x.id = v_judgement.exception_id;",
+        "        order by x.id\n        for update of x;",
+        "        order by x.id;",
         ("test_operators_word_on_a_case_that_names",),
     ),
     Mutant(
@@ -72,11 +72,11 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_unmatched_event",),
     ),
     Mutant(
-        "cases-of-the-group-unseen",
-        "other events' cases of the group are not looked for",
+        "cases-of-the-session-unseen",
+        "other events' cases of the session are not looked for",
         FILE,
         "        or exists (\n            select 1\n            from payments.exceptions as x\n"
-        "            where x.order_group_id = p_event.order_group_id\n        )",
+        "            where x.checkout_session_id = p_event.checkout_session_id\n        )",
         "        or false",
         ("test_refunded_payment_pays_nothing",),
     ),
@@ -100,8 +100,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "every-resolution-is-a-refund",
         "a dismissed case keeps the payment's other events from paying",
         FILE,
-        "            and x.resolution = 'refunded'\n",
-        "",
+        "min(x.id) filter (where x.resolution = 'refunded')",
+        "min(x.id) filter (where x.status = 'resolved')",
         ("test_case_that_was_closed_without_a_refund",),
     ),
     Mutant(
@@ -109,8 +109,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a refund counts for the events of the session, not for those of the payment intent",
         FILE,
         "                x.checkout_session_id = p_event.checkout_session_id\n"
-        "                or x.payment_intent_id = p_event.payment_intent_id\n",
-        "                x.checkout_session_id = p_event.checkout_session_id\n",
+        "                or x.payment_intent_id = p_event.payment_intent_id\n            )\n            and (\n",
+        "                x.checkout_session_id = p_event.checkout_session_id\n            )\n            and (\n",
         ("test_refund_counts_for_the_session",),
     ),
     Mutant(
@@ -118,8 +118,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a refund counts for the events of the payment intent, not for those of the session",
         FILE,
         "                x.checkout_session_id = p_event.checkout_session_id\n"
-        "                or x.payment_intent_id = p_event.payment_intent_id\n",
-        "                x.payment_intent_id = p_event.payment_intent_id\n",
+        "                or x.payment_intent_id = p_event.payment_intent_id\n            )\n            and (\n",
+        "                x.payment_intent_id = p_event.payment_intent_id\n            )\n            and (\n",
         ("test_refund_counts_for_the_session",),
     ),
     Mutant(
@@ -304,7 +304,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "exception-stays-open",
         "an exception stays open though its event was applied",
         FILE,
-        "            if v_judgement.exception_id is not null then\n                update",
+        "            if v_judgement.has_exceptions then\n                update",
         "            if false then\n                update",
         ("test_rejected_event_is_applied_once_its_cause_is_gone",),
     ),
@@ -377,7 +377,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "uncounted-order",
         "an order that came after the sum may be paid",
         FILE,
-        "    if v_count <> p_orders then",
+        "    if v_is_as_judged is not true then",
         "    if false then",
         ("test_order_that_comes_after_the_sum",),
     ),
@@ -385,8 +385,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "counts-swapped",
         "the verdict calls the items orders",
         FILE,
-        "'applied', null, p_orders, v_count)",
-        "'applied', null, v_count, p_orders)",
+        "'applied', null, p_orders, v_entries)",
+        "'applied', null, v_entries, p_orders)",
         (FIRST,),
     ),
     Mutant(
@@ -489,9 +489,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "open-to-the-public",
         "everybody may pay order groups",
         FILE,
-        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text\n"
+        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text\n"
         ") from public, anon, authenticated;",
-        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text\n"
+        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text\n"
         ") from anon, authenticated;",
         (MATRIX,),
     ),
@@ -499,9 +499,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "open-to-visitors-of-older-projects",
         "visitors of older projects may pay order groups",
         FILE,
-        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text\n"
+        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text\n"
         ") from public, anon, authenticated;",
-        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text\n"
+        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text\n"
         ") from public, authenticated;",
         (f"{MATRIX}[legacy]",),
     ),
@@ -510,7 +510,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "service_role of newer projects may not pay order groups",
         FILE,
         "grant execute on function public.reconcile_order_group_payment(\n"
-        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text\n"
+        "    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text\n"
         ") to service_role;",
         "",
         (FIRST,),
@@ -575,16 +575,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "collision-currency",
         "another currency under a known event id is a replay",
         FILE,
-        "        p_event.amount_minor,\n        p_event.currency\n",
-        "        p_event.amount_minor,\n        p_known.currency\n",
+        "        p_event.amount_minor,\n        p_event.currency,\n",
+        "        p_event.amount_minor,\n        p_known.currency,\n",
         (COLLISION,),
     ),
     Mutant(
         "replay-without-intent-collides",
         "a replay of an event without a payment intent is a collision, because null equals nothing",
         FILE,
-        "    ) is not distinct from (\n",
-        "    ) = (\n",
+        "p_known.account\n    ) is not distinct from (\n",
+        "p_known.account\n    ) = (\n",
         ("test_replay_of_an_event_with_nothing",),
     ),
     Mutant(
@@ -610,8 +610,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "not-judged-again",
         "an operator's word that was waited for is not heard",
         FILE,
-        "        for update;\n        v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);\n",
-        "        for update;\n",
+        "        for update of x;\n        v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);\n",
+        "        for update of x;\n",
         ("test_operators_word_on_a_case_that_names",),
     ),
     Mutant(
@@ -626,16 +626,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "collision-after-success-lost",
         "a collision is not kept where the event had been rejected before it was applied",
         FILE,
-        "            x.status = 'resolved' and x.resolution <> 'reconciled'\n",
-        "            x.status = 'resolved'\n",
+        "bool_or(x.resolution <> 'reconciled') filter",
+        "bool_or(x.status = 'resolved') filter",
         ("test_collision_of_an_event_that_was_rejected",),
     ),
     Mutant(
         "closed-twice",
         "an event whose exception was closed as refunded counts that exception up",
         FILE,
-        "        v_judgement.refunded_exception_id := null;\n",
-        "",
+        "        v_judgement.outcome := 'resolved';\n        v_judgement.refunded_exception_id := null;\n",
+        "        v_judgement.outcome := 'resolved';\n",
         ("test_resolved_exception_answers_resolved", "test_refunded_payment_pays_nothing"),
     ),
     Mutant(
@@ -710,5 +710,148 @@ MUTANTS: tuple[Mutant, ...] = (
         + f"            v_event.{EVENT_COLUMNS[-1]}\n        )\n",
         "insert into payments.stripe_events\n        values (v_event.*)\n",
         ("test_whatever_a_shop_adds",),
+    ),
+    Mutant(
+        "account-is-no-identity",
+        "a known event id with another account is a replay",
+        FILE,
+        "        p_event.currency,\n        p_event.account\n",
+        "        p_event.currency,\n        p_known.account\n",
+        (COLLISION, "test_foreign_accounts.py"),
+    ),
+    Mutant(
+        "account-not-kept",
+        "an event does not keep its account",
+        FILE,
+        "            v_event.outcome,\n            v_event.account\n",
+        "            v_event.outcome,\n            null\n",
+        ("test_account_of_an_event_is_kept",),
+    ),
+    Mutant(
+        "foreign-money-is-this-payments",
+        "what another account was paid counts as money of the payment of the same session",
+        FILE,
+        "                x.reason <> 'foreign_account'\n"
+        "                or x.details -> 'received' ->> 'account' = p_event.account\n",
+        "                true\n",
+        ("test_buyers_own_payment_is_applied",),
+    ),
+    Mutant(
+        "own-account-stays-foreign",
+        "cases of an account that became one of ours stay open beside its payment",
+        FILE,
+        "                x.reason <> 'foreign_account'\n"
+        "                or x.details -> 'received' ->> 'account' = p_event.account\n",
+        "                x.reason <> 'foreign_account'\n",
+        ("test_account_that_is_one_of_ours",),
+    ),
+    Mutant(
+        "twin-case-stays-open",
+        "a payment that is applied closes the case of its own event only",
+        FILE,
+        "                    and (x.stripe_event_id = v_event.id or v_event.outcome = 'applied');",
+        "                    and x.stripe_event_id = v_event.id;",
+        ("test_payment_that_is_applied_closes",),
+    ),
+    Mutant(
+        "twin-closes-every-case",
+        "an event that only repeats a payment closes the cases of its other events",
+        FILE,
+        "                    and (x.stripe_event_id = v_event.id or v_event.outcome = 'applied');",
+        "                    and true;",
+        ("test_event_that_only_repeats", "test_histories_of_many_order_groups"),
+    ),
+    Mutant(
+        "cases-of-the-intent-unseen",
+        "other events' cases of the payment intent are not looked for",
+        FILE,
+        "            where x.payment_intent_id = p_event.payment_intent_id\n        ) as has_exceptions",
+        "            where false\n        ) as has_exceptions",
+        ("test_payment_that_is_applied_closes",),
+    ),
+    Mutant(
+        "closed-case-comes-back",
+        "an event whose payment was applied under another event opens its case again",
+        FILE,
+        "    if v_has_paid and v_found.is_replay is null and",
+        "    if false and",
+        ("test_event_whose_payment_was_applied_under_another",),
+    ),
+    Mutant(
+        "collision-of-a-reconciled-event-lost",
+        "a collision of an event that was applied after a rejection is answered as resolved",
+        FILE,
+        "    if v_has_paid and v_found.is_replay is null and",
+        "    if v_has_paid and",
+        ("test_collision_of_an_event_that_was_rejected",),
+    ),
+    Mutant(
+        "no-number-is-an-amount",
+        "NaN and infinity are amounts",
+        FILE,
+        "case when p_amount not in ('NaN', 'Infinity', '-Infinity') then p_amount end",
+        "p_amount",
+        (SPOILT,),
+    ),
+    *(
+        Mutant(name, claim, FILE, search, replace, ("test_call_that_no_relay_would_make",))
+        for name, claim, search, replace in (
+            ("long-ids", "ids of 256 characters are kept", "    ) > v_longest then", "    ) > v_longest + 1 then"),
+            ("long-event-ids", "event ids have no bound", "        length(v_event.id),\n", ""),
+            ("long-types", "types have no bound", "        length(v_event.type),\n", ""),
+            ("long-session-ids", "session ids have no bound", "        length(v_event.checkout_session_id),\n", ""),
+            ("long-intent-ids", "intent ids have no bound", "        length(v_event.payment_intent_id),\n", ""),
+            ("long-accounts", "accounts have no bound", "        length(v_event.account),\n", ""),
+            ("long-amounts", "amounts have no bound", "        length(v_event.amount::text)\n", "        0\n"),
+            (
+                "long-currency",
+                "a currency may have 4 letters",
+                "length(v_event.currency) > 3",
+                "length(v_event.currency) > 4",
+            ),
+            (
+                "much-metadata",
+                "65537 bytes of metadata are kept",
+                "> v_most_metadata then",
+                "> v_most_metadata + 1 then",
+            ),
+            ("early-events", "an event of 1999 is kept", "between '2000-01-01", "between '1999-01-01"),
+            ("late-events", "an event of 2100 is kept", "and '2100-01-01 00:00:00+00'", "and '2101-01-01 00:00:00+00'"),
+        )
+    ),
+    *(
+        Mutant(name, claim, FILE, search, replace, ("test_what_a_shops_trigger_does",))
+        for name, claim, search, replace in (
+            (
+                "total-not-looked-at",
+                "the group's total may change while it is paid",
+                "            g.total_amount,\n            g.stripe_webhook_event_id",
+                "            p_event.amount,\n            g.stripe_webhook_event_id",
+            ),
+            (
+                "sum-not-looked-at",
+                "the orders' totals may change while they are paid",
+                "            o.total_amount,\n            l.entries\n",
+                "            p_event.amount,\n            l.entries\n",
+            ),
+            (
+                "orders-not-looked-at",
+                "an order may stay pending while its group is paid",
+                "filter (where o.status = 'paid' and o.paid_at = p_event.processed_at)",
+                "filter (where true)",
+            ),
+            (
+                "quantities-not-looked-at",
+                "the ledger may take another quantity",
+                "                and i.quantity = -l.quantity_delta\n",
+                "",
+            ),
+            (
+                "entries-not-looked-at",
+                "the ledger may miss an item",
+                "            p_event.amount,\n            l.items\n",
+                "            p_event.amount,\n            l.entries\n",
+            ),
+        )
     ),
 )

@@ -200,4 +200,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "for each row when (new.status = 'refunded')",
         ("test_a_shop_writes_its_own_columns",),
     ),
+    Mutant(
+        "refunded-group-ships",
+        "an order of a refunded group moves on",
+        FILE,
+        "            select g.status = 'paid'\n",
+        "            select g.status in ('paid', 'refunded')\n",
+        ("test_order_of_a_refunded_group_goes_nowhere",),
+    ),
 )

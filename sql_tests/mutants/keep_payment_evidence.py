@@ -63,4 +63,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
         ("test_case_names_the_group",),
     ),
+    Mutant(
+        "named-group-not-kept",
+        "the case of another account's payment does not say which group was named",
+        FILE,
+        "            when 'foreign_account' then",
+        "            when 'never' then",
+        ("test_foreign_payment_is_kept_whole",),
+    ),
+    Mutant(
+        "account-not-described",
+        "the evidence does not name the account",
+        FILE,
+        "        'account', p_event.account\n",
+        "        'account', null\n",
+        ("test_foreign_payment_is_kept_whole",),
+    ),
+    Mutant(
+        "seen-when-the-transaction-began",
+        "a case says that it was seen when its transaction began, before the lock",
+        FILE,
+        "    v_now timestamptz := clock_timestamp();",
+        "    v_now timestamptz := now();",
+        ("test_case_is_seen_when_it_is_judged",),
+    ),
 )

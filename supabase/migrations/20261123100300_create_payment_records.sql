@@ -20,6 +20,7 @@ create table payments.stripe_events (
     session_metadata jsonb not null,
     source text not null,
     outcome text not null,
+    account text,
     constraint stripe_events_pkey primary key (id),
     constraint stripe_events_order_group_id_fkey
     foreign key (order_group_id) references public.order_groups (id) on delete restrict,
@@ -43,6 +44,8 @@ comment on column payments.stripe_events.processed_at is 'When the order group''
 comment on column payments.stripe_events.amount_minor is 'Minor units, as Stripe sent them.';
 comment on column payments.stripe_events.amount is 'Major units of `currency`.';
 comment on column payments.stripe_events.source is 'webhook: Stripe''s delivery; sweep: found by the sweep; replay: sent again by hand.';
+comment on column payments.stripe_events.account is
+    'The Stripe account that the event names (`account`, else `context`), one of the relay''s own; null where it names none.';
 comment on column payments.stripe_events.outcome is
     'applied: this event paid the group; already_paid: a twin of the event that did.';
 
@@ -63,6 +66,7 @@ values
 ('missing_reference', 'unmatched', 'the session names no order group, in its metadata or as client_reference_id'),
 ('malformed_reference', 'unmatched', 'the session''s order group reference is not a UUID'),
 ('conflicting_references', 'unmatched', 'metadata and client_reference_id name different order groups'),
+('foreign_account', 'unmatched', 'another Stripe account was paid: its money pays no order group here'),
 ('order_group_not_found', 'rejected', 'the order group that the session names does not exist'),
 ('order_group_not_payable', 'rejected', 'a cancelled or refunded order group is never revived by a payment'),
 ('order_group_empty', 'rejected', 'the group has no order, or an order has no item'),
@@ -109,6 +113,9 @@ create index exceptions_reason_idx on payments.exceptions (reason);
 create index exceptions_order_group_id_idx on payments.exceptions (order_group_id);
 create index exceptions_checkout_session_id_idx on payments.exceptions (checkout_session_id);
 create index exceptions_payment_intent_id_idx on payments.exceptions (payment_intent_id);
+-- Whoever explains a group asks for the money of other accounts that named it.
+create index exceptions_named_order_group_id_idx
+on payments.exceptions ((details ->> 'named_order_group_id')) where reason = 'foreign_account';
 create index exceptions_first_seen_at_idx on payments.exceptions (first_seen_at);
 create index exceptions_open_first_seen_at_idx on payments.exceptions (first_seen_at) where status = 'open';
 comment on table payments.exceptions is
@@ -117,9 +124,10 @@ comment on column payments.exceptions.order_group_id is
     'What the event named; no foreign key, because it may not exist. Null where the event names none.';
 comment on column payments.exceptions.attempts is 'How often Stripe, or the sweep, has brought this event.';
 comment on column payments.exceptions.details is
-    'What was expected and what came, amounts as text; `earlier` keeps former reasons of the same event.';
+    'What was expected and what came, amounts as text; `named_order_group_id`: the group that another account''s session
+    named; `earlier` keeps former reasons of the same event.';
 comment on column payments.exceptions.resolution is
-    'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the event was applied after all.';
+    'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the payment was applied after all.';
 
 alter table payments.stripe_events enable row level security;
 alter table payments.reasons enable row level security;

@@ -104,6 +104,10 @@ declare
         when new.status = 'refunded' then old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
         else (old.status, new.status) in (
             ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
+        ) and (
+            select g.status = 'paid'
+            from public.order_groups as g
+            where g.id = old.order_group_id
         )
     end;
 begin

@@ -56,7 +56,8 @@ as $$
         'amount', p_event.amount::pg_catalog.text,
         'currency', p_event.currency,
         'session_metadata', p_event.session_metadata,
-        'source', p_event.source
+        'source', p_event.source,
+        'account', p_event.account
     );
 $$;
 comment on function payments.describe_event(payments.stripe_events) is 'A payment as evidence for a person.';
@@ -102,6 +103,25 @@ comment on function payments.describe_order_group(uuid) is 'An order group as ev
 revoke execute on function payments.describe_order_group(uuid)
 from public, anon, authenticated, service_role;
 
+-- Reads the order group that a session's metadata name: a UUID in hex digits, with hyphens or without.
+-- Called by: payments.set_aside(), for a payment whose group is none of its parameters. Returns: the id, or null where the
+-- metadata name none. Locks: nothing.
+create or replace function payments.named_order_group(p_session_metadata jsonb)
+returns uuid
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_digits text := replace(btrim(p_session_metadata ->> 'order_group_id'), '-', '');
+begin
+    return case when v_digits ~* '^[0-9a-f]{32}$' then v_digits::uuid end;
+end;
+$$;
+comment on function payments.named_order_group(jsonb) is 'The order group that a session''s metadata name.';
+revoke execute on function payments.named_order_group(jsonb) from public, anon, authenticated, service_role;
+
 -- Keeps the evidence of an event that cannot be applied, and says so.
 -- Called by: payments.reconcile() and the function below, never for a case that an operator has closed: the judgement
 -- tells. Returns: the verdict. Locks: the event's exception row.
@@ -117,10 +137,20 @@ volatile
 security invoker
 set search_path = ''
 as $$
+declare
+    -- The transaction may have begun long before it got the group's lock.
+    v_now timestamptz := clock_timestamp();
 begin
     -- A case that was closed because its event got applied comes back as a collision.
     insert into payments.exceptions as x (
-        stripe_event_id, order_group_id, checkout_session_id, payment_intent_id, reason, details
+        stripe_event_id,
+        order_group_id,
+        checkout_session_id,
+        payment_intent_id,
+        reason,
+        first_seen_at,
+        last_seen_at,
+        details
     )
     values (
         p_event.id,
@@ -128,7 +158,15 @@ begin
         p_event.checkout_session_id,
         p_event.payment_intent_id,
         p_reason,
+        v_now,
+        v_now,
         jsonb_build_object('expected', p_expected, 'received', payments.describe_event(p_event))
+        || case p_reason
+            when 'foreign_account' then jsonb_build_object(
+                'named_order_group_id', payments.named_order_group(p_event.session_metadata)
+            )
+            else '{}'::pg_catalog.jsonb
+        end
     )
     on conflict (stripe_event_id) do update
         set

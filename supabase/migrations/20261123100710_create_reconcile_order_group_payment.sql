@@ -6,7 +6,8 @@
 -- (55P03), deadlock (40P01) and the like.
 -- Its name, parameters and result are the contract with every relay ever deployed: they change by addition only.
 
--- Reads the parameters of a payment: ids without blanks around them, the currency in upper case, blank as absent.
+-- Reads the parameters of a payment: ids without blanks around them, the currency in upper case, blank as absent, an
+-- amount that is no number as none.
 -- Called by: public.reconcile_order_group_payment(), public.preview_order_group_payments(). Returns: the event, without
 -- what only its processing tells; raises 22023 for what no relay would send. Locks: nothing.
 create or replace function payments.normalise_event(
@@ -22,7 +23,8 @@ create or replace function payments.normalise_event(
     p_currency text,
     p_session_metadata jsonb,
     p_source text,
-    p_unmatched_reason text
+    p_unmatched_reason text,
+    p_account text
 )
 returns payments.stripe_events
 language plpgsql
@@ -31,6 +33,10 @@ security invoker
 set search_path = ''
 as $$
 declare
+    -- Stripe's ids and types have 255 characters at most, its metadata 50 keys of 40 and values of 500 characters. What is
+    -- kept is read by people and by their tools: https://docs.stripe.com/api/metadata
+    v_longest constant integer := 255;
+    v_most_metadata constant integer := 65536;  -- bytes
     v_event payments.stripe_events;
 begin
     v_event.id := nullif(btrim(p_stripe_event_id), '');
@@ -42,13 +48,33 @@ begin
     v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');
     v_event.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
     v_event.amount_minor := p_amount_minor;
-    v_event.amount := p_amount;
+    v_event.amount := case when p_amount not in ('NaN', 'Infinity', '-Infinity') then p_amount end;
     v_event.currency := nullif(upper(btrim(p_currency)), '');
     v_event.session_metadata := coalesce(p_session_metadata, '{}'::pg_catalog.jsonb);
     v_event.source := p_source;
+    v_event.account := nullif(btrim(p_account), '');
 
     if v_event.id is null or v_event.type is null or v_event.livemode is null or v_event.checkout_session_id is null then
         raise exception 'event id, event type, livemode and checkout session id are required'
+            using errcode = 'invalid_parameter_value';
+    elsif greatest(
+        length(v_event.id),
+        length(v_event.type),
+        length(v_event.checkout_session_id),
+        length(v_event.payment_intent_id),
+        length(v_event.account),
+        length(v_event.amount::text)
+    ) > v_longest then
+        raise exception 'ids, the event type and the amount have % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
+    elsif length(v_event.currency) > 3 then
+        raise exception 'p_currency has 3 letters at most'
+            using errcode = 'invalid_parameter_value';
+    elsif octet_length(v_event.session_metadata::text) > v_most_metadata then
+        raise exception 'p_session_metadata has % bytes at most', v_most_metadata
+            using errcode = 'invalid_parameter_value';
+    elsif v_event.created_at not between '2000-01-01 00:00:00+00' and '2100-01-01 00:00:00+00' then
+        raise exception 'p_stripe_event_created must lie between the years 2000 and 2100'
             using errcode = 'invalid_parameter_value';
     elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
         raise exception 'p_source must be webhook, sweep or replay, not %', p_source
@@ -70,10 +96,10 @@ begin
 end;
 $$;
 comment on function payments.normalise_event(
-    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text
 ) is 'The parameters of reconcile_order_group_payment as an event. Amounts in minor and in major units.';
 revoke execute on function payments.normalise_event(
-    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text
 ) from public, anon, authenticated, service_role;
 
 -- Tells whether what came under a known event id is the event that was processed under it.
@@ -99,7 +125,8 @@ begin
         p_known.checkout_session_id,
         p_known.payment_intent_id,
         p_known.amount_minor,
-        p_known.currency
+        p_known.currency,
+        p_known.account
     ) is not distinct from (
         p_event.type,
         p_event.created_at,
@@ -108,7 +135,8 @@ begin
         p_event.checkout_session_id,
         p_event.payment_intent_id,
         p_event.amount_minor,
-        p_event.currency
+        p_event.currency,
+        p_event.account
     );
 end;
 $$;
@@ -150,12 +178,47 @@ comment on function payments.has_paid_another_group(payments.stripe_events) is
 revoke execute on function payments.has_paid_another_group(payments.stripe_events)
 from public, anon, authenticated, service_role;
 
+-- Finds the exceptions of a payment: of this event, and of the others of its session or payment intent. What another
+-- account was paid is other money, whatever ids it bears.
+-- Called by: payments.judge(), payments.reconcile(). Returns: rows of payments.exceptions. Locks: nothing.
+create or replace function payments.exceptions_of_payment(p_event payments.stripe_events)
+returns setof payments.exceptions
+language plpgsql
+stable
+security invoker
+set search_path = ''
+rows 10
+as $$
+begin
+    return query
+    select x.*
+    from payments.exceptions as x
+    where
+        x.stripe_event_id = p_event.id
+        or (
+            (
+                x.checkout_session_id = p_event.checkout_session_id
+                or x.payment_intent_id = p_event.payment_intent_id
+            )
+            and (
+                x.reason <> 'foreign_account'
+                or x.details -> 'received' ->> 'account' = p_event.account
+            )
+        );
+end;
+$$;
+comment on function payments.exceptions_of_payment(payments.stripe_events) is
+    'The exceptions of this event and of the other events of its payment.';
+revoke execute on function payments.exceptions_of_payment(payments.stripe_events)
+from public, anon, authenticated, service_role;
+
 create type payments.judgement as (
     outcome text,
     reason text,
     orders integer,
     exception_id bigint,
     refunded_exception_id bigint,
+    has_exceptions boolean,
     is_known boolean
 );
 comment on type payments.judgement is 'What payments.judge() says about a payment.';
@@ -163,6 +226,8 @@ comment on column payments.judgement.orders is 'How many orders the group has.';
 comment on column payments.judgement.exception_id is 'The exception of this event, open or closed; null where it has none.';
 comment on column payments.judgement.refunded_exception_id is
     'The first exception of this payment, of another event, that was closed as refunded; null where there is none.';
+comment on column payments.judgement.has_exceptions is
+    'Exceptions of this event, or of another one of its session or payment intent, are kept.';
 comment on column payments.judgement.is_known is
     'This payment has paid the group that it was judged with, for this very amount and currency; null counts as false.';
 revoke all on type payments.judgement from public, anon, authenticated, service_role;
@@ -176,6 +241,8 @@ revoke all on type payments.judgement from public, anon, authenticated, service_
 --   already_paid   the group is paid, then by this payment;
 --   resolved       an operator has sent this payment's money back, whichever of its events comes now;
 --   applied        the payment is good, and the group waits for it.
+-- Where that would be unmatched or rejected, but the exception of this event was closed because another event of the
+-- payment was applied, it is resolved: the money has paid.
 -- Called by: payments.reconcile() under the locks, payments.preview() without any. Returns: the judgement. Locks: nothing.
 -- What nearly every payment asks for is found in one statement: one each would take longer than what it finds.
 create or replace function payments.judge(
@@ -192,6 +259,7 @@ as $$
 declare
     v_found record;
     v_is_closed boolean;
+    v_has_paid boolean;
     v_paid_by_it boolean;
     v_judgement payments.judgement;
 begin
@@ -215,7 +283,12 @@ begin
         or exists (
             select 1
             from payments.exceptions as x
-            where x.order_group_id = p_event.order_group_id
+            where x.checkout_session_id = p_event.checkout_session_id
+        )
+        or exists (
+            select 1
+            from payments.exceptions as x
+            where x.payment_intent_id = p_event.payment_intent_id
         ) as has_exceptions
     into v_found
     from (
@@ -236,27 +309,18 @@ begin
     if v_found.has_exceptions then
         -- One that was closed because its event got applied comes back as a collision.
         select
-            x.id,
-            x.status = 'resolved' and x.resolution <> 'reconciled'
+            min(x.id) filter (where x.stripe_event_id = p_event.id),
+            bool_or(x.resolution <> 'reconciled') filter (where x.stripe_event_id = p_event.id),
+            bool_or(x.resolution = 'reconciled') filter (where x.stripe_event_id = p_event.id),
+            min(x.id) filter (where x.resolution = 'refunded')
         into
             v_judgement.exception_id,
-            v_is_closed
-        from payments.exceptions as x
-        where x.stripe_event_id = p_event.id;
-
-        select x.id into v_judgement.refunded_exception_id
-        from payments.exceptions as x
-        where
-            x.order_group_id = p_event.order_group_id
-            and x.status = 'resolved'
-            and x.resolution = 'refunded'
-            and (
-                x.checkout_session_id = p_event.checkout_session_id
-                or x.payment_intent_id = p_event.payment_intent_id
-            )
-        order by x.id
-        limit 1;
+            v_is_closed,
+            v_has_paid,
+            v_judgement.refunded_exception_id
+        from payments.exceptions_of_payment(p_event) as x;
     end if;
+    v_judgement.has_exceptions := v_found.has_exceptions;
 
     if p_group.status in ('paid', 'refunded') then
         v_paid_by_it := p_group.stripe_checkout_session_id = p_event.checkout_session_id
@@ -314,6 +378,12 @@ begin
             else 'applied'
         end;
     end if;
+
+    if v_has_paid and v_found.is_replay is null and v_judgement.outcome in ('unmatched', 'rejected') then
+        v_judgement.outcome := 'resolved';
+        v_judgement.reason := null;
+        v_judgement.refunded_exception_id := null;
+    end if;
     return v_judgement;
 end;
 $$;
@@ -352,8 +422,9 @@ revoke execute on function payments.judge_taken(payments.stripe_events)
 from public, anon, authenticated, service_role;
 
 -- Writes what a good payment changes: the group and its orders are paid, each item leaves the stock.
--- Called by: payments.reconcile(), which holds the group. Returns: the verdict `applied`; raises XX001 where the orders
--- are not those that were judged. Locks: the orders by id, after their group: the lock order of every writer.
+-- Called by: payments.reconcile(), which holds the group. Returns: the verdict `applied`; raises XX001 where what was
+-- written is not what was judged: a trigger or a rule of the shop's may change rows on their way, or swallow them. Locks:
+-- the orders by id, after their group: the lock order of every writer.
 create or replace function payments.pay(p_event payments.stripe_events, p_orders integer)
 returns jsonb
 language plpgsql
@@ -362,7 +433,8 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_count integer;
+    v_entries integer;
+    v_is_as_judged boolean;
 begin
     update public.order_groups as g
     set
@@ -388,12 +460,6 @@ begin
         paid_at = p_event.processed_at
     where o.order_group_id = p_event.order_group_id;
 
-    get diagnostics v_count = row_count;
-    if v_count <> p_orders then
-        raise exception 'order group % has % orders but % were paid', p_event.order_group_id, p_orders, v_count
-            using errcode = 'data_corrupted';
-    end if;
-
     insert into public.inventory_ledger (
         product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id, created_at
     )
@@ -409,8 +475,65 @@ begin
     where i.order_group_id = p_event.order_group_id
     order by i.id;
 
-    get diagnostics v_count = row_count;
-    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, p_orders, v_count);
+    select
+        l.entries,
+        (
+            g.status,
+            g.paid_at,
+            g.currency,
+            g.total_amount,
+            g.stripe_webhook_event_id,
+            g.stripe_payment_intent_id,
+            g.stripe_checkout_session_id,
+            o.orders,
+            o.total_amount,
+            l.entries
+        ) is not distinct from (
+            'paid',
+            p_event.processed_at,
+            p_event.currency,
+            p_event.amount,
+            p_event.id,
+            p_event.payment_intent_id,
+            p_event.checkout_session_id,
+            p_orders,
+            p_event.amount,
+            l.items
+        )
+    into
+        v_entries,
+        v_is_as_judged
+    from public.order_groups as g
+    cross join (
+        select
+            sum(o.total_amount) as total_amount,
+            count(*) filter (where o.status = 'paid' and o.paid_at = p_event.processed_at)::integer as orders
+        from public.orders as o
+        where o.order_group_id = p_event.order_group_id
+    ) as o
+    cross join (
+        select
+            count(*)::integer as items,
+            count(l.id)::integer as entries
+        from public.order_items as i
+        left join public.inventory_ledger as l
+            on
+                i.id = l.order_item_id
+                and l.entry_type = 'order_commit'
+                and l.stripe_webhook_event_id = p_event.id
+                and i.product_id = l.product_id
+                and i.quantity = -l.quantity_delta
+        where i.order_group_id = p_event.order_group_id
+    ) as l
+    where g.id = p_event.order_group_id;
+
+    if v_is_as_judged is not true then
+        raise exception 'order group % is not written as it was judged', p_event.order_group_id
+            using
+                errcode = 'data_corrupted',
+                hint = 'a trigger or a rule on order_groups, orders, order_items or inventory_ledger changes its rows';
+    end if;
+    return payments.verdict(p_event.order_group_id, p_event.id, 'applied', null, p_orders, v_entries);
 end;
 $$;
 comment on function payments.pay(payments.stripe_events, integer) is
@@ -420,7 +543,7 @@ from public, anon, authenticated, service_role;
 
 -- Has one payment judged under its locks, and does what was decided.
 -- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the event id, the order group, the
--- event's exception, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
+-- payment's exceptions by id, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
 -- wait for each other.
 -- Its lookups are by index, which `random_page_cost` says: a session that met a table when it was small would else scan it
 -- for as long as it keeps its plans, and the currencies' one page always.
@@ -457,12 +580,14 @@ begin
     for update;
     v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
 
-    -- Locked, so that an operator's resolution comes either before this verdict or after it.
-    if v_judgement.exception_id is not null then
+    -- Locked, so that an operator's resolution comes either before this verdict or after it; and before the event is
+    -- inserted, because a rival that holds one of them may have to wait for that.
+    if v_judgement.has_exceptions then
         perform x.id
         from payments.exceptions as x
-        where x.id = v_judgement.exception_id
-        for update;
+        inner join payments.exceptions_of_payment(p_event) as mine on x.id = mine.id
+        order by x.id
+        for update of x;
         v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
     end if;
 
@@ -486,7 +611,8 @@ begin
             currency,
             session_metadata,
             source,
-            outcome
+            outcome,
+            account
         )
         values (
             v_event.id,
@@ -503,19 +629,27 @@ begin
             v_event.currency,
             v_event.session_metadata,
             v_event.source,
-            v_event.outcome
+            v_event.outcome,
+            v_event.account
         )
         on conflict do nothing;
 
         if found then
-            if v_judgement.exception_id is not null then
+            if v_judgement.has_exceptions then
                 update payments.exceptions as x
                 set
                     status = 'resolved',
                     resolution = 'reconciled',
                     resolved_by = 'reconcile_order_group_payment',
-                    resolved_at = v_event.processed_at
-                where x.id = v_judgement.exception_id;
+                    resolved_at = v_event.processed_at,
+                    note = case
+                        when x.stripe_event_id <> v_event.id then 'event ' || v_event.id || ' of this payment was applied'
+                    end
+                from payments.exceptions_of_payment(v_event) as mine
+                where
+                    x.id = mine.id
+                    and x.status = 'open'
+                    and (x.stripe_event_id = v_event.id or v_event.outcome = 'applied');
             end if;
             if v_judgement.outcome = 'already_paid' then
                 return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
@@ -572,7 +706,8 @@ create or replace function public.reconcile_order_group_payment(
     p_currency text,
     p_session_metadata jsonb default '{}',
     p_source text default 'webhook',
-    p_unmatched_reason text default null
+    p_unmatched_reason text default null,
+    p_account text default null
 )
 returns jsonb
 language plpgsql
@@ -596,7 +731,8 @@ declare
         p_currency,
         p_session_metadata,
         p_source,
-        p_unmatched_reason
+        p_unmatched_reason,
+        p_account
     );
 begin
     if current_setting('transaction_isolation') = 'read committed' then
@@ -615,18 +751,18 @@ begin
 end;
 $$;
 comment on function public.reconcile_order_group_payment(
-    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text
 ) is 'Reconciles one payment of Stripe with one order group, exactly once. Amounts in minor and in major units; returns the verdict.';
 revoke execute on function public.reconcile_order_group_payment(
-    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text
 ) from public, anon, authenticated;
 grant execute on function public.reconcile_order_group_payment(
-    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text
+    uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text, jsonb, text, text, text
 ) to service_role;
 insert into payments.expected_grants (object, grantee, privilege)
 values (
     'public.reconcile_order_group_payment(uuid,text,text,timestamp with time zone,boolean,text,text,bigint,'
-    || 'numeric,text,jsonb,text,text)',
+    || 'numeric,text,jsonb,text,text,text)',
     'service_role',
     'EXECUTE'
 );

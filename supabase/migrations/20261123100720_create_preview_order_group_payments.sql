@@ -38,7 +38,8 @@ begin
         p_currency pg_catalog.text,
         p_session_metadata pg_catalog.jsonb,
         p_source pg_catalog.text,
-        p_unmatched_reason pg_catalog.text
+        p_unmatched_reason pg_catalog.text,
+        p_account pg_catalog.text
     );
     v_event := payments.normalise_event(
         v_given.p_order_group_id,
@@ -53,7 +54,8 @@ begin
         v_given.p_currency,
         v_given.p_session_metadata,
         v_given.p_source,
-        v_given.p_unmatched_reason
+        v_given.p_unmatched_reason,
+        v_given.p_account
     );
 
     -- A session that names no group any more, because its metadata were changed, may have paid one.
@@ -84,7 +86,9 @@ begin
         coalesce(bool_or(
             x.stripe_event_id = v_event.id and x.status = 'open' and x.reason = v_judgement.reason
         ), false),
-        coalesce(bool_or(x.status = 'resolved' and x.resolution <> 'reconciled'), false)
+        coalesce(bool_or(
+            x.resolution <> 'reconciled' and (x.reason <> 'foreign_account' or x.stripe_event_id = v_event.id)
+        ), false)
     into v_is_on_record, v_is_resolved
     from payments.exceptions as x
     where x.stripe_event_id = v_event.id or x.checkout_session_id = v_event.checkout_session_id;

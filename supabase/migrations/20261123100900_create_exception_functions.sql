@@ -64,8 +64,9 @@ values ('public.list_payment_exceptions(text)', 'service_role', 'EXECUTE');
 
 -- Closes an exception with an operator's word; Stripe's further attempts are then answered `resolved`.
 -- Called by: operators, as service_role. Returns: the closed row as an object; raises 22023 for bad arguments, P0002
--- for an unknown exception, 55000 for one that is closed already. Locks: the order group, then the exception, so that a
--- payment of the same event is judged either before or after, never across.
+-- for an unknown exception, 55000 for one that is closed already, or that would say `refunded` of money that has paid an
+-- order group. Locks: the order group, then the exception, so that a payment of the same event is judged either before or
+-- after, never across.
 create or replace function public.resolve_payment_exception(
     p_exception_id bigint,
     p_resolution text,
@@ -82,6 +83,7 @@ set default_transaction_isolation = 'read committed'
 as $$
 declare
     v_exception payments.exceptions;
+    v_paid uuid;
 begin
     if p_resolution is null or p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed') then
         raise exception 'p_resolution must be refunded, fixed_by_hand or dismissed, not %', p_resolution
@@ -107,6 +109,20 @@ begin
         raise exception 'payment exception % was closed as % by % at %',
             v_exception.id, v_exception.resolution, v_exception.resolved_by, v_exception.resolved_at
             using errcode = 'object_not_in_prerequisite_state';
+    elsif p_resolution = 'refunded' and v_exception.reason <> 'foreign_account' then
+        select e.order_group_id into v_paid
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and (
+                e.checkout_session_id = v_exception.checkout_session_id
+                or e.payment_intent_id = v_exception.payment_intent_id
+            );
+        if found then
+            raise exception 'the payment of exception % has paid order group %: what goes back is that group''s',
+                v_exception.id, v_paid
+                using errcode = 'object_not_in_prerequisite_state';
+        end if;
     end if;
 
     update payments.exceptions as x

@@ -6,7 +6,7 @@
 -- Called by: operators, as service_role. Returns: the open row as an object, the word that it had in `details`, `reopened`;
 -- raises 22023 for bad arguments, P0002 for an unknown exception, 55000 for one that is open or was closed by its payment.
 -- Money that was not sent back after all was not sent back for the payment's other events either: their cases open with it.
--- Locks: the order group, then its exceptions by id.
+-- Locks: the order group, then the payment's exceptions by id.
 create or replace function public.reopen_payment_exception(
     p_exception_id bigint,
     p_by text,
@@ -34,7 +34,11 @@ begin
 
     perform x.id
     from payments.exceptions as x
-    inner join payments.exceptions as named on x.id = named.id or x.order_group_id = named.order_group_id
+    inner join payments.exceptions as named
+        on
+            x.id = named.id
+            or x.checkout_session_id = named.checkout_session_id
+            or x.payment_intent_id = named.payment_intent_id
     where named.id = p_exception_id
     order by x.id
     for update of x;
@@ -76,7 +80,6 @@ begin
         or (
             v_exception.resolution = 'refunded'
             and x.resolution = 'refunded'
-            and x.order_group_id = v_exception.order_group_id
             and (
                 x.checkout_session_id = v_exception.checkout_session_id
                 or x.payment_intent_id = v_exception.payment_intent_id

@@ -104,7 +104,9 @@ begin
             )
         from payments.exceptions as x
         inner join payments.reasons as r on x.reason = r.reason
-        where x.order_group_id = p_order_group_id
+        where
+            x.order_group_id = p_order_group_id
+            or (x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::text)
         union all
         select
             c.changed_at,
@@ -168,6 +170,12 @@ begin
                 from payments.exceptions as x
                 where x.order_group_id = p_order_group_id
             ) then 'Pending: a payment came, and an operator has closed its case.'
+            when v_group.status = 'pending' and exists (
+                select 1
+                from payments.exceptions as x
+                where
+                    x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::text
+            ) then 'Pending: only another Stripe account was paid for it, which pays nothing here.'
             when v_group.status = 'pending'
                 then 'Pending: no payment has been recorded. A delivery that failed before a verdict leaves no row here: '
                     || 'the relay''s log and Stripe''s list of deliveries tell of it.'

@@ -44,7 +44,9 @@ values
 (21, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
 (22, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
 (23, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
-(24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group');
+(24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group'),
+(25, 'payment_that_paid_left_no_exception_open', 'A payment that has paid left none of its exceptions open'),
+(26, 'refunded_exception_is_of_money_that_paid_nothing', 'Money that was sent back for an exception has paid nothing');
 
 -- Names each broken invariant and its subject.
 -- Called by: public.payment_report(). Returns: one row per fault, none when all is well. Locks: nothing.
@@ -381,7 +383,12 @@ as $$
             || ' was never processed'
         from payments.exceptions as x
         left join payments.stripe_events as e on x.stripe_event_id = e.id
-        where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null
+        left join payments.stripe_events as twin
+            on
+                twin.outcome = 'applied'
+                and x.resolution = 'reconciled'
+                and (x.checkout_session_id = twin.checkout_session_id or x.payment_intent_id = twin.payment_intent_id)
+        where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null and twin.id is null
 
         union all
         select
@@ -391,6 +398,35 @@ as $$
         from payments.exceptions as x
         left join settled as g on x.order_group_id = g.id
         where x.reason = 'duplicate_payment' and g.id is null
+
+        union all
+        select
+            'payment_that_paid_left_no_exception_open',
+            'exception ' || x.id,
+            'event ' || e.id || ' of its payment has paid order group ' || e.order_group_id || ', yet its ' || x.reason
+            || ' is open'
+        from payments.exceptions as x
+        inner join payments.stripe_events as e
+            on
+                e.outcome = 'applied'
+                and x.order_group_id = e.order_group_id
+                and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
+        where
+            x.status = 'open'
+            and x.last_seen_at < e.processed_at
+            and not x.details ? 'reopened'  -- a person may do that
+
+        union all
+        select
+            'refunded_exception_is_of_money_that_paid_nothing',
+            'exception ' || x.id,
+            'it is refunded, but event ' || e.id || ' of its payment has paid order group ' || e.order_group_id
+        from payments.exceptions as x
+        inner join payments.stripe_events as e
+            on
+                e.outcome = 'applied'
+                and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
+        where x.resolution = 'refunded' and x.reason <> 'foreign_account'
     )
 
     select

@@ -38,7 +38,11 @@ begin
                 (x.first_seen_at at time zone 'UTC')::pg_catalog.date,
                 x.details -> 'received' ->> 'currency',
                 case x.status when 'resolved' then 'resolved' else r.outcome end,
-                (x.details -> 'received' ->> 'amount')::numeric
+                -- Evidence is read as it is, also where a person has written it: what is no number adds nothing.
+                case
+                    when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
+                        then (x.details -> 'received' ->> 'amount')::numeric
+                end
             from (
                 -- Two events of one payment are one sum of money. Those that were applied after all are among the events.
                 select distinct on (coalesce(x.checkout_session_id, x.stripe_event_id)) x.*

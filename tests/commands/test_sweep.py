@@ -186,6 +186,20 @@ async def test_a_session_made_before_the_window_and_paid_in_it_is_found_by_its_e
     assert (await sweep(project, stripe))[1]["known"] == 1
 
 
+async def test_an_event_of_another_account_is_not_taken_as_the_event_of_a_session(
+    project: Project, stripe: StripeServer
+) -> None:
+    group = project.shop.order_group()
+    session = stripe.session(group)
+    stripe.event(session).update(account="acct_seller")
+    stripe.event(stripe.session(project.shop.order_group(), age=9 * 86400), after=8 * 86400).update(context="acct_x")
+
+    _, told = await sweep(project, stripe)
+
+    assert (told["applied"], told["rejected"], told["unmatched"]) == (1, [], [])
+    assert paying_event(project, group)["id"] == f"sweep_{session['id']}"
+
+
 async def test_a_group_paid_here_long_after_its_session_is_no_drift(project: Project, stripe: StripeServer) -> None:
     """The webhook came through only now; Stripe is asked about that one session."""
     session = stripe.session(project.shop.order_group(), age=9 * 86400)

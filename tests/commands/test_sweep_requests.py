@@ -10,6 +10,7 @@ import pytest
 from relay.commands.sweep.stripe_api import StripeApi
 from relay.commands.sweep.sweep import Sweep
 from relay.config import Settings
+from relay.core.checkout import Rules
 from relay.data_api import records, transport
 from testkit.project import Project
 from testkit.stripe_api_server import StripeServer
@@ -43,7 +44,7 @@ async def swept(project: Project, stripe: StripeServer, *, dry_run: bool = False
         findings = await Sweep(
             api,
             clients,
-            livemode=False,
+            rules=Rules(livemode=False),
             since=now - timedelta(hours=72),
             until=now,
             dry_run=dry_run,

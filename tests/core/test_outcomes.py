@@ -5,6 +5,7 @@ from relay.core.errors import Declined, NoVerdict, Refused, RelayError
 from relay.core.outcomes import REASONS_OF, Outcome, Reason, Verdict
 
 STATUSES = {
+    (Outcome.REFUSED, Reason.WRONG_PATH): 404,
     (Outcome.REFUSED, Reason.METHOD_NOT_ALLOWED): 405,
     (Outcome.REFUSED, Reason.REQUEST_TIMEOUT): 408,
     (Outcome.REFUSED, Reason.BODY_TOO_LARGE): 413,

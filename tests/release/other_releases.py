@@ -152,8 +152,8 @@ MIGRATIONS: Final[dict[int, str]] = {
     1: change(
         RECONCILE,
         (
-            "p_unmatched_reason text DEFAULT NULL::text",
-            "p_unmatched_reason text DEFAULT NULL, p_next text DEFAULT NULL",
+            "p_account text DEFAULT NULL::text",
+            "p_account text DEFAULT NULL, p_next text DEFAULT NULL",
         ),
         anew=True,
     )

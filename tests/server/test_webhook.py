@@ -15,6 +15,8 @@ from testkit.stripe_events import completed, delivery, encode, session_of, sign
 
 pytestmark = pytest.mark.anyio
 
+UNPAID = session_of(completed(payment_status="unpaid"))
+
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 async def test_another_method_is_405_and_names_the_right_one(relay: Relay, data_api: DataApi, method: str) -> None:
@@ -161,8 +163,9 @@ async def test_a_malformed_session_still_names_its_event(relay: Relay) -> None:
         ({"type": "customer.created"}, "event_type", "info"),
         ({"type": "checkout.session.async_payment_failed"}, "event_type", "info"),
         ({"object": "v2.core.event", "type": "v1.billing.meter.error"}, "event_type", "info"),
-        ({"object": "v2.core.event"}, "event_type", "info"),
         ({"livemode": True}, "livemode_mismatch", "warning"),
+        ({"account": "acct_seller", "data": {"object": UNPAID}}, "foreign_account", "warning"),
+        ({"context": "acct_seller", "data": {"object": UNPAID}}, "foreign_account", "warning"),
     ],
 )
 async def test_what_is_not_ours_is_ignored(
@@ -176,6 +179,103 @@ async def test_what_is_not_ours_is_ignored(
     assert answer.json["event_id"] == event["id"]
     assert [line["level"] for line in relay.lines] == [level]
     assert data_api.calls == []
+
+
+@pytest.mark.parametrize("kind", [stripe_events.COMPLETED, stripe_events.SUCCEEDED])
+async def test_a_thin_payload_of_a_payment_is_refused_and_the_log_says_what_is_needed(
+    relay: Relay, data_api: DataApi, kind: str
+) -> None:
+    thin = {"id": "evt_1", "object": "v2.core.event", "type": f"v1.{kind}", "livemode": False}
+
+    answer = await relay.deliver(thin)
+
+    assert answer.verdict == (400, "refused", "thin_event")
+    assert answer.json["event_id"] == "evt_1"
+    assert [(line["level"], line["reason"], "snapshot payloads" in line["message"]) for line in relay.lines] == [
+        ("error", "thin_event", True)
+    ]
+    assert data_api.calls == []
+
+
+async def test_a_paid_session_of_another_account_is_kept_without_its_group(relay: Relay, data_api: DataApi) -> None:
+    event = completed() | {"account": "acct_seller"}
+
+    answer = await relay.deliver(event)
+
+    assert answer.verdict == (200, "unmatched", "foreign_account")
+    assert answer.json == {
+        "received": True,
+        "outcome": "unmatched",
+        "reason": "foreign_account",
+        "event_id": event["id"],
+        "order_group_id": None,
+    }
+    (sent,) = [call.parameters for call in data_api.calls]
+    assert (sent["p_order_group_id"], sent["p_unmatched_reason"], sent["p_account"]) == (
+        None,
+        "foreign_account",
+        "acct_seller",
+    )
+    assert sent["p_session_metadata"] == session_of(event)["metadata"]
+    assert [line["level"] for line in relay.lines] == ["error"]
+
+
+async def test_an_account_of_the_settings_pays_and_is_told_to_the_database(data_api: DataApi) -> None:
+    async with serving(environ(data_api.url, STRIPE_ACCOUNTS="acct_own, acct_other")) as relay:
+        answers = [
+            await relay.deliver(completed() | named)
+            for named in ({"account": "acct_own"}, {"context": "acct_other"}, {"account": None})
+        ]
+
+    assert {answer.verdict for answer in answers} == {(200, "applied", None)}
+    assert [call.parameters["p_account"] for call in data_api.calls] == ["acct_own", "acct_other", None]
+
+
+async def test_sessions_without_a_reference_are_ignored_where_the_settings_say_so(data_api: DataApi) -> None:
+    sessions: list[dict[str, Any]] = [
+        {"metadata": {}},
+        {"metadata": {}, "payment_status": "unpaid"},
+        {"metadata": {"order_group_id": "x"}},
+    ]
+    async with serving(environ(data_api.url, RELAY_UNREFERENCED_SESSIONS="ignore")) as relay:
+        answers = [await relay.deliver(completed(**session)) for session in sessions]
+
+    assert [answer.verdict for answer in answers] == [
+        (200, "ignored", "missing_reference"),
+        (200, "ignored", "missing_reference"),
+        (200, "unmatched", "malformed_reference"),
+    ]
+    assert len(data_api.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/stripe/webhook", "/api/stripe/webhooks", "/api/stripe/webhook/x", "/API/stripe/webhook", "/healthz"]
+)
+async def test_a_signed_post_to_another_path_is_counted_and_logged_as_a_wrong_path(
+    relay: Relay, data_api: DataApi, path: str
+) -> None:
+    body, headers = delivery(completed())
+
+    async with relay.http.post(relay.url + path, data=body, headers=headers) as response:
+        status, answer = response.status, await response.json()
+
+    assert (status, answer) == (
+        404,
+        {"received": False, "outcome": "refused", "reason": "wrong_path", "event_id": None, "order_group_id": None},
+    )
+    assert [(line["level"], line["reason"], line["status"]) for line in relay.lines] == [("warning", "wrong_path", 404)]
+    _, text = await relay.get("/metrics")
+    assert 'relay_deliveries_total{outcome="refused",reason="wrong_path"} 1.0' in text
+    assert data_api.calls == []
+
+
+@pytest.mark.parametrize(("method", "signed"), [("GET", True), ("PUT", True), ("POST", False)])
+async def test_what_is_no_signed_post_to_another_path_is_a_plain_404(relay: Relay, method: str, signed: bool) -> None:
+    _, headers = delivery(completed())
+
+    async with relay.http.request(method, relay.url + "/elsewhere", headers=headers if signed else {}) as response:
+        assert response.status == 404
+    assert relay.lines == []
 
 
 @pytest.mark.parametrize(
@@ -219,6 +319,7 @@ async def test_a_payment_becomes_one_call_with_exactly_the_contracts_parameters(
         "p_session_metadata": session_of(event)["metadata"],
         "p_source": "webhook",
         "p_unmatched_reason": None,
+        "p_account": None,
     }
 
 
@@ -255,7 +356,8 @@ async def test_text_that_postgres_cannot_store_never_reaches_it(relay: Relay, da
 
     answer = await relay.deliver(event)
 
-    assert answer.verdict == ((400, "refused", "malformed_event") if field == "id" else (200, "applied", None))
+    refused = (400, "refused", "malformed_event")
+    assert answer.verdict == ((200, "applied", None) if field == "metadata" else refused)
     if data_api.calls:
         sent = json.dumps(data_api.calls[0].parameters)
         assert "\\u0000" not in sent

@@ -13,6 +13,7 @@ from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
 from relay.commands.sweep.sweep import Sweep
 from relay.commands.sweep_lists import SWEEP_LISTS
 from relay.config import Settings
+from relay.core.checkout import Rules
 from relay.data_api.records import Clients
 
 NAME: Final = "sweep"
@@ -49,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
                 findings = await Sweep(
                     stripe,
                     clients,
-                    livemode=settings.livemode,
+                    rules=Rules(
+                        livemode=settings.livemode,
+                        accounts=settings.stripe_accounts,
+                        ignores_unreferenced=settings.ignores_unreferenced,
+                    ),
                     since=since,
                     until=until,
                     dry_run=arguments.dry_run,

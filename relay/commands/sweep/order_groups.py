@@ -47,17 +47,27 @@ async def paid_between(records: Records, since: datetime, until: datetime) -> li
 
 
 async def open_exceptions(records: Records) -> dict[str, list[OpenException]]:
-    """The open exceptions, by session."""
+    """The open exceptions, by session, without those of other accounts' money: their sessions are not listed here."""
     rows = await patiently(lambda: records.rows(LIST_EXCEPTIONS, _EXCEPTION, parameters={"p_status": "open"}))
     found: dict[str, list[OpenException]] = {}
     for row in rows:
+        if row["reason"] == Reason.FOREIGN_ACCOUNT:
+            continue
         created = row["event_created_at"]
         found.setdefault(row["checkout_session_id"], []).append(
             OpenException(
                 event_id=row["stripe_event_id"],
                 event_type=row["event_type"],
-                event_created=int(datetime.fromisoformat(created).timestamp()) if created else None,
+                event_created=_seconds(created),
                 reason=row["reason"],
             )
         )
     return found
+
+
+def _seconds(instant: object) -> int | None:
+    """Seconds since 1970; None for what is no time of these centuries, which a person may have written."""
+    try:
+        return int(datetime.fromisoformat(str(instant)).timestamp())
+    except (ValueError, OverflowError):
+        return None

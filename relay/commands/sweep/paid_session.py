@@ -7,7 +7,7 @@ from relay.commands.sweep.order_groups import OpenException
 from relay.commands.sweep.preview import Foretold
 from relay.commands.sweep.sendable import Sendable, judge_all, payment_of
 from relay.commands.sweep.stripe_api import Json
-from relay.core.checkout import Payment
+from relay.core.checkout import Payment, Rules
 from relay.core.event import Event, usable_id
 
 COMPLETED: Final = "checkout.session.completed"
@@ -32,7 +32,7 @@ class PaidSession:
         """The payment as the session tells it now."""
         return payment_of(self.decision)
 
-    def sendables(self, *, livemode: bool) -> list[Sendable]:
+    def sendables(self, rules: Rules) -> list[Sendable]:
         """What could be sent, best first: an event whose exception is open, so that this is closed; else the first that
         Stripe made. Where Stripe has none, one is made up from the session, the same one in each run.
         """
@@ -45,7 +45,7 @@ class PaidSession:
         def rank(body: Json) -> tuple[object, ...]:
             return body["id"] not in waiting, body["created"] or 0, body["type"] != COMPLETED, body["id"]
 
-        return judge_all(sorted(bodies.values(), key=rank), livemode=livemode) or [self.decision]
+        return judge_all(sorted(bodies.values(), key=rank), rules) or [self.decision]
 
 
 def event_of(session: Json) -> Event:

@@ -7,7 +7,7 @@ from relay.commands.sweep.findings import Finding, Findings
 from relay.commands.sweep.paid_session import PaidSession
 from relay.commands.sweep.preview import Foretold, preview
 from relay.commands.sweep.sendable import Sendable, payment_of, reason_of
-from relay.core.checkout import Payment
+from relay.core.checkout import Payment, Rules
 from relay.core.errors import RelayError
 from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.data_api.connection import patiently
@@ -24,10 +24,10 @@ Prepared = tuple[PaidSession, Foretold, list[Sendable]]
 class Reconciling:
     """Sends what is to be sent, and notes what came of it."""
 
-    def __init__(self, clients: Clients, findings: Findings, *, livemode: bool, dry_run: bool) -> None:
+    def __init__(self, clients: Clients, findings: Findings, *, rules: Rules, dry_run: bool) -> None:
         self._clients = clients
         self._findings = findings
-        self._livemode = livemode
+        self._rules = rules
         self._dry_run = dry_run
 
     async def prepare(self, sessions: Iterable[PaidSession]) -> list[list[Prepared]]:
@@ -35,7 +35,7 @@ class Reconciling:
         first, so that which of two payments pays is no accident. Raises NoVerdict or Declined.
         """
         ordered = sorted(sessions, key=lambda one: (one.session.get("created", 0), one.payment.session_id))
-        sendables = [one.sendables(livemode=self._livemode) for one in ordered]
+        sendables = [one.sendables(self._rules) for one in ordered]
         foretold = await preview(self._clients.records, [best for best, *_ in sendables])
         groups: dict[str, list[Prepared]] = {}
         for prepared in zip(ordered, foretold, sendables, strict=True):

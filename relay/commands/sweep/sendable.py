@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from relay.commands.sweep.stripe_api import Json
 from relay.core import checkout
-from relay.core.checkout import Payment, Unmatched
-from relay.core.errors import MalformedEvent
+from relay.core.checkout import Payment, Rules, Unmatched
+from relay.core.errors import Refused
 from relay.core.event import Event, usable_id
 from relay.core.outcomes import Reason
 
@@ -22,19 +22,23 @@ def reason_of(decision: Sendable) -> Reason | None:
     return decision.reason if isinstance(decision, Unmatched) else None
 
 
-def judge(event: Event, *, livemode: bool) -> Sendable | None:
-    """What the webhook would send; None where it would send nothing. Raises MalformedEvent."""
-    decision = checkout.judge(event, livemode=livemode)
+def judge(event: Event, rules: Rules) -> Sendable | None:
+    """What the webhook would send; None where it would send nothing. What another account was paid is none of the
+    platform's sessions. Raises MalformedEvent.
+    """
+    decision = checkout.judge(event, rules)
+    if isinstance(decision, Unmatched) and decision.reason is Reason.FOREIGN_ACCOUNT:
+        return None
     return decision if isinstance(decision, Payment | Unmatched) else None
 
 
-def judge_all(events: Iterable[Json], *, livemode: bool) -> list[Sendable]:
+def judge_all(events: Iterable[Json], rules: Rules) -> list[Sendable]:
     """What the webhook would send for these events, without those that it would send nothing for or refuse."""
     found: list[Sendable] = []
     for body in events:
         try:
-            decision = judge(Event(usable_id(body.get("id")), str(body.get("type")), body), livemode=livemode)
-        except MalformedEvent:
+            decision = judge(Event(usable_id(body.get("id")), str(body.get("type")), body), rules)
+        except Refused:
             continue
         if decision:
             found.append(decision)

@@ -18,6 +18,7 @@ from relay.commands.sweep.preview import preview
 from relay.commands.sweep.reconciling import Reconciling
 from relay.commands.sweep.sendable import Sendable, judge, judge_all, payment_of
 from relay.commands.sweep.stripe_api import Json, StripeApi
+from relay.core.checkout import Rules
 from relay.core.errors import MalformedEvent
 from relay.core.outcomes import Reason
 from relay.data_api.records import Clients
@@ -42,7 +43,7 @@ class Sweep:
         stripe: StripeApi,
         clients: Clients,
         *,
-        livemode: bool,
+        rules: Rules,
         since: datetime,
         until: datetime,
         dry_run: bool,
@@ -50,7 +51,7 @@ class Sweep:
     ) -> None:
         self._stripe = stripe
         self._records = clients.records
-        self._livemode = livemode
+        self._rules = rules
         self._since, self._until = since, until
         self._progress = progress
         self._slots = asyncio.Semaphore(CONCURRENCY)
@@ -59,7 +60,7 @@ class Sweep:
         self._exceptions: dict[str, list[OpenException]] = {}
         self._unsettled: dict[str, PaidSession] = {}
         self._findings = Findings()
-        self._reconciling = Reconciling(clients, self._findings, livemode=livemode, dry_run=dry_run)
+        self._reconciling = Reconciling(clients, self._findings, rules=rules, dry_run=dry_run)
 
     async def run(self) -> Findings:
         """Sweep. Raises StripeUnavailable, NoVerdict or Declined where the two sides cannot be compared."""
@@ -87,7 +88,7 @@ class Sweep:
             for event in page:
                 session = event.get("data", {}).get("object", {})
                 is_new = session.get("id") not in self._listed and event.get("created", 0) <= until
-                if is_new and judge_all([event], livemode=self._livemode):
+                if is_new and judge_all([event], self._rules):
                     older.setdefault(session["id"], session)
             await self._compare(older.values())
             for event in page:
@@ -101,7 +102,7 @@ class Sweep:
         paid: dict[str, tuple[Json, Sendable]] = {}
         for session in sessions:
             try:
-                decision = judge(event_of(session), livemode=self._livemode)
+                decision = judge(event_of(session), self._rules)
             except MalformedEvent:
                 self._findings.failed.append(Finding(session.get("id"), None, Reason.MALFORMED_EVENT))
                 continue
@@ -157,7 +158,7 @@ class Sweep:
         if session is None:
             return None, SESSION_NOT_FOUND
         try:
-            decision = judge(event_of(session), livemode=self._livemode)
+            decision = judge(event_of(session), self._rules)
         except MalformedEvent:
             decision = None
         if decision is None or session.get("status") != "complete":
