@@ -97,6 +97,7 @@ SCENARIOS: dict[str, Callable[[Stage], Payment]] = {
     "unmatched missing_reference": lambda stage: stage.nameless("missing_reference"),
     "unmatched malformed_reference": lambda stage: stage.nameless("malformed_reference"),
     "unmatched conflicting_references": lambda stage: stage.nameless("conflicting_references"),
+    "unmatched foreign_account": lambda stage: stage.nameless("foreign_account").but(account="acct_another"),
 }
 
 
