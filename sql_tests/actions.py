@@ -145,7 +145,8 @@ class ChangeItem:
 
     def predict(self, model: Model) -> str:
         item = model.items[self.item_id]
-        if model.is_frozen(model.orders[item.order_id].group_id):
+        # Written again as it is, nothing changes.
+        if item.quantity != self.quantity and model.is_frozen(model.orders[item.order_id].group_id):
             return FROZEN
         item.quantity = self.quantity
         return DONE
