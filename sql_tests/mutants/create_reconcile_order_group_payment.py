@@ -249,7 +249,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "                then 'amount_mismatch'\n"
         "            when p_group.currency is distinct from p_event.currency\n"
         "                then 'currency_mismatch'\n",
-        ("test_reasons_are_judged_in_the_order",),
+        ("test_first_reason_that_holds_decides",),
     ),
     Mutant(
         "duplicate-accepted",
@@ -459,7 +459,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "set default_transaction_isolation = 'read committed'\n",
         "",
-        ("test_function_asks_the_data_api",),
+        ("test_each_function_is_declared_as_written",),
     ),
     Mutant(
         "declared-stable",
@@ -467,7 +467,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "language plpgsql\nvolatile\nsecurity definer\nset search_path = ''\nset lock_timeout = '3s'",
         "language plpgsql\nstable\nsecurity definer\nset search_path = ''\nset lock_timeout = '3s'",
-        ("test_function_that_writes_says_so",),
+        ("test_each_function_is_declared_as_written",),
     ),
     Mutant(
         "serialization-failure-raised",
