@@ -19,13 +19,15 @@ payments.calling_user() | text | plpgsql stable invoker
 payments.definitions() | TABLE(kind text, object text, name text, definition text) | sql stable invoker
 payments.describe_event(p_event payments.stripe_events) | jsonb | sql immutable invoker
 payments.describe_order_group(p_order_group_id uuid) | jsonb | sql stable invoker
+payments.exceptions_of_payment(p_event payments.stripe_events) | SETOF payments.exceptions | plpgsql stable invoker
 payments.has_paid_another_group(p_event payments.stripe_events) | boolean | plpgsql stable invoker
 payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) | boolean | plpgsql immutable invoker
 payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) | payments.judgement | plpgsql stable invoker
 payments.judge_taken(p_event payments.stripe_events) | text | plpgsql stable invoker
 payments.lock_order_group(p_order_group_id uuid) | text | plpgsql volatile definer
 payments.lock_order_group_of_held_child(p_order_group_id uuid) | text | sql volatile definer | lock_timeout=900ms
-payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text) | payments.stripe_events | plpgsql stable invoker
+payments.named_order_group(p_session_metadata jsonb) | uuid | plpgsql immutable invoker
+payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) | payments.stripe_events | plpgsql stable invoker
 payments.open_doors() | TABLE(kind text, object text, role text) | sql stable invoker
 payments.own_objects() | TABLE(kind text, id oid, object text, owner oid, acl aclitem[]) | sql stable invoker
 payments.pay(p_event payments.stripe_events, p_orders integer) | jsonb | plpgsql volatile invoker
@@ -39,12 +41,11 @@ payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text
 payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) | jsonb | plpgsql volatile invoker
 payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
 payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
-payments.tg_order_groups__record_step() | trigger | plpgsql volatile definer
-payments.tg_order_groups__stay_settled() | trigger | plpgsql stable invoker
+payments.tg_order_groups__stay_settled() | trigger | plpgsql volatile invoker
 payments.tg_order_items__need_pending_group() | trigger | plpgsql volatile definer
 payments.tg_order_items__stay_as_sold() | trigger | plpgsql volatile definer
 payments.tg_orders__need_pending_group() | trigger | plpgsql volatile definer
-payments.tg_orders__record_changes() | trigger | plpgsql volatile definer | enable_nestloop=off
+payments.tg_orders__record_changes() | trigger | plpgsql volatile definer
 payments.tg_orders__refund_as_owner() | trigger | plpgsql stable invoker
 payments.tg_settled__start_pending() | trigger | plpgsql stable invoker
 payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) | jsonb | plpgsql immutable invoker
@@ -54,7 +55,7 @@ public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable defin
 public.list_payment_exceptions(p_status text DEFAULT 'open'::text) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text) | plpgsql stable definer
 public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s
 public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable definer | random_page_cost=1.1
-public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reconciliation_readiness() | jsonb | sql volatile definer
 public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer
 public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text) | bigint | plpgsql volatile definer
@@ -103,6 +104,7 @@ payments.reasons.outcome text not null
 payments.reasons.reason text not null
 payments.reasons.sentence text not null
 
+payments.stripe_events.account text
 payments.stripe_events.amount numeric not null
 payments.stripe_events.amount_minor bigint not null
 payments.stripe_events.checkout_session_id text not null
@@ -195,6 +197,7 @@ public.sellers.name text not null
 INDEXES = """
 exceptions_checkout_session_id_idx ON payments.exceptions USING btree (checkout_session_id)
 exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at)
+exceptions_named_order_group_id_idx ON payments.exceptions USING btree (((details ->> 'named_order_group_id'::text))) WHERE (reason = 'foreign_account'::text)
 exceptions_open_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at) WHERE (status = 'open'::text)
 exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id)
 exceptions_payment_intent_id_idx ON payments.exceptions USING btree (payment_intent_id)
