@@ -3,37 +3,136 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import product
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from sql_tests.settling import settle
 from testkit.database import Connection, scalar
 from testkit.payments import reconcile
-from testkit.shop import Shop
+from testkit.shop import OrderGroup, Shop
 
-SPOILT: list[tuple[str, dict[str, Any]]] = [
-    ("amount_missing", {"amount": None}),
-    ("currency_unsupported", {"currency": "xxx"}),
-    ("amount_normalization_mismatch", {"amount": "7"}),
-    ("currency_mismatch", {"currency": "eur"}),
-    ("amount_mismatch", {"amount_minor": 1, "amount": "0.01"}),
-]
+# The reasons of a rejection, the first that holds decides.
+REASONS = (
+    "order_group_not_found",
+    "order_group_not_payable",
+    "order_group_empty",
+    "amount_missing",
+    "currency_unsupported",
+    "amount_normalization_mismatch",
+    "currency_mismatch",
+    "amount_mismatch",
+    "totals_inconsistent",
+    "duplicate_payment",
+    "payment_already_used",
+)
+
+# How a payment's amount, its currency and its payment intent may be wrong, and which reasons each gives.
+AMOUNTS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "right": ({}, set()),
+    "none": ({"amount_minor": None, "amount": None}, {"amount_missing"}),
+    "none in minor units": ({"amount_minor": None}, {"amount_missing"}),
+    "in other major units": ({"amount": "7"}, {"amount_normalization_mismatch"}),
+    "another": ({"amount_minor": 1, "amount": "0.01"}, {"amount_mismatch"}),
+    "another, in other major units": (
+        {"amount_minor": 1, "amount": "7"},
+        {"amount_normalization_mismatch", "amount_mismatch"},
+    ),
+}
+CURRENCIES: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "right": ({}, set()),
+    "none": ({"currency": None}, {"currency_unsupported", "currency_mismatch"}),
+    "unknown": ({"currency": "xxx"}, {"currency_unsupported", "currency_mismatch"}),
+    "another": ({"currency": "eur"}, {"currency_mismatch"}),
+}
+# How the group may be wrong.
+GROUPS: dict[str, set[str]] = {
+    "right": set(),
+    "unknown": {"order_group_not_found"},
+    "of another total": {"totals_inconsistent"},
+    "empty": {"order_group_empty", "totals_inconsistent"},
+    "with an empty order": {"order_group_empty"},
+    "cancelled": {"order_group_not_payable"},
+    "cancelled and empty": {"order_group_not_payable", "order_group_empty", "totals_inconsistent"},
+    "refunded": {"order_group_not_payable", "duplicate_payment"},
+    "paid by another payment": {"duplicate_payment"},
+}
 
 
-@pytest.mark.parametrize("place", range(len(SPOILT) - 1))
-def test_reasons_are_judged_in_the_order_of_the_contract(service: Connection, shop: Shop, place: int) -> None:
-    group = shop.order_group(total_amount=Decimal("70.00"))  # which is not the sum of its orders, the last reason
-    first, later = SPOILT[place], SPOILT[place + 1]
+def group_that_is(what: str, service: Connection, owner: Connection, shop: Shop) -> OrderGroup:
+    if what == "of another total":
+        return shop.order_group(total_amount=Decimal("70.00"))
+    if "empty" in what:
+        orders = [[(1, "5.00")], []] if what == "with an empty order" else []
+        group = shop.order_group(orders, total_amount=Decimal("5.00"))
+    else:
+        group = shop.order_group()
+    if "cancelled" in what:
+        settle(service, owner, group, "cancelled")
+    elif what in ("refunded", "paid by another payment"):
+        settle(service, owner, group, "refunded" if what == "refunded" else "paid")
+    return group
 
-    verdict = reconcile(service, group.payment().but(**(later[1] | first[1])))
 
-    assert verdict["reason"] == first[0]
+@pytest.mark.parametrize("what", GROUPS)
+def test_first_reason_that_holds_decides_from_the_very_first(
+    service: Connection, owner: Connection, shop: Shop, what: str
+) -> None:
+    used = shop.order_group().payment()
+    reconcile(service, used)
+    told, expected = {}, {}
+
+    for amount, currency, is_used in product(AMOUNTS, CURRENCIES, (True, False)):
+        group = group_that_is(what, service, owner, shop)
+        wrong = GROUPS[what] | AMOUNTS[amount][1] | CURRENCIES[currency][1]
+        payment = group.payment().but(**AMOUNTS[amount][0], **CURRENCIES[currency][0])
+        if what == "unknown":
+            payment = payment.but(order_group_id=uuid4())
+        if is_used:
+            payment = payment.but(payment_intent_id=used.payment_intent_id)
+            wrong = wrong | {"payment_already_used"}
+        case = (amount, currency, is_used)
+        told[case] = reconcile(service, payment)["reason"]
+        expected[case] = next((reason for reason in REASONS if reason in wrong), None)
+
+    assert told == expected
 
 
-def test_wrong_amount_is_the_reason_before_inconsistent_totals(service: Connection, shop: Shop) -> None:
-    group = shop.order_group(total_amount=Decimal("70.00"))
+def test_what_is_known_of_an_event_comes_before_every_reason(service: Connection, shop: Shop) -> None:
+    """Replayed, resolved, collision, and only then what the event is like."""
+    payment = shop.order_group().payment()
+    reconcile(service, payment)
+    other = payment.but(amount_minor=1, amount="0.01")
+    nameless = payment.but(order_group_id=None, unmatched_reason="missing_reference")
 
-    assert reconcile(service, group.payment().but(**SPOILT[-1][1]))["reason"] == "amount_mismatch"
+    collisions = [reconcile(service, one) for one in (other, nameless, other.but(order_group_id=uuid4()))]
+    (case,) = service.execute("select id from public.list_payment_exceptions()").fetchall()
+    scalar(service, "select public.resolve_payment_exception(%s, 'dismissed', 'ada')", case["id"])
+
+    assert {(told["outcome"], told["reason"]) for told in collisions} == {("rejected", "event_collision")}
+    assert [reconcile(service, one)["outcome"] for one in (other, nameless, payment)] == [
+        "resolved",
+        "resolved",
+        "replayed",
+    ]
+
+
+def test_word_that_is_missing_comes_before_a_group_that_is_closed(service: Connection, shop: Shop) -> None:
+    """An event that names no group is unmatched, whatever else is wrong with it, until its case is closed."""
+    payment = (
+        shop.order_group()
+        .payment()
+        .but(order_group_id=None, unmatched_reason="conflicting_references", amount_minor=None, currency="xxx")
+    )
+
+    first = reconcile(service, payment)
+    (case,) = service.execute("select id from public.list_payment_exceptions()").fetchall()
+    scalar(service, "select public.resolve_payment_exception(%s, 'refunded', 'ada')", case["id"])
+
+    assert (first["outcome"], first["reason"]) == ("unmatched", "conflicting_references")
+    assert reconcile(service, payment)["outcome"] == "resolved"
 
 
 def test_pending_group_with_an_order_that_is_ahead_of_it_is_not_payable(

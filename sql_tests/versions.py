@@ -25,7 +25,7 @@ SUITES = (
     "test_frozen.py",
     "test_exceptions.py",
     "test_readiness.py",
-    "test_function_declarations.py",
+    "test_declarations.py",
     "test_constraints.py",
     "test_privileges.py",
     "test_row_level_security.py",

@@ -56,4 +56,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "grant execute on function public.record_inventory_receipt(uuid, integer, text) to service_role, anon;",
         (MATRIX,),
     ),
+    Mutant(
+        "adjustment-note-untrimmed",
+        "an adjustment's note keeps its blanks",
+        FILE,
+        "p_quantity_delta, btrim(p_note))",
+        "p_quantity_delta, p_note)",
+        ("test_note_of_a_movement_is_trimmed_and_blank_is_none",),
+    ),
 )

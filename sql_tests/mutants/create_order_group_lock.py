@@ -48,4 +48,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if false then",
         ("test_item_added_before_the_payment",),
     ),
+    Mutant(
+        "unknown-status-is-frozen",
+        "an order of a group that does not exist is frozen",
+        FILE,
+        "if p_status <> 'pending' then",
+        "if p_status is distinct from 'pending' then",
+        ("test_constraint_refuses_what_it_is_for",),
+    ),
 )

@@ -249,7 +249,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "                then 'amount_mismatch'\n"
         "            when p_group.currency is distinct from p_event.currency\n"
         "                then 'currency_mismatch'\n",
-        ("test_reasons_are_judged_in_the_order",),
+        ("test_first_reason_that_holds_decides",),
     ),
     Mutant(
         "duplicate-accepted",
@@ -459,7 +459,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "set default_transaction_isolation = 'read committed'\n",
         "",
-        ("test_function_asks_the_data_api",),
+        ("test_each_function_is_declared_as_written",),
     ),
     Mutant(
         "declared-stable",
@@ -467,7 +467,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "language plpgsql\nvolatile\nsecurity definer\nset search_path = ''\nset lock_timeout = '3s'",
         "language plpgsql\nstable\nsecurity definer\nset search_path = ''\nset lock_timeout = '3s'",
-        ("test_function_that_writes_says_so",),
+        ("test_each_function_is_declared_as_written",),
     ),
     Mutant(
         "serialization-failure-raised",
@@ -853,5 +853,71 @@ MUTANTS: tuple[Mutant, ...] = (
                 "            p_event.amount,\n            l.entries\n",
             ),
         )
+    ),
+    Mutant(
+        "session-with-blanks",
+        "blanks around a session's id make it another session",
+        FILE,
+        "v_event.checkout_session_id := nullif(btrim(p_checkout_session_id), '');",
+        "v_event.checkout_session_id := case when btrim(p_checkout_session_id) <> '' then p_checkout_session_id end;",
+        ("test_payment_is_kept_without_the_blanks_around_its_words",),
+    ),
+    Mutant(
+        "metadata-empty-array",
+        "metadata that is missing becomes an empty array",
+        FILE,
+        "coalesce(p_session_metadata, '{}'::pg_catalog.jsonb)",
+        "coalesce(p_session_metadata, '[]'::pg_catalog.jsonb)",
+        ("test_case_of_nothing_sent_keeps_nothing_and_does_not_invent_it",),
+    ),
+    Mutant(
+        "source-by-default-the-sweep",
+        "a call without a source is the sweep's",
+        FILE,
+        "p_source text default 'webhook'",
+        "p_source text default 'sweep'",
+        ("test_each_function_is_declared_as_written",),
+    ),
+    Mutant(
+        "amount-before-empty",
+        "a missing amount is judged before the group's emptiness",
+        FILE,
+        "            when v_found.have_items is not true  -- null: there are no orders",
+        "            when p_event.amount_minor is null then 'amount_missing'\n"
+        "            when v_found.have_items is not true",
+        ("test_first_reason_that_holds_decides_from_the_very_first",),
+    ),
+    Mutant(
+        "multiple-before-normalisation-lost",
+        "an amount that its currency has no fraction for passes in major units",
+        FILE,
+        "            when p_event.amount * v_found.minor_per_major is distinct from p_event.amount_minor\n"
+        "                or",
+        "            when p_event.amount_minor is distinct from p_event.amount_minor\n                or",
+        ("test_first_reason_that_holds_decides_from_the_very_first",),
+    ),
+    Mutant(
+        "metadata-not-kept-by-the-group",
+        "the group does not keep the session's metadata",
+        FILE,
+        "stripe_session_metadata = p_event.session_metadata",
+        "stripe_session_metadata = '{}'",
+        ("test_payment_is_kept_whole_in_its_event_its_group_and_the_ledger",),
+    ),
+    Mutant(
+        "isolation-without-the-exception",
+        "plans prefer to read whole tables",
+        FILE,
+        "set random_page_cost = 1.1\nas $$\ndeclare\n    v_event payments.stripe_events;\n    v_group",
+        "as $$\ndeclare\n    v_event payments.stripe_events;\n    v_group",
+        ("test_each_function_is_declared_as_written",),
+    ),
+    Mutant(
+        "verdict-counts-one-order",
+        "the verdict of a twin tells the orders of the group",
+        FILE,
+        "return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');",
+        "return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid', null, v_judgement.orders);",
+        ("test_replays_twins_and_closed_cases_are_answered_without_counts",),
     ),
 )

@@ -62,7 +62,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "set lock_timeout = '3s'\n",
         "",
-        ("test_function_that_waits_for_a_lock",),
+        ("test_each_function_is_declared_as_written",),
     ),
     Mutant(
         "reopened-by-nobody",

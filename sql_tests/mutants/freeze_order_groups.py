@@ -154,4 +154,263 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if true then\n            v_is_payment",
         ("test_status_history.py",),
     ),
+    Mutant(
+        "settled-created-at-editable",
+        "a settled group's created_at may be changed",
+        FILE,
+        "(new.id, new.currency, new.total_amount, new.created_at)\n"
+        "                is not distinct from (old.id, old.currency, old.total_amount, old.created_at)",
+        "(new.id, new.currency, new.total_amount)\n"
+        "                is not distinct from (old.id, old.currency, old.total_amount)",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-paid-at-editable",
+        "a settled group's paid_at may be changed",
+        FILE,
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        "(\n                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-webhook-event-id-editable",
+        "a settled group's stripe_webhook_event_id may be changed",
+        FILE,
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-webhook-event-created-at-editable",
+        "a settled group's stripe_webhook_event_created_at may be changed",
+        FILE,
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-webhook-received-at-editable",
+        "a settled group's stripe_webhook_received_at may be changed",
+        FILE,
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-payment-intent-id-editable",
+        "a settled group's stripe_payment_intent_id may be changed",
+        FILE,
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-checkout-session-id-editable",
+        "a settled group's stripe_checkout_session_id may be changed",
+        FILE,
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_session_metadata\n",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-session-metadata-editable",
+        "a settled group's stripe_session_metadata may be changed",
+        FILE,
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id,\n"
+        "                            new.stripe_session_metadata\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id,\n"
+        "                            old.stripe_session_metadata\n",
+        "(\n                            new.paid_at,\n"
+        "                            new.stripe_webhook_event_id,\n"
+        "                            new.stripe_webhook_event_created_at,\n"
+        "                            new.stripe_webhook_received_at,\n"
+        "                            new.stripe_payment_intent_id,\n"
+        "                            new.stripe_checkout_session_id\n"
+        "                        ) is not distinct from (\n                            old.paid_at,\n"
+        "                            old.stripe_webhook_event_id,\n"
+        "                            old.stripe_webhook_event_created_at,\n"
+        "                            old.stripe_webhook_received_at,\n"
+        "                            old.stripe_payment_intent_id,\n"
+        "                            old.stripe_checkout_session_id\n",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-buyer-found",
+        "a settled group of a guest may get a buyer",
+        FILE,
+        "new.buyer_id is not distinct from old.buyer_id)",
+        "old.buyer_id is null or new.buyer_id = old.buyer_id)",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "paid-never-refunded",
+        "a paid group cannot be refunded by its owner",
+        FILE,
+        "(new.status = old.status or (old.status = 'paid' and new.status = 'refunded'))",
+        "new.status = old.status",
+        ("test_every_column_of_a_settled_group_its_orders_and_items_is_frozen",),
+    ),
+    Mutant(
+        "settled-groups-removed",
+        "who owns the tables may remove a cancelled group",
+        FILE,
+        "for each row when (old.status <> 'pending')",
+        "for each row when (old.status <> all ('{pending, cancelled}'))",
+        ("test_group_without_orders_is_removed_as_long_as_it_is_pending",),
+    ),
 )

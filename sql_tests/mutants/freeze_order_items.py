@@ -109,4 +109,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "    new.seller_id := coalesce(new.seller_id, v_seller_id);\n",
         ("test_what_an_item_bears",),
     ),
+    Mutant(
+        "item-of-an-unknown-order",
+        "an item of an order that does not exist is refused without the key's name",
+        FILE,
+        "constraint = 'order_items_order_id_fkey'",
+        "constraint = 'order_items_order'",
+        ("test_constraint_refuses_what_it_is_for",),
+    ),
 )

@@ -208,4 +208,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "            select g.status in ('paid', 'refunded')\n",
         ("test_order_of_a_refunded_group_goes_nowhere",),
     ),
+    Mutant(
+        "shop-refunds-an-order",
+        "the shop's server refunds an order that was delivered",
+        FILE,
+        "            where c.oid = tg_relid\n        ), 'usage'\n    ) then\n        raise exception 'order %",
+        "            where c.oid = tg_relid\n        ), 'usage'\n    ) and old.status <> 'delivered' then\n"
+        "        raise exception 'order %",
+        ("test_order_takes_these_steps_and_no_others_by_the_shop_and_by_its_owner",),
+    ),
 )

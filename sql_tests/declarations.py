@@ -1,0 +1,258 @@
+"""What each function, column and index of the project is declared to be; read by `test_declarations.py`.
+
+One line each. Of a function: name and parameters, result, what it is, and its own settings besides the empty `search_path` that
+all have. What is not said: owned by `postgres`, neither strict nor leakproof, not for parallel plans.
+"""
+
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+FUNCTIONS = """
+payments.assert_pending(p_order_group_id uuid, p_status text) | void | plpgsql immutable invoker
+payments.assert_representable(p_amount numeric, p_currency text) | void | plpgsql stable invoker
+payments.broken_invariants() | TABLE(invariant text, subject text, detail text) | sql stable invoker
+payments.broken_invariants_of(p_since timestamptz, p_until timestamptz) | TABLE(invariant text, subject text, detail text) | plpgsql stable invoker | work_mem=64MB, random_page_cost=1.1
+payments.caller() | text | plpgsql stable invoker
+payments.calling_role() | text | plpgsql stable invoker
+payments.calling_user() | text | plpgsql stable invoker
+payments.definitions() | TABLE(kind text, object text, name text, definition text) | sql stable invoker
+payments.describe_event(p_event payments.stripe_events) | jsonb | sql immutable invoker
+payments.describe_order_group(p_order_group_id uuid) | jsonb | sql stable invoker
+payments.exceptions_of_payment(p_event payments.stripe_events) | SETOF payments.exceptions | plpgsql stable invoker
+payments.has_paid_another_group(p_event payments.stripe_events) | boolean | plpgsql stable invoker
+payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) | boolean | plpgsql immutable invoker
+payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) | payments.judgement | plpgsql stable invoker
+payments.judge_taken(p_event payments.stripe_events) | text | plpgsql stable invoker
+payments.lock_order_group(p_order_group_id uuid) | text | plpgsql volatile definer
+payments.lock_order_group_of_held_child(p_order_group_id uuid) | text | sql volatile definer | lock_timeout=900ms
+payments.named_order_group(p_session_metadata jsonb) | uuid | plpgsql immutable invoker
+payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) | payments.stripe_events | plpgsql stable invoker
+payments.open_doors() | TABLE(kind text, object text, role text) | sql stable invoker
+payments.own_objects() | TABLE(kind text, id oid, object text, owner oid, acl aclitem[]) | sql stable invoker
+payments.pay(p_event payments.stripe_events, p_orders integer) | jsonb | plpgsql volatile invoker
+payments.preview(p_payment jsonb) | jsonb | plpgsql stable invoker
+payments.privilege_differences() | TABLE(is_missing boolean, kind text, object text, column_name text, grantee text, privilege text, statement text) | sql stable invoker
+payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) | jsonb | plpgsql volatile invoker | random_page_cost=1.1
+payments.record_definitions(p_objects text[] DEFAULT NULL::text[], p_parts text[] DEFAULT '{}'::text[]) | bigint | sql volatile invoker
+payments.restore_privileges() | SETOF text | plpgsql volatile invoker
+payments.seller_of_product(p_product_id uuid) | uuid | plpgsql stable invoker
+payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) | jsonb | plpgsql volatile invoker
+payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) | jsonb | plpgsql volatile invoker
+payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
+payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
+payments.tg_order_groups__stay_settled() | trigger | plpgsql volatile invoker
+payments.tg_order_items__need_pending_group() | trigger | plpgsql volatile definer
+payments.tg_order_items__stay_as_sold() | trigger | plpgsql volatile definer
+payments.tg_orders__need_pending_group() | trigger | plpgsql volatile definer
+payments.tg_orders__record_changes() | trigger | plpgsql volatile definer
+payments.tg_orders__refund_as_owner() | trigger | plpgsql stable invoker
+payments.tg_settled__start_pending() | trigger | plpgsql stable invoker
+payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) | jsonb | plpgsql immutable invoker
+public.advance_order(p_order_id uuid, p_status text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.cancel_order_group(p_order_group_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable definer
+public.list_payment_exceptions(p_status text DEFAULT 'open'::text) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text) | plpgsql stable definer
+public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s
+public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable definer | random_page_cost=1.1
+public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.reconciliation_readiness() | jsonb | sql volatile definer
+public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer
+public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text) | bigint | plpgsql volatile definer
+public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.security_findings() | TABLE(finding text, object text, detail text) | sql stable definer
+"""
+
+COLUMNS = """
+payments.currencies.code text not null
+payments.currencies.exponent smallint not null
+payments.currencies.minor_multiple integer not null default 1
+payments.currencies.minor_per_major integer not null generated  CASE exponent WHEN 0 THEN 1 WHEN 2 THEN 100 WHEN 3 THEN 1000 ELSE NULL::integer END
+
+payments.exceptions.attempts integer not null default 1
+payments.exceptions.checkout_session_id text
+payments.exceptions.details jsonb not null default '{}'::jsonb
+payments.exceptions.first_seen_at timestamptz not null default now()
+payments.exceptions.id bigint not null identity a
+payments.exceptions.last_seen_at timestamptz not null default now()
+payments.exceptions.note text
+payments.exceptions.order_group_id uuid
+payments.exceptions.payment_intent_id text
+payments.exceptions.reason text not null
+payments.exceptions.resolution text
+payments.exceptions.resolved_at timestamptz
+payments.exceptions.resolved_by text
+payments.exceptions.status text not null default 'open'::text
+payments.exceptions.stripe_event_id text not null
+
+payments.expected_definitions.definition text not null
+payments.expected_definitions.kind text not null
+payments.expected_definitions.name text not null
+payments.expected_definitions.object text not null
+
+payments.expected_grants.column_name text not null default ''::text
+payments.expected_grants.grantee text not null
+payments.expected_grants.object text not null
+payments.expected_grants.privilege text not null
+
+payments.invariants.claim text not null
+payments.invariants.name text not null
+payments.invariants.place integer not null
+
+payments.reasons.outcome text not null
+payments.reasons.reason text not null
+payments.reasons.sentence text not null
+
+payments.stripe_events.account text
+payments.stripe_events.amount numeric not null
+payments.stripe_events.amount_minor bigint not null
+payments.stripe_events.checkout_session_id text not null
+payments.stripe_events.created_at timestamptz
+payments.stripe_events.currency text not null
+payments.stripe_events.id text not null
+payments.stripe_events.livemode boolean not null
+payments.stripe_events.order_group_id uuid not null
+payments.stripe_events.outcome text not null
+payments.stripe_events.payment_intent_id text
+payments.stripe_events.processed_at timestamptz not null
+payments.stripe_events.received_at timestamptz not null
+payments.stripe_events.session_metadata jsonb not null
+payments.stripe_events.source text not null
+payments.stripe_events.type text not null
+
+public.inventory_ledger.created_at timestamptz not null default clock_timestamp()
+public.inventory_ledger.entry_type text not null
+public.inventory_ledger.id bigint not null identity a
+public.inventory_ledger.note text
+public.inventory_ledger.order_item_id uuid
+public.inventory_ledger.product_id uuid not null
+public.inventory_ledger.quantity_delta integer not null
+public.inventory_ledger.seller_id uuid not null
+public.inventory_ledger.stripe_webhook_event_id text
+
+public.inventory_levels.name text
+public.inventory_levels.on_hand bigint
+public.inventory_levels.product_id uuid
+public.inventory_levels.seller_id uuid
+public.inventory_levels.sku text
+
+public.order_groups.buyer_id uuid
+public.order_groups.created_at timestamptz not null default now()
+public.order_groups.currency text not null
+public.order_groups.id uuid not null default gen_random_uuid()
+public.order_groups.paid_at timestamptz
+public.order_groups.status text not null default 'pending'::text
+public.order_groups.stripe_checkout_session_id text
+public.order_groups.stripe_payment_intent_id text
+public.order_groups.stripe_session_metadata jsonb
+public.order_groups.stripe_webhook_event_created_at timestamptz
+public.order_groups.stripe_webhook_event_id text
+public.order_groups.stripe_webhook_received_at timestamptz
+public.order_groups.total_amount numeric not null
+
+public.order_items.id uuid not null default gen_random_uuid()
+public.order_items.order_group_id uuid not null
+public.order_items.order_id uuid not null
+public.order_items.product_id uuid not null
+public.order_items.quantity integer not null
+public.order_items.seller_id uuid not null
+public.order_items.sku text not null
+public.order_items.title text not null
+public.order_items.unit_amount numeric not null
+
+public.order_status_changes.changed_at timestamptz not null
+public.order_status_changes.changed_by text not null
+public.order_status_changes.from_status text not null
+public.order_status_changes.id bigint not null identity a
+public.order_status_changes.order_group_id uuid not null
+public.order_status_changes.order_id uuid
+public.order_status_changes.seller_id uuid
+public.order_status_changes.to_status text not null
+
+public.orders.created_at timestamptz not null default now()
+public.orders.currency text not null
+public.orders.id uuid not null default gen_random_uuid()
+public.orders.order_group_id uuid not null
+public.orders.paid_at timestamptz
+public.orders.seller_id uuid not null
+public.orders.status text not null default 'pending'::text
+public.orders.total_amount numeric not null
+
+public.products.created_at timestamptz not null default now()
+public.products.id uuid not null default gen_random_uuid()
+public.products.name text not null
+public.products.seller_id uuid not null
+public.products.sku text not null
+
+public.seller_members.created_at timestamptz not null default now()
+public.seller_members.seller_id uuid not null
+public.seller_members.user_id uuid not null
+
+public.sellers.created_at timestamptz not null default now()
+public.sellers.id uuid not null default gen_random_uuid()
+public.sellers.name text not null
+"""
+
+INDEXES = """
+exceptions_checkout_session_id_idx ON payments.exceptions USING btree (checkout_session_id)
+exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at)
+exceptions_named_order_group_id_idx ON payments.exceptions USING btree (((details ->> 'named_order_group_id'::text))) WHERE (reason = 'foreign_account'::text)
+exceptions_open_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at) WHERE (status = 'open'::text)
+exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id)
+exceptions_payment_intent_id_idx ON payments.exceptions USING btree (payment_intent_id)
+exceptions_reason_idx ON payments.exceptions USING btree (reason)
+inventory_ledger_created_at_idx ON public.inventory_ledger USING brin (created_at)
+inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta)
+inventory_ledger_seller_id_id_idx ON public.inventory_ledger USING btree (seller_id, id)
+order_groups_buyer_id_created_at_idx ON public.order_groups USING btree (buyer_id, created_at DESC) INCLUDE (id)
+order_groups_currency_idx ON public.order_groups USING btree (currency)
+order_groups_paid_at_idx ON public.order_groups USING btree (paid_at) WHERE (paid_at IS NOT NULL)
+order_groups_pending_created_at_idx ON public.order_groups USING btree (created_at) WHERE (status = 'pending'::text)
+order_groups_stripe_checkout_session_id_idx ON public.order_groups USING btree (stripe_checkout_session_id) WHERE (stripe_checkout_session_id IS NOT NULL)
+order_groups_stripe_payment_intent_id_idx ON public.order_groups USING btree (stripe_payment_intent_id) WHERE (stripe_payment_intent_id IS NOT NULL)
+order_items_order_group_id_idx ON public.order_items USING btree (order_group_id)
+order_items_order_id_idx ON public.order_items USING btree (order_id, order_group_id, seller_id)
+order_items_product_id_idx ON public.order_items USING btree (product_id, seller_id)
+order_items_seller_id_idx ON public.order_items USING btree (seller_id)
+order_status_changes_changed_at_idx ON public.order_status_changes USING brin (changed_at)
+order_status_changes_order_id_idx ON public.order_status_changes USING btree (order_id)
+order_status_changes_seller_id_idx ON public.order_status_changes USING btree (seller_id)
+orders_seller_id_created_at_idx ON public.orders USING btree (seller_id, created_at DESC)
+orders_to_fulfil_paid_at_idx ON public.orders USING btree (paid_at) WHERE (status = 'paid'::text)
+seller_members_seller_id_idx ON public.seller_members USING btree (seller_id)
+stripe_events_order_group_id_idx ON payments.stripe_events USING btree (order_group_id)
+stripe_events_processed_at_idx ON payments.stripe_events USING brin (processed_at)
+unique currencies_pkey ON payments.currencies USING btree (code)
+unique exceptions_pkey ON payments.exceptions USING btree (id)
+unique exceptions_stripe_event_id_key ON payments.exceptions USING btree (stripe_event_id)
+unique expected_definitions_pkey ON payments.expected_definitions USING btree (kind, object, name)
+unique expected_grants_pkey ON payments.expected_grants USING btree (object, column_name, grantee, privilege)
+unique invariants_pkey ON payments.invariants USING btree (name)
+unique invariants_place_key ON payments.invariants USING btree (place)
+unique inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text)
+unique inventory_ledger_pkey ON public.inventory_ledger USING btree (id)
+unique order_groups_pkey ON public.order_groups USING btree (id)
+unique order_groups_stripe_webhook_event_id_key ON public.order_groups USING btree (stripe_webhook_event_id)
+unique order_items_pkey ON public.order_items USING btree (id)
+unique order_status_changes_pkey ON public.order_status_changes USING btree (order_group_id, id)
+unique orders_order_group_id_id_seller_id_key ON public.orders USING btree (order_group_id, id, seller_id)
+unique orders_pkey ON public.orders USING btree (id)
+unique products_id_seller_id_key ON public.products USING btree (id, seller_id)
+unique products_pkey ON public.products USING btree (id)
+unique products_seller_id_sku_key ON public.products USING btree (seller_id, sku)
+unique reasons_pkey ON payments.reasons USING btree (reason)
+unique seller_members_pkey ON public.seller_members USING btree (user_id, seller_id)
+unique sellers_pkey ON public.sellers USING btree (id)
+unique stripe_events_applied_checkout_session_id_key ON payments.stripe_events USING btree (checkout_session_id) WHERE (outcome = 'applied'::text)
+unique stripe_events_applied_order_group_id_key ON payments.stripe_events USING btree (order_group_id) WHERE (outcome = 'applied'::text)
+unique stripe_events_applied_payment_intent_id_key ON payments.stripe_events USING btree (payment_intent_id) WHERE (outcome = 'applied'::text)
+unique stripe_events_pkey ON payments.stripe_events USING btree (id)
+"""
+
+STORAGE = """
+public.inventory_levels security_invoker=on
+public.order_groups.buyer_id n_distinct=300
+public.orders fillfactor=80
+public.orders.seller_id n_distinct=300
+"""

@@ -1,0 +1,267 @@
+"""`payment_report()`, whole: a month whose payments, cases and movements stand on and beside its boundaries."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any, LiteralString
+from uuid import UUID
+
+import pytest
+
+from testkit.database import Connection, past_every_guard, scalar
+from testkit.payments import Payment, reconcile
+from testkit.shop import OrderGroup, Shop
+
+SINCE, UNTIL = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+INSTANT = timedelta(microseconds=1)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+ZONES = ("UTC", "Pacific/Kiritimati", "America/St_Johns", "Pacific/Pago_Pago")
+RESOLVE: LiteralString = "select public.resolve_payment_exception(%s, %s, 'ada', 'why')"
+
+
+def move(superuser: Connection, statement: LiteralString, *values: Any) -> None:
+    with past_every_guard(superuser):
+        superuser.execute(statement, values)
+
+
+def paid(service: Connection, superuser: Connection, group: OrderGroup, at: datetime) -> Payment:
+    """A payment that was processed then."""
+    payment = group.payment()
+    assert reconcile(service, payment)["outcome"] == "applied"
+    with past_every_guard(superuser):
+        superuser.execute("update payments.stripe_events set processed_at = %s where id = %s", [at, payment.event_id])
+        superuser.execute("update public.order_groups set paid_at = %s where id = %s", [at, group.id])
+        superuser.execute("update public.orders set paid_at = %s where order_group_id = %s", [at, group.id])
+        superuser.execute(
+            "update public.order_status_changes set changed_at = %s where order_group_id = %s", [at, group.id]
+        )
+        superuser.execute(
+            "update public.inventory_ledger set created_at = %s where stripe_webhook_event_id = %s",
+            [at, payment.event_id],
+        )
+    return payment
+
+
+def set_aside(service: Connection, superuser: Connection, payment: Payment, at: datetime) -> int:
+    """A payment that was rejected then, its case's id."""
+    assert reconcile(service, payment)["outcome"] in ("rejected", "unmatched")
+    move(
+        superuser,
+        "update payments.exceptions set first_seen_at = %s, last_seen_at = first_seen_at where stripe_event_id = %s",
+        at,
+        payment.event_id,
+    )
+    case: int = scalar(superuser, "select id from payments.exceptions where stripe_event_id = %s", payment.event_id)
+    return case
+
+
+def received(service: Connection, superuser: Connection, product_id: UUID, pieces: int, at: datetime) -> None:
+    entry = scalar(service, "select public.record_inventory_receipt(%s, %s)", product_id, pieces)
+    move(superuser, "update public.inventory_ledger set created_at = %s where id = %s", at, entry)
+
+
+def wrong(group: OrderGroup, amount: str, **changes: Any) -> Payment:
+    minor = int(amount.replace(".", ""))
+    return group.payment().but(amount_minor=minor, amount=amount, **changes)
+
+
+@pytest.fixture
+def month(service: Connection, superuser: Connection, shop: Shop) -> dict[str, Any]:
+    """What happened around March 2026, in dollars, yen and dinars; by name what the report must name."""
+    first, second = shop.sellers
+    group = shop.order_group
+    superuser.execute("update public.sellers set name = 'Zoe' where id = %s", [first.id])
+    superuser.execute("update public.sellers set name = 'Abe' where id = %s", [second.id])
+
+    # Payments: an instant before the month, at its beginning, in it, an instant before its end, at its end.
+    paid(service, superuser, group([[(1, "1")]]), SINCE - INSTANT)
+    paid(service, superuser, group([[(2, "1")]]), SINCE)
+    # The first items of two sellers, and of the first seller's second product.
+    double = paid(
+        service, superuser, group([[(3, "1"), (4, "2")], [(5, "10.10")]]), datetime(2026, 3, 14, 23, 30, tzinfo=UTC)
+    )
+    paid(service, superuser, group([[(1, "500")]], currency="JPY"), datetime(2026, 3, 14, 0, 30, tzinfo=UTC))
+    paid(service, superuser, group([[(1, "1.234")]], currency="KWD"), UNTIL - INSTANT)
+    paid(service, superuser, group([[(7, "1")]]), UNTIL)
+    twin = double.twin()
+    reconcile(service, twin)
+    move(superuser, "update payments.stripe_events set processed_at = %s where id = %s", SINCE, twin.event_id)
+
+    # Goods came in an instant before the month's end, and at its end.
+    received(service, superuser, first.product_ids[0], 100, UNTIL - INSTANT)
+    received(service, superuser, first.product_ids[0], 1000, UNTIL)
+    received(service, superuser, first.product_ids[2], 50, SINCE)
+
+    # Cases: the same instants; two events of one session; what was resolved; what named no group.
+    cases = {
+        "before": set_aside(service, superuser, wrong(group(), "0.11"), SINCE - INSTANT),
+        "at the beginning": set_aside(service, superuser, wrong(group(), "0.12"), SINCE),
+        "at the end": set_aside(service, superuser, wrong(group(), "0.13"), UNTIL),
+    }
+    pair = wrong(group(), "0.20")
+    cases["first of two"] = set_aside(service, superuser, pair, datetime(2026, 3, 20, 9, tzinfo=UTC))
+    cases["second of two"] = set_aside(
+        service, superuser, pair.twin().but(amount_minor=21, amount="0.21"), datetime(2026, 3, 20, 10, tzinfo=UTC)
+    )
+    nameless = wrong(group(), "0.30").but(order_group_id=None, unmatched_reason="missing_reference", currency="eur")
+    cases["nameless"] = set_aside(service, superuser, nameless, UNTIL - INSTANT)
+    closed = set_aside(service, superuser, wrong(group(), "0.40"), datetime(2026, 3, 20, 8, tzinfo=UTC))
+    scalar(service, RESOLVE, closed, "dismissed")
+    # Of two events of one payment the open one counts, though the closed one came before.
+    half = wrong(group(), "0.50")
+    scalar(service, RESOLVE, set_aside(service, superuser, half, datetime(2026, 3, 21, 1, tzinfo=UTC)), "dismissed")
+    cases["open half"] = set_aside(
+        service, superuser, half.twin().but(amount_minor=51, amount="0.51"), datetime(2026, 3, 21, 2, tzinfo=UTC)
+    )
+    return cases
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_report_of_a_month_is_whole_wherever_it_is_asked(
+    service: Connection, superuser: Connection, shop: Shop, month: dict[str, Any], zone: str
+) -> None:
+    service.execute("select set_config('TimeZone', %s, false)", [zone])
+    first, second = shop.sellers
+
+    with service.transaction():
+        now = scalar(service, "select now()")
+        told: dict[str, Any] = scalar(service, "select public.payment_report(%s, %s)", SINCE, UNTIL)
+
+    assert [datetime.fromisoformat(told.pop(key)) for key in ("since", "until", "generated_at")] == [SINCE, UNTIL, now]
+    keys = ("day", "currency", "outcome", "payments", "amount")
+    assert {frozenset(one) for one in told["totals"]} == {frozenset(keys)}
+    assert [tuple(one[key] for key in keys) for one in told.pop("totals")] == [
+        ("2026-03-01", "USD", "already_paid", 1, None),
+        ("2026-03-01", "USD", "applied", 1, "2"),
+        ("2026-03-01", "USD", "rejected", 1, "0.12"),
+        ("2026-03-14", "JPY", "applied", 1, "500"),
+        ("2026-03-14", "USD", "applied", 1, "61.50"),
+        ("2026-03-20", "USD", "rejected", 1, "0.20"),
+        ("2026-03-20", "USD", "resolved", 1, "0.40"),
+        ("2026-03-21", "USD", "rejected", 1, "0.51"),
+        ("2026-03-31", "EUR", "unmatched", 1, "0.30"),
+        ("2026-03-31", "KWD", "applied", 1, "1.234"),
+    ]
+    rows = {row["id"]: row for row in superuser.execute("select * from payments.exceptions").fetchall()}
+    order = ("before", "at the beginning", "first of two", "second of two", "open half", "nameless", "at the end")
+    told_cases = told.pop("exceptions")
+    for case in told_cases:
+        case["first_seen_at"] = datetime.fromisoformat(case["first_seen_at"])
+        case["last_seen_at"] = datetime.fromisoformat(case["last_seen_at"])
+    assert told_cases == [
+        {
+            "id": row["id"],
+            "reason": row["reason"],
+            "order_group_id": row["order_group_id"] and str(row["order_group_id"]),
+            "checkout_session_id": row["checkout_session_id"],
+            "attempts": 1,
+            "first_seen_at": row["first_seen_at"],
+            "last_seen_at": row["last_seen_at"],
+            "currency": row["details"]["received"]["currency"],
+            "amount": row["details"]["received"]["amount"],
+        }
+        for row in (rows[month[name]] for name in order)
+    ]
+    assert told.pop("stock") == [
+        {
+            "product_id": str(seller.product_ids[place]),
+            "seller": name,
+            "sku": f"SKU-{place + 1}",
+            "product": f"Product {place + 1} of seller {1 if seller is first else 2}",
+            "committed": committed,
+            "items": items,
+            "on_hand": on_hand,
+        }
+        for seller, name, place, committed, items, on_hand in (
+            (second, "Abe", 0, 5, 1, -5),
+            (first, "Zoe", 0, 7, 4, 92),
+            (first, "Zoe", 1, 4, 1, -4),
+        )
+    ]
+    checks = told.pop("checks")
+    assert [(check["name"], check["claim"]) for check in checks] == [
+        tuple(row.values())
+        for row in superuser.execute("select name, claim from payments.invariants order by place").fetchall()
+    ]
+    assert {(check["ok"], check["faults"], str(check["examples"])) for check in checks} == {(True, 0, "[]")}
+    assert told == {}
+
+
+def test_months_that_follow_each_other_count_everything_once(service: Connection, month: dict[str, Any]) -> None:
+    assert month
+    windows = [(LONG_AGO, SINCE), (SINCE, UNTIL), (UNTIL, datetime(2030, 1, 1, tzinfo=UTC))]
+
+    reports = [scalar(service, "select public.payment_report(%s, %s)", *window) for window in windows]
+    whole = scalar(service, "select public.payment_report(%s, %s)", windows[0][0], windows[-1][1])
+
+    def count(told: dict[str, Any]) -> list[int]:
+        return [
+            sum(one["payments"] for one in told["totals"]),
+            sum(one["committed"] for one in told["stock"]),
+            sum(one["items"] for one in told["stock"]),
+        ]
+
+    assert [sum(part) for part in zip(*map(count, reports), strict=True)] == count(whole)
+    assert {len(told["exceptions"]) for told in [*reports, whole]} == {len(whole["exceptions"])}
+
+
+def test_ten_examples_of_a_fault_are_told_the_first_by_name(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group([[(1, "1")]] * 12)
+    paid(service, superuser, group, SINCE)
+    move(superuser, "update public.orders set status = 'cancelled' where order_group_id = %s", group.id)
+
+    told = scalar(service, "select public.payment_report(%s, %s)", SINCE, UNTIL)
+
+    (broken,) = [check for check in told["checks"] if not check["ok"]]
+    assert (broken["name"], broken["faults"]) == ("order_follows_its_group", 12)
+    assert broken["examples"] == [
+        f"order {order_id}: it is cancelled, order group {group.id} is paid"
+        for order_id in sorted(group.order_ids)[:10]
+    ]
+
+
+# What happened in the window -> how its time is set; each concerns a group of which all else is long ago.
+MARKS: dict[str, LiteralString] = {
+    "it waits since then": "update public.order_groups set created_at = %(at)s where id = %(pending)s",
+    "it was paid then": "update public.order_groups set paid_at = %(at)s where id = %(group)s;"
+    " update public.orders set paid_at = %(at)s where order_group_id = %(group)s",
+    "it took a step then": "update public.order_status_changes set changed_at = %(at)s"
+    " where order_group_id = %(group)s",
+    "it had an event then": "update payments.stripe_events set processed_at = %(at)s where order_group_id = %(group)s",
+    "it had a case then": "update payments.exceptions set first_seen_at = %(at)s where order_group_id = %(group)s",
+}
+
+
+def test_window_checks_what_happened_in_it_its_beginning_included_and_its_end_not(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group, pending = shop.order_group([[(1, "1")]]), shop.order_group([[(1, "1")]])
+    payment = paid(service, superuser, group, LONG_AGO)
+    set_aside(service, superuser, payment.rival(), LONG_AGO)
+    move(superuser, "update public.order_groups set created_at = %s where true", LONG_AGO)
+    move(superuser, "update public.orders set status = 'cancelled' where true")
+    names = {"group": group.id, "pending": pending.id}
+    times = {
+        "before": SINCE - INSTANT,
+        "at the beginning": SINCE,
+        "just before the end": UNTIL - INSTANT,
+        "at the end": UNTIL,
+    }
+
+    told = {}
+    for (mark, statement), (when, at) in product(MARKS.items(), times.items()):
+        with past_every_guard(superuser, force_rollback=True):
+            for one in statement.split(";"):
+                superuser.execute(one.encode(), names | {"at": at})
+            rows = superuser.execute(
+                "select * from payments.broken_invariants_of(%s, %s) where invariant = 'order_follows_its_group'",
+                [SINCE, UNTIL],
+            ).fetchall()
+        told[mark, when] = len(rows)
+
+    assert told == {
+        (mark, when): int(when in ("at the beginning", "just before the end")) for mark, when in product(MARKS, times)
+    }

@@ -1,0 +1,327 @@
+"""`explain_order_group()`, whole: each key of the story of one group that went through everything."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, LiteralString
+from uuid import UUID
+
+from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
+from testkit.database import Connection, Row, scalar
+from testkit.payments import Payment, reconcile
+from testkit.shop import OrderGroup, Shop
+
+RESOLVE: LiteralString = "select public.resolve_payment_exception(%s, %s, %s, %s)"
+PAYMENT = "reconcile_order_group_payment"
+
+CREATED = "an order group starts pending and waits for one payment of its total"
+PAID = "one payment of its total moves a group and its orders from pending to paid"
+FORWARD = "an order of a paid group moves forward, one step at a time"
+GIVEN_UP = "a pending group is given up with its orders, once"
+REFUNDED = "money went back: what was paid stays on record"
+APPLIED = "amount, currency and totals agreed: this payment paid the group"
+TWIN = "another event of the payment that had paid the group: recorded, nothing else"
+TAKEN = "each item of a paid group takes its quantity from stock, once"
+
+
+def explain(service: Connection, group: OrderGroup) -> Row:
+    story: Row = scalar(service, "select public.explain_order_group(%s)", group.id)
+    return story
+
+
+def as_json(connection: Connection, query: LiteralString, *values: Any) -> list[Any]:
+    """What a query tells as `row`: whole rows, or times as JSON writes them."""
+    return [row["row"] for row in connection.execute(query, values).fetchall()]
+
+
+def event(payment: Payment, at: str, outcome: str, rule: str) -> Row:
+    return {
+        "at": at,
+        "kind": "stripe_event",
+        "rule": rule,
+        "outcome": outcome,
+        "stripe_event_id": payment.event_id,
+        "event_type": payment.event_type,
+        "event_created_at": "2026-11-01T12:00:00+00:00",
+        "livemode": False,
+        "account": None,
+        "order_group_id": str(payment.order_group_id),
+        "checkout_session_id": payment.checkout_session_id,
+        "payment_intent_id": payment.payment_intent_id,
+        "amount_minor": str(payment.amount_minor),
+        "amount": payment.amount,
+        "currency": "USD",
+        "session_metadata": payment.session_metadata,
+        "source": payment.source,
+    }
+
+
+def exception(row: Row, rule: str) -> Row:
+    told = (
+        "attempts",
+        "details",
+        "last_seen_at",
+        "note",
+        "reason",
+        "resolution",
+        "resolved_at",
+        "resolved_by",
+        "status",
+    )
+    return {
+        "at": row["first_seen_at"],
+        "kind": "payment_exception",
+        "exception_id": row["id"],
+        "stripe_event_id": row["stripe_event_id"],
+        "rule": rule,
+    } | {key: row[key] for key in told}
+
+
+def step(at: str, order_id: UUID | None, path: str, by: str, rule: str) -> Row:
+    first, second = path.split()
+    return {
+        "at": at,
+        "kind": "status_change",
+        "order_id": None if order_id is None else str(order_id),
+        "from_status": first,
+        "to_status": second,
+        "changed_by": by,
+        "rule": rule,
+    }
+
+
+def test_story_of_a_group_that_went_through_everything(
+    service: Connection, owner: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group([[(3, "2.50"), (1, "0.50"), (2, "1")], [(1, "4")]])
+    payment = group.payment()
+    wrong = payment.rival().but(amount_minor=1, amount="0.01")
+    for _ in range(2):
+        reconcile(service, wrong)
+    (case,) = service.execute("select id from public.list_payment_exceptions()").fetchall()
+    scalar(service, RESOLVE, case["id"], "refunded", "ada", "sent back")
+    reconcile(service, payment)
+    twin = payment.twin()
+    reconcile(service, twin)
+    reconcile(service, payment.rival())
+    scalar(service, "select public.advance_order(%s, 'fulfilled')", group.order_ids[0])
+    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
+    owner.execute("update public.orders set status = 'refunded' where id = %s", [group.order_ids[1]])
+
+    story = explain(service, group)
+
+    created = scalar(superuser, "select to_jsonb(created_at) from public.order_groups")
+    first, second = as_json(superuser, "select to_jsonb(x) as row from payments.exceptions as x order by id")
+    one, two = as_json(
+        superuser, "select to_jsonb(processed_at) as row from payments.stripe_events order by processed_at"
+    )
+    steps = as_json(superuser, "select to_jsonb(changed_at) as row from public.order_status_changes order by id")
+    ledger = as_json(superuser, "select to_jsonb(l) as row from public.inventory_ledger as l order by id")
+    assert (first["attempts"], first["note"], second["status"]) == (2, "sent back", "open")
+    assert len(ledger) == 4
+    assert story.pop("timeline") == [
+        {"at": created, "kind": "order_group_created", "rule": CREATED},
+        exception(first, "the payment is not the order group's total"),
+        event(payment, one, "applied", APPLIED),
+        step(one, None, "pending paid", PAYMENT, PAID),
+        *(step(one, order_id, "pending paid", PAYMENT, PAID) for order_id in sorted(group.order_ids)),
+        *(
+            {
+                "at": one,
+                "kind": "inventory_ledger",
+                "ledger_id": entry["id"],
+                "entry_type": "order_commit",
+                "product_id": entry["product_id"],
+                "order_item_id": entry["order_item_id"],
+                "quantity_delta": entry["quantity_delta"],
+                "stripe_event_id": payment.event_id,
+                "rule": TAKEN,
+            }
+            for entry in ledger
+        ),
+        event(twin, two, "already_paid", TWIN),
+        exception(second, "another payment had paid the order group: this one is owed back"),
+        step(steps[3], group.order_ids[0], "paid fulfilled", "service_role", FORWARD),
+        step(steps[4], None, "paid refunded", "postgres", REFUNDED),
+        step(steps[5], group.order_ids[1], "paid refunded", "postgres", REFUNDED),
+    ]
+    whole = scalar(superuser, "select to_jsonb(g) from public.order_groups as g")
+    assert {key: story.pop(key) for key in ("order_group_id", "order_group", "open_exceptions", "verdict")} == {
+        "order_group_id": str(group.id),
+        "order_group": whole | {"total_amount": "14.00"},
+        "open_exceptions": 1,
+        "verdict": "It is refunded, and a payment came that needs a person.",
+    }
+    assert story.keys() == {"orders"}
+
+
+def test_orders_and_items_of_a_story_are_told_whole_and_in_order(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    """Six of each: that another order of them looks the same is one in 720."""
+    prices = ["6", "5.50", "4", "3.25", "2", "0.001"]
+    group = shop.order_group(
+        [[(place, price) for place, price in enumerate(prices, start=1)], *([(1, p)] for p in prices[:5])],
+        currency="KWD",
+    )
+    reconcile(service, group.payment())
+
+    story = explain(service, group)
+
+    assert story["orders"] == [
+        {
+            "id": str(order["id"]),
+            "seller_id": str(order["seller_id"]),
+            "status": "paid",
+            "total_amount": str(order["total_amount"]),
+            "paid_at": scalar(superuser, "select to_jsonb(%s::timestamptz)", order["paid_at"]),
+            "items": [
+                {
+                    "id": str(item["id"]),
+                    "product_id": str(item["product_id"]),
+                    "sku": item["sku"],
+                    "title": item["title"],
+                    "quantity": item["quantity"],
+                    "unit_amount": str(item["unit_amount"]),
+                }
+                for item in superuser.execute(
+                    "select * from public.order_items where order_id = %s order by id", [order["id"]]
+                )
+            ],
+        }
+        for order in superuser.execute("select * from public.orders order by id").fetchall()
+    ]
+    assert len(story["orders"]) == 6
+
+
+def test_story_of_a_group_that_was_given_up(service: Connection, superuser: Connection, shop: Shop) -> None:
+    group = shop.order_group([[(1, "5")]])
+    scalar(service, "select public.cancel_order_group(%s)", group.id)
+
+    story = explain(service, group)
+
+    times = as_json(superuser, "select to_jsonb(changed_at) as row from public.order_status_changes order by id")
+    assert story["timeline"][1:] == [
+        step(times[0], None, "pending cancelled", "service_role", GIVEN_UP),
+        step(times[1], group.order_ids[0], "pending cancelled", "service_role", GIVEN_UP),
+    ]
+    assert (story["verdict"], story["open_exceptions"]) == ("It is cancelled.", 0)
+
+
+def test_story_of_no_group_is_empty_but_whole(service: Connection) -> None:
+    unknown: UUID = scalar(service, "select gen_random_uuid()")
+
+    assert scalar(service, "select public.explain_order_group(%s)", unknown) == {
+        "order_group_id": str(unknown),
+        "order_group": None,
+        "orders": [],
+        "timeline": [],
+        "open_exceptions": 0,
+        "verdict": "There is no such order group.",
+    }
+
+
+def test_verdict_says_what_the_group_waits_for(service: Connection, owner: Connection, shop: Shop) -> None:
+    waiting, refused, closed, cancelled, late, paid, doubly_paid, refunded = (shop.order_group() for _ in range(8))
+    for group in (refused, closed):
+        reconcile(service, group.payment().but(amount_minor=1, amount="0.01"))
+    for group in (cancelled, late):
+        scalar(service, "select public.cancel_order_group(%s)", group.id)
+    reconcile(service, late.payment())
+    payments = {group.id: group.payment() for group in (paid, doubly_paid, refunded)}
+    for payment in payments.values():
+        reconcile(service, payment)
+    reconcile(service, doubly_paid.payment())
+    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [refunded.id])
+    case = scalar(service, "select id from public.list_payment_exceptions() where order_group_id = %s", closed.id)
+    scalar(service, RESOLVE, case, "dismissed", "ada", None)
+
+    told = [
+        explain(service, group)["verdict"]
+        for group in (waiting, refused, closed, cancelled, late, paid, doubly_paid, refunded)
+    ]
+
+    assert told == [
+        "Pending: no payment has been recorded. A delivery that failed before a verdict leaves no row here: the relay's"
+        " log and Stripe's list of deliveries tell of it.",
+        "Pending: a payment came but could not be applied.",
+        "Pending: a payment came, and an operator has closed its case.",
+        "It is cancelled.",
+        "It is cancelled, and a payment came that needs a person.",
+        f"Paid by event {payments[paid.id].event_id}.",
+        f"Paid by event {payments[doubly_paid.id].event_id}.",
+        "It is refunded.",
+    ]
+
+
+def test_each_reason_has_its_own_rule(superuser: Connection) -> None:
+    told = {row["reason"]: row["sentence"] for row in superuser.execute("select * from payments.reasons").fetchall()}
+
+    assert told == {
+        "missing_reference": "the session names no order group, in its metadata or as client_reference_id",
+        "malformed_reference": "the session's order group reference is not a UUID",
+        "conflicting_references": "metadata and client_reference_id name different order groups",
+        "foreign_account": "another Stripe account was paid: its money pays no order group here",
+        "order_group_not_found": "the order group that the session names does not exist",
+        "order_group_not_payable": "a cancelled or refunded order group is never revived by a payment",
+        "order_group_empty": "the group has no order, or an order has no item",
+        "amount_missing": "the event carries no whole, non-negative amount",
+        "currency_unsupported": "the currency is not in payments.currencies",
+        "amount_normalization_mismatch": "major and minor units disagree by Stripe's table of exponents",
+        "currency_mismatch": "the payment is not in the order group's currency",
+        "amount_mismatch": "the payment is not the order group's total",
+        "totals_inconsistent": "the order group's total is not the sum of its orders",
+        "duplicate_payment": "another payment had paid the order group: this one is owed back",
+        "payment_already_used": "this payment has paid another order group",
+        "event_collision": "the event id was processed before, with another payload",
+    }
+
+
+def test_cancelling_is_answered_whole(service: Connection, shop: Shop) -> None:
+    pending, paid = shop.order_group([[(1, "1")]] * 3), shop.order_group()
+    reconcile(service, paid.payment())
+    unknown: UUID = scalar(service, "select gen_random_uuid()")
+
+    def cancel(id_: UUID) -> Row:
+        told: Row = scalar(service, "select public.cancel_order_group(%s)", id_)
+        assert told.pop("order_group_id") == str(id_)
+        return told
+
+    assert [cancel(id_) for id_ in (pending.id, pending.id, paid.id, unknown)] == [
+        {"outcome": "cancelled", "reason": None, "orders_cancelled": 3},
+        {"outcome": "already_cancelled", "reason": None, "orders_cancelled": 0},
+        {"outcome": "rejected", "reason": "order_group_not_pending", "orders_cancelled": 0},
+        {"outcome": "rejected", "reason": "order_group_not_found", "orders_cancelled": 0},
+    ]
+
+
+def test_readiness_is_told_whole_whoever_asks(service: Connection, owner: Connection) -> None:
+    for connection, role, may in ((service, "service_role", True), (owner, "postgres", True)):
+        with connection.transaction():
+            began = scalar(connection, "select to_jsonb(now())")
+            told = scalar(connection, "select public.reconciliation_readiness()")
+
+        assert told.pop("server_time") > began
+        currencies = told.pop("currencies")
+        assert {code: currencies[code] for code in ("USD", "JPY", "KWD", "ISK")} == {
+            "USD": 2,
+            "JPY": 0,
+            "KWD": 3,
+            "ISK": 2,
+        }
+        assert told == {
+            "contract_version": CONTRACT_VERSION,
+            "oldest_contract_version": OLDEST_DATABASE,
+            "role": role,
+            "can_execute": may,
+            "anon_can_execute": False,
+            "fragile_triggers": [],
+        }
+
+
+def test_totals_keep_the_digits_that_the_shop_wrote(service: Connection, shop: Shop) -> None:
+    group = shop.order_group([[(1, "12.3")]], total_amount=Decimal("12.30"))
+
+    story = explain(service, group)
+
+    assert (story["order_group"]["total_amount"], story["orders"][0]["total_amount"]) == ("12.30", "12.3")
