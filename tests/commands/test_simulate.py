@@ -13,6 +13,7 @@ from relay.commands.simulate.scenarios import SCENARIOS
 from relay.commands.simulate.shop import NAME
 from relay.server.webhook import PATH
 from testkit.command_line import Ended
+from testkit.data_api_server import DataApi, Reply
 from testkit.project import Project
 from testkit.relay_under_test import Relay, serving
 
@@ -162,8 +163,17 @@ async def test_an_unknown_group_is_status_2_before_anything_is_sent(project: Pro
     assert f"there is no order group {unknown}" in ended.errors
 
 
-async def test_something_that_is_no_relay_is_a_difference(project: Project, relay: Relay) -> None:
-    ended = await project.relay("simulate", "--url", relay.url + "/healthz", "--scenario", "thin-event")
+async def test_something_that_is_no_relay_is_a_difference(project: Project, data_api: DataApi) -> None:
+    data_api.always = Reply(200, "a page", "text/html")
+
+    ended = await project.relay("simulate", "--url", data_api.url, "--scenario", "thin-event")
 
     assert ended.status == 1
     assert "not an answer of a relay" in ended.output
+
+
+async def test_a_wrong_path_of_a_relay_is_a_difference(project: Project, relay: Relay) -> None:
+    ended = await project.relay("simulate", "--url", relay.url + "/healthz", "--scenario", "thin-event")
+
+    assert ended.status == 1
+    assert "404 refused (wrong_path)" in ended.output

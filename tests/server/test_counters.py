@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from collections.abc import Callable
 
 import pytest
@@ -55,7 +54,7 @@ async def test_nothing_is_left_in_hand_after_deliveries_of_every_kind(
     monkeypatch.setattr(client, "MAX_CALLS", 2)
     monkeypatch.setattr(client, "MAX_WAITING", 2)
     monkeypatch.setattr(webhook, "LARGE_BODIES", 2)
-    large = completed(metadata={"filler": "x" * 200_000, "order_group_id": str(uuid.uuid4())})
+    large = completed(filler="x" * 200_000)
     forged, headers = delivery(completed(), secret="whsec_of_somebody_else")
     async with serving(environ(data_api.url, RELAY_RPC_TIMEOUT="0.3")) as relay:
         for _ in range(ROUNDS):
