@@ -455,7 +455,7 @@ CREATE FUNCTION payments.broken_invariants_of(p_since timestamp with time zone, 
 declare
     v_query pg_catalog.text;
     v_narrow record;
-    v_groups constant public.order_groups.id%type [] := array(
+    v_groups constant pg_catalog.uuid [] := array(
         select g.id
         from public.order_groups as g
         where g.status = 'pending' and g.created_at >= p_since and g.created_at < p_until
@@ -476,7 +476,7 @@ declare
         from payments.exceptions as x
         where x.first_seen_at >= p_since and x.first_seen_at < p_until and x.order_group_id is not null
     );
-    v_products constant public.products.id%type [] := array(
+    v_products constant pg_catalog.uuid [] := array(
         select distinct l.product_id
         from public.inventory_ledger as l
         where l.created_at >= p_since and l.created_at < p_until
@@ -1192,9 +1192,9 @@ CREATE FUNCTION payments.named_order_group(p_session_metadata jsonb) RETURNS uui
     SET search_path TO ''
     AS $_$
 declare
-    v_digits text := replace(btrim(p_session_metadata ->> 'order_group_id'), '-', '');
+    v_digits pg_catalog.text := replace(btrim(p_session_metadata ->> 'order_group_id'), '-', '');
 begin
-    return case when v_digits ~* '^[0-9a-f]{32}$' then v_digits::uuid end;
+    return case when v_digits ~* '^[0-9a-f]{32}$' then v_digits::pg_catalog.uuid end;
 end;
 $_$;
 
@@ -1235,14 +1235,14 @@ begin
         length(v_event.checkout_session_id),
         length(v_event.payment_intent_id),
         length(v_event.account),
-        length(v_event.amount::text)
+        length(v_event.amount::pg_catalog.text)
     ) > v_longest then
         raise exception 'ids, the event type and the amount have % characters at most', v_longest
             using errcode = 'invalid_parameter_value';
     elsif length(v_event.currency) > 3 then
         raise exception 'p_currency has 3 letters at most'
             using errcode = 'invalid_parameter_value';
-    elsif octet_length(v_event.session_metadata::text) > v_most_metadata then
+    elsif octet_length(v_event.session_metadata::pg_catalog.text) > v_most_metadata then
         raise exception 'p_session_metadata has % bytes at most', v_most_metadata
             using errcode = 'invalid_parameter_value';
     elsif v_event.created_at not between '2000-01-01 00:00:00+00' and '2100-01-01 00:00:00+00' then
@@ -2187,7 +2187,7 @@ CREATE FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome tex
     AS $$
 declare
     -- The transaction may have begun long before it got the group's lock.
-    v_now timestamptz := clock_timestamp();
+    v_now pg_catalog.timestamptz := clock_timestamp();
 begin
     -- A case that was closed because its event got applied comes back as a collision.
     insert into payments.exceptions as x (
@@ -2806,7 +2806,7 @@ begin
         inner join payments.reasons as r on x.reason = r.reason
         where
             x.order_group_id = p_order_group_id
-            or (x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::text)
+            or (x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::pg_catalog.text)
         union all
         select
             c.changed_at,
@@ -2874,7 +2874,7 @@ begin
                 select 1
                 from payments.exceptions as x
                 where
-                    x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::text
+                    x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::pg_catalog.text
             ) then 'Pending: only another Stripe account was paid for it, which pays nothing here.'
             when v_group.status = 'pending'
                 then 'Pending: no payment has been recorded. A delivery that failed before a verdict leaves no row here: '
@@ -3081,8 +3081,8 @@ CREATE FUNCTION public.preview_order_group_payments(p_payments jsonb) RETURNS js
     AS $$
 declare
     v_most constant integer := 500;
-    v_payment jsonb;
-    v_answers jsonb[] := '{}';
+    v_payment pg_catalog.jsonb;
+    v_answers pg_catalog.jsonb[] := '{}';
 begin
     if jsonb_typeof(p_payments) is distinct from 'array' or jsonb_array_length(p_payments) > v_most then
         raise exception 'p_payments must be an array of up to % payments', v_most
@@ -3366,7 +3366,7 @@ CREATE FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolu
     AS $$
 declare
     v_exception payments.exceptions;
-    v_paid uuid;
+    v_paid pg_catalog.uuid;
 begin
     if p_resolution is null or p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed') then
         raise exception 'p_resolution must be refunded, fixed_by_hand or dismissed, not %', p_resolution

@@ -122,7 +122,7 @@ def test_findings_are_in_the_order_of_what_object_and_detail(superuser: Connecti
         "grant authenticated to anon",
         "alter table public.sellers disable row level security",
         "alter table public.orders disable row level security",
-        "drop trigger orders_move_forward on public.orders",
+        "drop trigger orders_record_changes on public.orders",
     )
 
     assert len(told) >= 8

@@ -177,7 +177,8 @@ def test_function_reaches_rows_of_big_tables_through_indexes_alone(
     ("index", "table", "call"),
     [
         ("public.order_items_order_id_idx", "order_items", "a new event"),
-        ("payments.exceptions_order_group_id_idx", "exceptions", "a new event"),
+        ("payments.exceptions_payment_intent_id_idx", "exceptions", "a new event"),
+        ("payments.exceptions_order_group_id_idx", "exceptions", "an explanation"),
         ("payments.stripe_events_applied_payment_intent_id_key", "stripe_events", "a twin"),
         ("payments.stripe_events_applied_checkout_session_id_key", "stripe_events", "a twin"),
         ("payments.exceptions_checkout_session_id_idx", "exceptions", "a preview"),

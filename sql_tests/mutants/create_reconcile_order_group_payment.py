@@ -802,7 +802,12 @@ MUTANTS: tuple[Mutant, ...] = (
             ("long-session-ids", "session ids have no bound", "        length(v_event.checkout_session_id),\n", ""),
             ("long-intent-ids", "intent ids have no bound", "        length(v_event.payment_intent_id),\n", ""),
             ("long-accounts", "accounts have no bound", "        length(v_event.account),\n", ""),
-            ("long-amounts", "amounts have no bound", "        length(v_event.amount::text)\n", "        0\n"),
+            (
+                "long-amounts",
+                "amounts have no bound",
+                "        length(v_event.amount::pg_catalog.text)\n",
+                "        0\n",
+            ),
             (
                 "long-currency",
                 "a currency may have 4 letters",

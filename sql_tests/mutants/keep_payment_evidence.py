@@ -83,7 +83,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "seen-when-the-transaction-began",
         "a case says that it was seen when its transaction began, before the lock",
         FILE,
-        "    v_now timestamptz := clock_timestamp();",
+        "    v_now pg_catalog.timestamptz := clock_timestamp();",
         "    v_now timestamptz := now();",
         ("test_case_is_seen_when_it_is_judged",),
     ),

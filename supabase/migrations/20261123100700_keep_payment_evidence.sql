@@ -114,9 +114,9 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_digits text := replace(btrim(p_session_metadata ->> 'order_group_id'), '-', '');
+    v_digits pg_catalog.text := replace(btrim(p_session_metadata ->> 'order_group_id'), '-', '');
 begin
-    return case when v_digits ~* '^[0-9a-f]{32}$' then v_digits::uuid end;
+    return case when v_digits ~* '^[0-9a-f]{32}$' then v_digits::pg_catalog.uuid end;
 end;
 $$;
 comment on function payments.named_order_group(jsonb) is 'The order group that a session''s metadata name.';
@@ -139,7 +139,7 @@ set search_path = ''
 as $$
 declare
     -- The transaction may have begun long before it got the group's lock.
-    v_now timestamptz := clock_timestamp();
+    v_now pg_catalog.timestamptz := clock_timestamp();
 begin
     -- A case that was closed because its event got applied comes back as a collision.
     insert into payments.exceptions as x (

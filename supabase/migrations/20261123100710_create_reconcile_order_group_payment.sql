@@ -63,14 +63,14 @@ begin
         length(v_event.checkout_session_id),
         length(v_event.payment_intent_id),
         length(v_event.account),
-        length(v_event.amount::text)
+        length(v_event.amount::pg_catalog.text)
     ) > v_longest then
         raise exception 'ids, the event type and the amount have % characters at most', v_longest
             using errcode = 'invalid_parameter_value';
     elsif length(v_event.currency) > 3 then
         raise exception 'p_currency has 3 letters at most'
             using errcode = 'invalid_parameter_value';
-    elsif octet_length(v_event.session_metadata::text) > v_most_metadata then
+    elsif octet_length(v_event.session_metadata::pg_catalog.text) > v_most_metadata then
         raise exception 'p_session_metadata has % bytes at most', v_most_metadata
             using errcode = 'invalid_parameter_value';
     elsif v_event.created_at not between '2000-01-01 00:00:00+00' and '2100-01-01 00:00:00+00' then

@@ -128,8 +128,8 @@ set random_page_cost = 1.1
 as $$
 declare
     v_most constant integer := 500;
-    v_payment jsonb;
-    v_answers jsonb[] := '{}';
+    v_payment pg_catalog.jsonb;
+    v_answers pg_catalog.jsonb[] := '{}';
 begin
     if jsonb_typeof(p_payments) is distinct from 'array' or jsonb_array_length(p_payments) > v_most then
         raise exception 'p_payments must be an array of up to % payments', v_most

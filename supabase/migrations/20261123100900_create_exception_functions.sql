@@ -83,7 +83,7 @@ set default_transaction_isolation = 'read committed'
 as $$
 declare
     v_exception payments.exceptions;
-    v_paid uuid;
+    v_paid pg_catalog.uuid;
 begin
     if p_resolution is null or p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed') then
         raise exception 'p_resolution must be refunded, fixed_by_hand or dismissed, not %', p_resolution

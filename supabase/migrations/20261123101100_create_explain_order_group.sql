@@ -106,7 +106,7 @@ begin
         inner join payments.reasons as r on x.reason = r.reason
         where
             x.order_group_id = p_order_group_id
-            or (x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::text)
+            or (x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::pg_catalog.text)
         union all
         select
             c.changed_at,
@@ -174,7 +174,7 @@ begin
                 select 1
                 from payments.exceptions as x
                 where
-                    x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::text
+                    x.reason = 'foreign_account' and x.details ->> 'named_order_group_id' = p_order_group_id::pg_catalog.text
             ) then 'Pending: only another Stripe account was paid for it, which pays nothing here.'
             when v_group.status = 'pending'
                 then 'Pending: no payment has been recorded. A delivery that failed before a verdict leaves no row here: '

@@ -19,7 +19,7 @@ as $$
 declare
     v_query pg_catalog.text;
     v_narrow record;
-    v_groups constant public.order_groups.id%type [] := array(
+    v_groups constant pg_catalog.uuid [] := array(
         select g.id
         from public.order_groups as g
         where g.status = 'pending' and g.created_at >= p_since and g.created_at < p_until
@@ -40,7 +40,7 @@ declare
         from payments.exceptions as x
         where x.first_seen_at >= p_since and x.first_seen_at < p_until and x.order_group_id is not null
     );
-    v_products constant public.products.id%type [] := array(
+    v_products constant pg_catalog.uuid [] := array(
         select distinct l.product_id
         from public.inventory_ledger as l
         where l.created_at >= p_since and l.created_at < p_until
