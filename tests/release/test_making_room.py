@@ -40,7 +40,7 @@ create table public.orders (
     cents int not null,
     changes int not null default 0
 );
-create index orders_seller_id_idx on public.orders (customer);
+create index orders_to_fulfil_paid_at_idx on public.orders (customer);
 alter table public.orders enable row level security;
 create policy "Buyers and the seller's members can read an order" on public.orders
 for select to authenticated using (customer = (select auth.uid()));
@@ -129,7 +129,7 @@ def test_shop_with_orders_of_its_own_makes_room_and_is_paid_through_ours(project
         assert project.run("--db-url", dsn)[0] == 0
         return supabase_cli.db_push(dsn, project_dir=project.home)
 
-    index_too = "alter index public.orders_seller_id_idx rename to shop_orders_seller_id_idx;"
+    index_too = "alter index public.orders_to_fulfil_paid_at_idx rename to shop_orders_to_fulfil_paid_at_idx;"
     with Stack(migrate=adopt) as stack, shop_on(stack) as shop:
         relay = RelayProcess(env=stack.env(), log=stack.postgres.home / "relay.log")
         relay.start()
@@ -199,7 +199,7 @@ def test_orders_of_a_later_migration_make_room_where_they_are_and_in_a_new_datab
     assert len(shown) == 3
     room = "\n".join([steps()[2].splitlines()[0], *shown])
 
-    own.write_text(re.sub(r"\b(public\.orders|orders_seller_id_idx)\b", shop_name, ORDERS))
+    own.write_text(re.sub(r"\b(public\.orders|orders_to_fulfil_paid_at_idx)\b", shop_name, ORDERS))
     project.add("20261101000000_make_room.sql", room)
     push(project, lives, include_all=True)
     assert project.run("--db-url", lives)[0] == 0
@@ -224,8 +224,8 @@ TAKEN: dict[LiteralString, str] = {
     "create sequence public.inventory_ledger_id_seq": (
         "alter sequence {careful}public.inventory_ledger_id_seq rename to shop_inventory_ledger_id_seq;"
     ),
-    "create index orders_seller_id_idx on public.wishes (id)": (
-        "alter index {careful}public.orders_seller_id_idx rename to shop_orders_seller_id_idx;"
+    "create index orders_to_fulfil_paid_at_idx on public.wishes (id)": (
+        "alter index {careful}public.orders_to_fulfil_paid_at_idx rename to shop_orders_to_fulfil_paid_at_idx;"
     ),
     "create function public.cancel_order_group(int) returns int language sql set search_path = '' as 'select 1'": (
         "alter {function} public.cancel_order_group rename to shop_cancel_order_group;"
