@@ -13,6 +13,11 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "examples").glob("*/README.md")),
 ]
+LINKING = [
+    *PAGES,
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "relay/README.md")),
+]
+"""The pages whose links are tried: those with commands for operators, and the others."""
 GROUP = "3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10"
 SWEEP = '{"known": 0, "applied": 0, "rejected": [], "unmatched": [], "failed": [], "paid_here_only": []}'
 NAMES = [command_of(name).NAME for name in COMMANDS]

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from relay.cli import _parser
+from relay.config import VARIABLES
 from relay.core.outcomes import REASONS_OF, REJECTIONS, UNMATCHED_REASONS, Outcome
+from relay.metrics import Metrics
+from sql_tests.declarations import COLUMNS, FUNCTIONS
 from testkit.command_line import run
-from tests.documented import NAMES, PAGES, ROOT, SWEEP, documented, filled
+from tests.documented import LINKING, NAMES, ROOT, SWEEP, documented, filled
 
 
 def test_the_documentation_shows_every_command() -> None:
@@ -44,10 +47,11 @@ async def test_every_command_has_help_with_examples_and_exit_statuses(name: str)
     assert "exit status: 0 " in output
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_targets_links_and_headings_exist(page: Path) -> None:
     text = page.read_text()
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    rules = re.findall(r"^([a-z -]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = {target for rule in rules for target in rule.split()}
 
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
     for name, anchor in re.findall(r"\]\(([^)#\s:]*)(?:#([a-z0-9-]+))?\)", text):
@@ -65,13 +69,52 @@ def test_operations_tells_what_to_do_about_every_alert_and_every_reason() -> Non
     assert [name for name in (*alerts, *REJECTIONS, *UNMATCHED_REASONS) if f"`{name}`" not in text] == []
 
 
-def test_the_readme_lists_every_reason_of_every_outcome_and_no_other() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_contract_lists_every_reason_of_every_outcome_and_no_other() -> None:
+    text = (ROOT / "docs" / "contract.md").read_text()
     rejections = text.partition("| reason of a rejection |")[2].partition("\n\n")[0]
     listed = {outcome: set[str]() for outcome in Outcome}
-    for outcome, reasons in re.findall(r"`(\w+)` · ((?:`\w+`(?:, )?)+)", text):
+    for outcome, reasons in re.findall(r"`(\w+)`\s·\s((?:`\w+`(?:, )?)+)", text):
         listed[Outcome(outcome)] |= {*re.findall(r"\w+", reasons)}
     for row in re.findall(r"^\| (`.*?) \|", rejections, re.MULTILINE):
         listed[Outcome.REJECTED] |= {*re.findall(r"\w+", row)}
 
     assert listed == {outcome: reasons - {None} for outcome, reasons in REASONS_OF.items()}
+
+
+def test_the_contract_lists_every_series_and_no_other() -> None:
+    text = (ROOT / "docs" / "contract.md").read_text().partition("## Metrics\n")[2].partition("\n## ")[0]
+    made = [family.name + "_total" * (family.type == "counter") for family in Metrics().registry.collect()]
+
+    assert sorted(re.findall(r"`(relay_\w+)", text)) == sorted(name for name in made if name.startswith("relay_"))
+
+
+def test_the_contract_lists_every_function_of_the_data_api_with_its_parameters() -> None:
+    text = (ROOT / "docs" / "contract.md").read_text().partition("## Functions\n")[2].partition("\n## ")[0]
+    shown = {name: re.findall(r"\bp_\w+", parameters) for name, parameters in re.findall(r"`(\w+)\((.*?)\)`", text)}
+    shown["reconcile_order_group_payment"] = re.findall(
+        r"^ {4}(p_\w+)", (ROOT / "docs" / "contract.md").read_text(), re.MULTILINE
+    )
+    declared = re.findall(r"^public\.(\w+)\((.*?)\) \|", FUNCTIONS, re.MULTILINE)
+
+    assert shown == {name: re.findall(r"\bp_\w+", parameters) for name, parameters in declared}
+
+
+def test_the_contract_lists_only_columns_that_exist() -> None:
+    text = (ROOT / "docs" / "contract.md").read_text().partition("## Tables\n")[2].partition("\n\nAmounts")[0]
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| (.*) \|$", text, re.MULTILINE)
+    shown = {f"public.{table}.{re.findall(r'`(.+?)`', part)[0]}" for table, cells in rows for part in _parts(cells)}
+    declared = set(re.findall(r"^(public\.\w+\.\w+) ", COLUMNS, re.MULTILINE))
+
+    assert {name.rpartition(".")[0] for name in shown} == {name.rpartition(".")[0] for name in declared}
+    assert shown <= declared
+
+
+def _parts(cells: str) -> list[str]:
+    """A table's columns, without what stands behind them in parentheses."""
+    return re.sub(r" \([^)]*\)", "", cells).split(", ")
+
+
+def test_the_readme_lists_every_setting_and_no_other() -> None:
+    text = (ROOT / "README.md").read_text().partition("## Settings\n")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(VARIABLES)

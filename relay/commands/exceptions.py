@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = action("list", "one line an exception, oldest first", "list --reason duplicate_payment")
     listing.add_argument("--status", choices=("open", "resolved", "all"), default="open", help="default: %(default)s")
     reasons = sorted(map(str, REJECTIONS | UNMATCHED_REASONS))
-    listing.add_argument("--reason", choices=reasons, metavar="REASON", help="as the list and the README name it")
+    listing.add_argument("--reason", choices=reasons, metavar="REASON", help="as the list and docs/contract.md name it")
     listing.add_argument("--group", type=console.order_group_id, metavar="UUID", help="of one order group")
 
     show = action("show", "what was expected, what came, how often, since when", "show 17")

@@ -127,7 +127,7 @@ def _answer_unread(telemetry: Telemetry, refusal: errors.Refused) -> web.Respons
 
 
 async def _read(request: web.Request, large_bodies: asyncio.Semaphore) -> bytes:
-    """The raw body. Raises Refused, in the order of the README's table."""
+    """The raw body. Raises Refused, in the order of docs/contract.md."""
     if request.method != "POST":
         raise errors.MethodNotAllowed
     for coding in request.headers.getall("Content-Encoding", ()):
