@@ -1086,7 +1086,8 @@ begin
         v_judgement.reason := case
             when p_group.id is null
                 then 'order_group_not_found'
-            when p_group.status not in ('pending', 'paid')
+            -- A group that this very payment has paid knows it, also once it is refunded.
+            when (p_group.status not in ('pending', 'paid') and (p_group.status = 'refunded' and v_paid_by_it) is not true)
                 or (p_group.status = 'pending' and not v_found.are_pending)
                 then 'order_group_not_payable'
             when v_found.have_items is not true  -- null: there are no orders
@@ -1107,12 +1108,12 @@ begin
             when p_group.status = 'paid' and v_paid_by_it is not true
                 then 'duplicate_payment'
             -- For a pending group payments.judge_taken() tells.
-            when p_group.status = 'paid' and payments.has_paid_another_group(p_event)
+            when p_group.status <> 'pending' and payments.has_paid_another_group(p_event)
                 then 'payment_already_used'
         end;
         v_judgement.outcome := case
             when v_judgement.reason is not null then 'rejected'
-            when p_group.status = 'paid' then 'already_paid'
+            when p_group.status <> 'pending' then 'already_paid'
             when v_judgement.refunded_exception_id is not null then 'resolved'
             else 'applied'
         end;

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from testkit.database import Connection, Database, scalar
+from testkit.invariants import broken_invariants
 from testkit.payments import Payment
 from testkit.previewed import reconcile
 from testkit.shop import OrderGroup, Shop
@@ -205,15 +206,34 @@ def test_cancelled_group_is_not_revived_by_a_late_payment(
     assert scalar(superuser, "select count(*) from public.inventory_ledger") == 0
 
 
-def test_refunded_group_is_not_paid_again_by_a_twin_event(service: Connection, owner: Connection, shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ("already_paid", None)),
+        ({"amount_minor": 1, "amount": "0.01"}, ("rejected", "amount_mismatch")),
+        ({"currency": "eur"}, ("rejected", "currency_mismatch")),
+        ({"checkout_session_id": "cs_other", "payment_intent_id": "pi_other"}, ("rejected", "order_group_not_payable")),
+    ],
+    ids=["of its payment", "another amount", "another currency", "of another payment"],
+)
+def test_refunded_group_knows_the_payment_that_had_paid_it(
+    service: Connection,
+    owner: Connection,
+    superuser: Connection,
+    shop: Shop,
+    change: dict[str, Any],
+    expected: tuple[str, str | None],
+) -> None:
     group = shop.order_group()
     payment = group.payment()
     reconcile(service, payment)
     owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
 
-    verdict = reconcile(service, payment.twin())
+    verdict = reconcile(service, payment.twin().but(**change))
 
-    assert (verdict["outcome"], verdict["reason"]) == ("rejected", "order_group_not_payable")
+    assert (verdict["outcome"], verdict["reason"]) == expected
+    assert scalar(superuser, "select status from public.order_groups where id = %s", group.id) == "refunded"
+    assert broken_invariants(superuser) == []
 
 
 def test_second_payment_for_a_paid_group_is_kept_as_a_duplicate_with_both_payments(

@@ -276,10 +276,26 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_event_of_the_same_payment_intent_in_another",),
     ),
     Mutant(
+        "refunded-group-forgets-its-payment",
+        "another event of the payment that had paid a refunded group is set aside",
+        FILE,
+        " and (p_group.status = 'refunded' and v_paid_by_it) is not true)",
+        ")",
+        ("test_refunded_group_knows_the_payment",),
+    ),
+    Mutant(
+        "refunded-group-knows-every-payment",
+        "whatever pays a refunded group is taken for the payment that had paid it",
+        FILE,
+        "(p_group.status = 'refunded' and v_paid_by_it) is not true",
+        "p_group.status <> 'refunded'",
+        ("test_refunded_group_knows_the_payment",),
+    ),
+    Mutant(
         "used-payment-accepted",
         "a payment that has paid another group is welcome as a twin",
         FILE,
-        "            when p_group.status = 'paid' and payments.has_paid_another_group(p_event)\n"
+        "            when p_group.status <> 'pending' and payments.has_paid_another_group(p_event)\n"
         "                then 'payment_already_used'\n",
         "",
         ("test_twin_that_shares_the_other_half",),
