@@ -3,4 +3,4 @@
 __version__ = "0.1.0"
 NAME = "order-group-relay"
 USER_AGENT = f"{NAME}/{__version__}"
-"""What the Data API and Stripe see in their logs."""
+"""The `User-Agent` header of every request to the Data API."""

@@ -1,6 +1,7 @@
-"""Settings from the environment: checked once, at start, all faults in one message.
+"""The settings. They come from the environment and are checked once, at the start; one message names all faults.
 
-Only `Settings.of_process` looks at the process, its environment and its clock; all else is pure.
+`Settings.of_process` reads the environment, the clock and the file of SSL_CERT_FILE, and `unused_proxy` reads the
+environment's proxy settings. Everything else depends on its arguments alone.
 """
 
 import base64
@@ -33,22 +34,22 @@ VARIABLES: Final[Mapping[str, str]] = {
     "STRIPE_ACCOUNTS": "",
     "RELAY_UNREFERENCED_SESSIONS": "exception",
 }
-"""Every variable and its default; an empty default means that it is needed, but for those that may be empty."""
+"""Every variable and its default. A variable with an empty default must be set, unless MAY_BE_EMPTY names it."""
 MAY_BE_EMPTY: Final = frozenset({"STRIPE_ACCOUNTS"})
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-# Stripe's answer must come within ten seconds, and the function's lock_timeout (3 s) and the authenticator's
-# statement_timeout (8 s) must fire before the relay gives up, or their verdicts are lost.
+# In seconds. The relay must answer Stripe within ten seconds. The function's lock_timeout (3 s) and the authenticator's
+# statement_timeout (8 s) should fire before the relay gives up; otherwise nobody learns what they decided.
 _RPC_TIMEOUT_LIMIT: Final = 10.0
-# What Kubernetes sets for a Service called `relay`: https://kubernetes.io/docs/concepts/services-networking/service/
+# Kubernetes sets RELAY_PORT to such a URL where a Service is called `relay`: https://kubernetes.io/docs/concepts/services-networking/service/
 _SERVICE_LINK: Final = "tcp://"
-# OpenSSL's: where the certificates of authorities are, if not in their usual place.
+# OpenSSL reads this variable: the file of trusted certificates, where it is not in its usual place.
 _CERTIFICATES: Final = "SSL_CERT_FILE"
-# What is connected to and verified exactly as it is written. Libraries differ about all other names.
+# Libraries connect to such a host, and verify its certificate, exactly as it is written. They differ on all others.
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+")
-# C libraries take 134744072, 0x8080808 and 8.8.2056 for addresses too: https://url.spec.whatwg.org/#ends-in-a-number-checker
+# C libraries also read 134744072, 0x8080808 and 8.8.2056 as addresses: https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
 _ACCOUNT: Final = re.compile(r"acct_[0-9A-Za-z]{1,250}")
-# What a paid session without any reference is, and whether it is ignored then.
+# The values of RELAY_UNREFERENCED_SESSIONS, and whether a paid session without any reference is ignored.
 _UNREFERENCED: Final = {"exception": False, "ignore": True}
 _KEY_MODES: Final = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
 
@@ -64,12 +65,12 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Text that no `repr`, log line or traceback shows."""
+    """Text that `repr` does not show, and so no log line or traceback does."""
 
     _text: str
 
     def reveal(self) -> str:
-        """The text, for the one place that needs it."""
+        """The text. Call this only where the text itself is needed."""
         return self._text
 
     def __repr__(self) -> str:
@@ -78,7 +79,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `relay` runs with."""
+    """The checked settings of one process."""
 
     stripe_secret_key: Secret
     stripe_webhook_secrets: tuple[Secret, ...]
@@ -87,32 +88,35 @@ class Settings:
     host: str
     port: int
     webhook_tolerance: int
-    """Seconds."""
+    """How many seconds the time of a signature may be off, in either direction."""
     rpc_timeout: float
-    """Seconds, for the whole RPC."""
+    """How many seconds the whole call of the database function may take, waiting and a retry included."""
     stripe_api_base: str
     log_level: str
     stripe_accounts: frozenset[str]
-    """Those whose events count beside the events that name none."""
+    """The Stripe accounts whose events are reconciled. Events that name no account always are."""
     ignores_unreferenced: bool
-    """Whether a paid session without any reference is the business of another way of selling."""
+    """Whether a paid session without any reference is ignored, because something else sold it."""
 
     @property
     def livemode(self) -> bool:
-        """Whether the Stripe key is for real money."""
+        """Whether the Stripe key is a live key."""
         key = self.stripe_secret_key.reveal()
         return next(live for prefix, live in _KEY_MODES.items() if key.startswith(prefix))
 
     @classmethod
     def of_process(cls) -> "Settings":
-        """Read the settings of this process, as it is now. Raises SettingsError."""
+        """Read the settings from the environment of this process. Raises SettingsError."""
         fault = _certificates_fault(os.environ.get(_CERTIFICATES))
         return cls.from_env(os.environ, now=time.time(), faults={_CERTIFICATES: fault} if fault else {})
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, now: float, faults: Mapping[str, str] = _NO_FAULTS) -> "Settings":
-        """Read the settings. `now` (seconds since 1970) tells an expired key; `faults` are known already, by variable.
-        Raises SettingsError."""
+        """Read the settings from `environ`. Raises SettingsError.
+
+        `now` is in seconds since 1970; a key that has expired by then is a fault. `faults` maps a variable to a fault
+        that the caller has found already.
+        """
         values = {name: value_of(environ, name) or default for name, default in VARIABLES.items()}
         values["RELAY_PORT"] = value_of(environ, "RELAY_PORT") or value_of(environ, "PORT") or values["RELAY_PORT"]
         faults = {name: fault for name, value in values.items() if (fault := _fault(name, value, now))} | dict(faults)
@@ -136,14 +140,16 @@ class Settings:
 
 
 def value_of(environ: Mapping[str, str], name: str) -> str:
-    """What a variable is set to; empty where it is not set, which blank text counts as."""
+    """What a variable is set to; empty where it is not set or blank."""
     value = environ.get(name, "").strip()
     return "" if name == "RELAY_PORT" and value.startswith(_SERVICE_LINK) else value
 
 
 def unused_proxy(settings: Settings) -> str | None:
-    """The proxy setting of this process that other programs would follow to the Data API: the relay connects directly,
-    and says so at its start. https://everything.curl.dev/usingcurl/proxies/env.html"""
+    """The name of the proxy variable that other programs would obey on the way to the Data API; None where there is
+    none. The relay connects directly and warns about that at its start.
+    https://everything.curl.dev/usingcurl/proxies/env.html
+    """
     url = urlsplit(settings.supabase_url)
     found = getproxies_environment()
     if proxy_bypass(url.hostname or ""):
@@ -152,17 +158,19 @@ def unused_proxy(settings: Settings) -> str | None:
 
 
 def _certificates_fault(path: str | None) -> str | None:
-    """Why the authorities' certificates cannot be loaded from there. Connecting would fail for that, much later."""
+    """Why the file of trusted certificates cannot be loaded; None where it can. Otherwise only the first connection
+    would fail, much later.
+    """
     try:
         if path:
             ssl.create_default_context(cafile=path)
-    except OSError as error:  # what is no certificate is an ssl.SSLError, and that an OSError
+    except OSError as error:  # ssl.SSLError, for a file that holds no certificate, is an OSError
         return f"cannot be loaded: {error.strerror or type(error).__name__}"
     return None
 
 
 def _base_url(value: str) -> str:
-    """Scheme and host, in the case in which all libraries know them."""
+    """Scheme and host in lower case, which all libraries compare equal."""
     url = urlsplit(value)
     return f"{url.scheme}://{url.netloc.lower()}"
 
@@ -214,7 +222,9 @@ def _whole_number(value: str) -> int | None:
 
 
 def _webhook_secret_fault(value: str) -> str | None:
-    """An empty secret is one that anybody can sign with; a wrong one refuses every event. Both stop the
+    """What is wrong with the secrets; None where nothing is.
+
+    Anybody can sign with an empty secret, and with a wrong one the relay would refuse every event. Either prevents the
     start.
     """
     secrets = _parts(value)
@@ -259,13 +269,13 @@ def _is_address(host: str) -> bool:
 
 
 def _is_nearby(host: str) -> bool:
-    """A host that plain http may reach: this machine, a container next to it, a private network."""
+    """Whether plain http may be used: the host is this machine, a container next to it, or in a private network."""
     try:
         address = ip_address(host)
     except ValueError:
         return "." not in host or host.endswith((".localhost", ".internal", ".local"))
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped  # Python 3.11 takes all of these for private
+        address = address.ipv4_mapped  # Python 3.11 calls every mapped address private
     return address.is_loopback or address.is_private
 
 
@@ -286,7 +296,7 @@ def _service_key_fault(value: str, now: float) -> str | None:
 
 
 def _jwt_claims(token: str) -> dict[str, object] | None:
-    """The claims, unverified: the relay has no key to verify them, the Data API does that on every call."""
+    """The claims, unverified: the relay has no key to verify them with. The Data API verifies them on every call."""
     parts = token.split(".")
     if len(parts) != 3 or not all(parts) or not _is_token(token):
         return None

@@ -1,4 +1,4 @@
-"""Prometheus series: what `/metrics` shows."""
+"""The Prometheus series that `/metrics` shows."""
 
 import os
 from typing import Final
@@ -9,15 +9,16 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from relay.core.outcomes import REASONS_OF, Reason
 
-# From a warm local stack (5 ms) up to Stripe's patience; 3 s and 8 s are the database's own limits.
+# In seconds: from 5 ms, a warm local stack, up to 10 s, in which Stripe wants an answer. 3 s and 8 s are the database's
+# lock_timeout and statement_timeout.
 _SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0)
 
-# prometheus-client's own: where processes share their values in files.
+# prometheus-client reads this variable: the folder in which several processes share their values.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """Prometheus series on a registry of their own."""
+    """The series, on a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -30,7 +31,7 @@ class Metrics:
         )
         for outcome, reasons in REASONS_OF.items():
             for each in reasons:
-                # From zero: a series that begins at one shows no increase, and the first rejection would alert nobody.
+                # Start at zero: a series that begins at one shows no increase, so no alert would see the first one.
                 self.deliveries.labels(outcome, each or "")
         self.delivery_seconds = Histogram(
             "relay_delivery_seconds",
@@ -49,7 +50,7 @@ class Metrics:
         )
         for reason in (Reason.DATABASE_UNAVAILABLE, Reason.DEADLOCK):
             self.rpc_retries.labels(reason)
-        # The modes say how the values of several workers become one (relay.server.workers).
+        # The mode says how the values of several workers are combined (relay.server.workers).
         self.in_flight = Gauge(
             "relay_deliveries_in_flight",
             "Deliveries that have no answer yet.",

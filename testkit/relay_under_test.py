@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 
 from relay.config import Settings
-from relay.server.app import ROOM, answer_unparsable, make_app
+from relay.server.app import CONNECTION_LIMIT, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import Log
 from relay.server.webhook import PATH
@@ -101,7 +101,7 @@ async def serving(env: Mapping[str, str]) -> AsyncIterator[Relay]:
     settings = Settings.from_env(env, now=time.time())
     output = io.BytesIO()
     app = make_app(settings, log=Log(settings.log_level, output))
-    runner = Runner(app, refuse=answer_unparsable(app), room=app[ROOM], shutdown_timeout=1.0)
+    runner = Runner(app, refuse=answer_unparsable(app), limit=app[CONNECTION_LIMIT], shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port)

@@ -1,1 +1,1 @@
-"""What is decided before and after the call: the standard library only, no I/O, no clock, no environment."""
+"""What is decided before and after the call. Standard library only; no I/O, no clock, no environment."""

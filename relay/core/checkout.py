@@ -1,7 +1,7 @@
-"""Verified event -> Ignored | AwaitingFunds | Unmatched | Payment. Sans-I/O.
+"""Decides what a verified event means: Ignored, AwaitingFunds, Unmatched or Payment. No I/O.
 
-Works on the JSON of the verified bytes, not on the SDK's objects: those turn unknown shapes into exceptions,
-and their attributes change with the SDK's version. The order of the decisions is the contract's.
+`judge` reads the JSON of the verified bytes and not the SDK's objects, which turn unknown shapes into exceptions and
+change their attributes with the SDK's version. docs/contract.md has the order of the decisions.
 """
 
 import json
@@ -16,39 +16,39 @@ from relay.core.errors import MalformedEvent, ThinEvent
 from relay.core.event import LONGEST_ID, Event, usable_id
 from relay.core.outcomes import Reason
 
-# https://docs.stripe.com/checkout/fulfillment: either may come first, alone, twice, or with the other.
+# Either may come first, alone, twice, or at the same time as the other: https://docs.stripe.com/checkout/fulfillment
 RECONCILING_TYPES: Final = frozenset({"checkout.session.completed", "checkout.session.async_payment_succeeded"})
 _PAYMENT_STATUSES: Final = frozenset({"paid", "unpaid", "no_payment_required"})
-# A thin event has an id of its object and no object: https://docs.stripe.com/event-destinations#thin-events
+# A thin event names the id of its object and does not carry the object: https://docs.stripe.com/event-destinations#thin-events
 _THIN_EVENT: Final = "v2.core.event"
 _THIN_TYPES: Final = frozenset({f"v1.{event_type}" for event_type in RECONCILING_TYPES})
 _BIGINT_MAX: Final = 2**63 - 1
 # The bounds of the database function, which raises beyond them.
 _EARLIEST_CREATED: Final = 946_684_800  # 2000-01-01
 _LATEST_CREATED: Final = 4_102_444_800  # 2100-01-01
-_MOST_METADATA: Final = 64 * 1024  # bytes as PostgreSQL writes them, which is as json.dumps does
-# What Postgres cannot store in jsonb or text: NUL and half surrogate pairs. JSON can spell both.
+_MOST_METADATA: Final = 64 * 1024  # bytes of the text that PostgreSQL and json.dumps both write
+# Postgres can store neither NUL nor half a surrogate pair, in jsonb or text. JSON can spell both.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# Canonical or 32 hex digits. `uuid.UUID` would also take braces, `urn:uuid:` and hyphens anywhere; a
-# reference that looks like that did not come from the shop's checkout code, and an operator should see it.
+# Canonical, or 32 hexadecimal digits. `uuid.UUID` would also accept braces, `urn:uuid:` and hyphens anywhere. Such a
+# reference did not come from the shop's checkout code, so an operator should see it.
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?)[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{4}\1[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the settings say about events."""
+    """The settings that decide about events."""
 
     livemode: bool
     """The mode of the Stripe key."""
     accounts: frozenset[str] = frozenset()
-    """The accounts whose events count beside the events that name none."""
+    """The accounts whose events are reconciled. Events that name no account always are."""
     ignores_unreferenced: bool = False
-    """Whether a session without any reference is somebody else's business."""
+    """Whether a paid session without any reference is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Nothing to do, for good: another kind of event, another mode, another account."""
+    """There is nothing to do, now or later: another type of event, another mode, another account."""
 
     reason: Reason
     session_id: str | None = None
@@ -56,7 +56,7 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class AwaitingFunds:
-    """The buyer has finished, the money has not come: a bank debit, a voucher, a deferred payment."""
+    """The buyer has finished the checkout and the money has not come yet: a bank debit, a voucher."""
 
     reason: Reason | None
     session_id: str
@@ -65,7 +65,7 @@ class AwaitingFunds:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One checkout session whose money has come, normalised to the parameters of the database function."""
+    """A checkout session whose money has come, normalised to the parameters of the database function."""
 
     event_id: str
     event_type: str
@@ -76,9 +76,9 @@ class Payment:
     payment_intent_id: str | None
     """None where nothing was charged."""
     amount_minor: int | None
-    """As Stripe sent it; None where it is no amount."""
+    """In minor units, as Stripe sent it; None where that is no amount."""
     amount: str | None
-    """In major units, plain decimal text."""
+    """In major units, as plain decimal text; None where `amount_minor` is None."""
     currency: str | None
     metadata: Mapping[str, str]
     order_group_id: str | None
@@ -89,7 +89,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """Money has come, and the session does not say for which order group, or the money is another account's."""
+    """Money has come, but the session does not say for which order group, or another account received the money."""
 
     reason: Reason
     payment: Payment
@@ -110,7 +110,7 @@ def judge(event: Event, rules: Rules) -> Decision:
     named_accounts = [_account_name(body[key]) for key in ("account", "context") if body.get(key) is not None]
     amount_minor, currency_code = _amount(session)
     metadata = _metadata(session)
-    # Stripe sends both flags equal. Should they ever differ, one of them is not ours: nothing is paid.
+    # Stripe sends both flags equal. Should they ever differ, one of them is of the other mode, and nothing is paid.
     if body["livemode"] is not rules.livemode or session["livemode"] is not rules.livemode:
         return Ignored(Reason.LIVEMODE_MISMATCH, session_id)
     if session.get("mode") != "payment":
@@ -166,10 +166,10 @@ def _checked_session(event: Event) -> tuple[Mapping[str, Any], str, str | None]:
 
 
 def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
-    """Amount in minor units and its currency, in what the shop asked for. Raises MalformedEvent.
+    """The amount in minor units and its currency, as the shop asked for them. Raises MalformedEvent.
 
-    Never the presentment values: those are what the buyer saw. Sessions made before API version 2025-03-31
-    with Adaptive Pricing carry the shop's own values in `currency_conversion`, and the buyer's outside of it.
+    Presentment values are what the buyer saw, and are never read. A session with Adaptive Pricing that was made before
+    API version 2025-03-31 has the shop's values in `currency_conversion` and the buyer's values outside of it.
     """
     conversion = session.get("currency_conversion")
     if conversion is None:
@@ -180,7 +180,7 @@ def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
         amount, code = None, None
     if isinstance(code, str) and len(code.strip()) > currency.LONGEST_CODE:
         raise MalformedEvent
-    if type(amount) is not int or not 0 <= amount <= _BIGINT_MAX:  # `type`: True is an int to isinstance
+    if type(amount) is not int or not 0 <= amount <= _BIGINT_MAX:  # `type`, because isinstance accepts True
         amount = None
     return amount, currency.code_of(code)
 
@@ -188,7 +188,7 @@ def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
 def _reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
     """The order group's id, or why there is none.
 
-    Metadata first: only the shop's server can set it, whereas anybody who opens a Payment Link can choose its
+    Metadata counts first: only the shop's server can set it, whereas anybody who opens a Payment Link can choose its
     `client_reference_id`. https://docs.stripe.com/payment-links/url-parameters
     """
     metadata = session.get("metadata")
@@ -213,7 +213,7 @@ def _is_blank(value: object) -> bool:
 
 
 def _uuid(value: object) -> str | None:
-    """The canonical form, so that ids compare as UUIDs and not as text; None where it is none."""
+    """The canonical form, so that equal UUIDs are equal text; None where the value is no UUID."""
     if not isinstance(value, str) or not _UUID.fullmatch(stripped := value.strip()):
         return None
     digits = stripped.replace("-", "").lower()
@@ -221,8 +221,10 @@ def _uuid(value: object) -> str | None:
 
 
 def _metadata(session: Mapping[str, Any]) -> dict[str, str]:
-    """Stripe's metadata is text to text; anything else is kept as its JSON text. Nothing in it may fail the RPC. Raises
-    MalformedEvent where it is more than the database keeps.
+    """The session's metadata as text by key; a value of another type is kept as its JSON text.
+
+    Characters that Postgres cannot store are replaced, so that no metadata makes the call fail. Raises MalformedEvent
+    where there is more metadata than the database keeps.
     """
     metadata = session.get("metadata")
     if not isinstance(metadata, dict):
@@ -242,7 +244,7 @@ def _metadata(session: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _account_name(value: object) -> str:
-    """What an event calls an account; anything that is no id is kept as its JSON text. Raises MalformedEvent."""
+    """The name that an event gives an account; what is no id is kept as its JSON text. Raises MalformedEvent."""
     if isinstance(value, str) and value.isprintable() and " " not in value and value:
         name = value
     else:
@@ -256,7 +258,7 @@ def _account_name(value: object) -> str:
 
 
 def _instant(created: object) -> str | None:
-    """Seconds since 1970 as ISO 8601 in UTC; None where it is no number. Raises MalformedEvent beyond the bounds."""
+    """Seconds since 1970 as ISO 8601 in UTC; None where it is no whole number. Raises MalformedEvent out of bounds."""
     if type(created) is not int:
         return None
     if not _EARLIEST_CREATED <= created <= _LATEST_CREATED:

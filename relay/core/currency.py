@@ -1,10 +1,9 @@
-"""Stripe's exponents, minor to major units, and amounts for people: exact, nothing is ever rounded away. Pure, no I/O.
+"""Converts Stripe's minor units to major units, and writes amounts for people. Exact: nothing is rounded.
 
-The table is Stripe's and nobody else's. ISO 4217, CLDR and locale libraries disagree with it (ISK, UGX, HUF,
-TWD), and change with their versions: an amount would change by a factor of 100 with an upgrade.
-Source: https://docs.stripe.com/currencies#zero-decimal and #special-cases.
-`payments.currencies` holds the same table a second time, on purpose: two conversions that must agree.
-`/readyz` compares them.
+The table is Stripe's: https://docs.stripe.com/currencies#zero-decimal and #special-cases. ISO 4217, CLDR and locale
+libraries disagree with it (ISK, UGX, HUF, TWD) and change with their versions, so an upgrade of one could change an
+amount by a factor of 100. `payments.currencies` holds the same table a second time on purpose: the database repeats
+the conversion, and both results must agree. `/readyz` compares the two tables.
 """
 
 from collections.abc import Mapping
@@ -14,8 +13,8 @@ from typing import Final
 
 _ZERO_DECIMAL: Final = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF"
 _THREE_DECIMAL: Final = "BHD JOD KWD OMR TND"
-# ISK and UGX are two-decimal by representation only: Stripe charges whole units, so their minor amounts are
-# multiples of 100 (WHOLE_UNITS). A remainder is passed on as it is, and the database rejects it.
+# ISK and UGX only look like two-decimal currencies: Stripe charges whole units of them, so their minor amounts are
+# multiples of 100 (WHOLE_UNITS). An amount that is none is passed on as it is, and the database rejects it.
 _TWO_DECIMAL: Final = """
     AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BYR BZD CAD CDF
     CHF CNY COP CRC CVE CZK DKK DOP DZD EEK EGP ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HRK HTG
@@ -24,10 +23,10 @@ _TWO_DECIMAL: Final = """
     SGD SHP SLE SLL SOS SRD STD STN SVC SZL THB TJS TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VEF VES WST XCD
     XCG YER ZAR ZMW
 """
-# An unknown code is normalised with the commonest exponent. A database that does not know the code either rejects it as
-# `currency_unsupported`; one that does computes the amount itself, so a wrong guess never turns into money.
+# An unknown code is normalised with the commonest exponent. A database that does not know the code rejects it as
+# `currency_unsupported`. A database that knows it computes the amount itself, so a wrong guess never becomes money.
 _UNKNOWN_EXPONENT: Final = 2
-# No amount has more digits, on either side of its point; `numeric` and a stranger's text may.
+# No amount has more digits on either side of its decimal point. A `numeric`, or text that a stranger wrote, may.
 _MOST_DIGITS: Final = 40
 
 EXPONENTS: Final[Mapping[str, int]] = MappingProxyType(
@@ -41,9 +40,9 @@ WHOLE_UNITS: Final = frozenset({"ISK", "UGX"})
 
 
 def code_of(value: object) -> str | None:
-    """The currency as upper-case ASCII, or None where it is no text that could be stored as one.
+    """The currency as upper-case ASCII; None where the value cannot be stored as one.
 
-    ASCII only: `str.upper` turns a few foreign letters into ASCII ones, and no such text may become a
+    Other letters are not accepted: `str.upper` turns a few of them into ASCII ones, and no such text may become a
     currency.
     """
     if not isinstance(value, str):
@@ -55,26 +54,25 @@ def code_of(value: object) -> str | None:
 
 
 def exponent_of(currency: str | None) -> int:
-    """How many decimals Stripe's minor units stand for."""
+    """How many decimals of the major unit one of Stripe's minor units stands for: 2 for USD, 0 for JPY."""
     return EXPONENTS.get(currency or "", _UNKNOWN_EXPONENT)
 
 
 def decimals_of(currency: str | None) -> int:
-    """How many decimals people write."""
+    """How many decimals people write: 2 for USD, 0 for JPY and ISK."""
     return 0 if currency in WHOLE_UNITS else exponent_of(currency)
 
 
 def to_major(minor: int, currency: str | None) -> str:
-    """Minor units to major units in plain decimal notation: (12345, "USD") -> "123.45", (1000, "JPY") ->
-    "1000".
+    """An amount in minor units as major units: (12345, "USD") -> "123.45", (1000, "JPY") -> "1000".
 
-    Text, because a JSON number may be read as a float on the way to `numeric`.
+    The result is plain decimal text, because a JSON number may be read as a float on its way to `numeric`.
     """
     return format(Decimal(minor).scaleb(-exponent_of(currency)), "f")
 
 
 def read_amount(amount: object) -> Decimal | None:
-    """An amount of money in major units; None where it is none: no number, NaN, infinite, or beyond all money."""
+    """An amount in major units; None where the value is no number, not finite, or has too many digits for money."""
     try:
         value = Decimal(str(amount))
     except InvalidOperation:
@@ -85,8 +83,8 @@ def read_amount(amount: object) -> Decimal | None:
 def format_amount(amount: object, currency: object) -> str:
     """An amount in major units for people: ("1234.5", "USD") -> "1,234.50 USD", ("100", "ISK") -> "100 ISK".
 
-    An amount that has more decimals than its currency keeps them. What is no amount is shown as it came, because an
-    operator must see it.
+    An amount with more decimals than its currency has keeps all of them. A value that is no amount is shown as it came,
+    because an operator must see it.
     """
     if amount is None:
         return "-"

@@ -1,7 +1,7 @@
-"""Every way to end without a decision, as one tree.
+"""The exceptions of the relay, as one tree: every way in which a delivery ends without a decision.
 
-Refusals (4xx) are judged before anything behind the relay is touched. `NoVerdict` (500) says that nobody
-knows whether the payment was reconciled; the next delivery finds out, because a replay changes nothing.
+`Refused` (4xx) is raised before the database is called. `NoVerdict` (500) says that the relay does not know whether the
+payment was reconciled; the next delivery of the event finds out, because reconciling twice changes nothing.
 """
 
 from typing import ClassVar
@@ -10,7 +10,7 @@ from relay.core.outcomes import Outcome, Reason, Verdict
 
 
 class RelayError(Exception):
-    """The root. Its `verdict` is what the sender sees; nothing else of the exception ever leaves."""
+    """The root. The sender sees only its `verdict`, and nothing else of the exception."""
 
     outcome: ClassVar[Outcome] = Outcome.FAILED
     reason: Reason = Reason.UNEXPECTED
@@ -19,7 +19,7 @@ class RelayError(Exception):
 
     @property
     def verdict(self) -> Verdict:
-        """What a delivery that ends with it is answered."""
+        """The answer to a delivery that ends with this exception."""
         return Verdict(self.outcome, self.reason)
 
 
@@ -54,7 +54,7 @@ class BodyTooLarge(Refused):
 
 
 class RequestTimeout(Refused):
-    """The body did not arrive in time: a slow or half-open sender. Its connection is cut."""
+    """The body did not arrive in time: the sender is slow, or gone. The relay closes the connection."""
 
     reason = Reason.REQUEST_TIMEOUT
 
@@ -66,42 +66,42 @@ class MalformedRequest(Refused):
 
 
 class MissingSignature(Refused):
-    """No `Stripe-Signature`: not Stripe, or a proxy strips the header."""
+    """The request has no `Stripe-Signature`: Stripe did not send it, or a proxy removes the header."""
 
     reason = Reason.MISSING_SIGNATURE
 
 
 class InvalidSignature(Refused):
-    """No configured secret matches: a forgery, a proxy that rewrites bodies, or the secret of another
-    endpoint.
+    """No configured secret made the signature: the request is forged, a proxy rewrites bodies, or
+    STRIPE_WEBHOOK_SECRET is another endpoint's.
     """
 
     reason = Reason.INVALID_SIGNATURE
 
 
 class TimestampOutsideTolerance(Refused):
-    """The signature is good but its time is off: a captured request sent again, or a wrong clock on this
-    host.
+    """The signature is good and its time is too far off: somebody sent a captured request again, or this host's clock
+    is wrong.
     """
 
     reason = Reason.TIMESTAMP_OUTSIDE_TOLERANCE
 
 
 class MalformedEvent(Refused):
-    """Properly signed, yet not an event that can be understood: check the endpoint's API version."""
+    """The body is properly signed and is no event that the relay can read: check the endpoint's API version."""
 
     reason = Reason.MALFORMED_EVENT
 
 
 class ThinEvent(Refused):
-    """A payment was announced without its session. Make the endpoint at Stripe anew, with snapshot payloads."""
+    """The event announces a payment without its session. Create the endpoint at Stripe anew, with snapshot payloads."""
 
     reason = Reason.THIN_EVENT
     detail = "the endpoint sends thin payloads, and the relay needs snapshot payloads"
 
 
 class NoVerdict(RelayError):
-    """The database gave no decision in time."""
+    """The database gave no decision, or none in time. `retryable`: calling once more at once is safe and may help."""
 
     def __init__(self, reason: Reason, detail: str, *, retryable: bool = False) -> None:
         super().__init__(reason, detail)
@@ -111,8 +111,8 @@ class NoVerdict(RelayError):
 
 
 class Declined(NoVerdict):
-    """The database understood the request and said no. The message is its function's own sentence: for the operator who
-    asked, never for the log.
+    """The database function understood the request and declined it. The message is the function's own sentence, for the
+    operator who asked; it is never logged.
     """
 
     def __init__(self, sentence: str, *, reason: Reason = Reason.UNEXPECTED, detail: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Verified text -> a Stripe event, or a refusal. Sans-I/O."""
+"""Reads a Stripe event from a verified body, or refuses it. No I/O."""
 
 import json
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from typing import Any, Final, Never
 
 from relay.core.errors import MalformedEvent
 
-LONGEST_ID: Final = 255  # Stripe's own limit for its ids, and the database's for those and for types
-_LONGEST_INTEGER: Final = 30  # digits; Python refuses to read integers of more than 4300
+LONGEST_ID: Final = 255  # characters: Stripe's limit for its ids, and the database's for ids and types
+_LONGEST_INTEGER: Final = 30  # digits; by itself Python reads up to 4300
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A verified Stripe event: its id and type are usable text, the rest has not been looked at."""
+    """A verified Stripe event. Its id and type have been checked, the rest of its body has not."""
 
     id: str
     type: str
@@ -21,7 +21,7 @@ class Event:
 
 
 def read_event(text: str) -> Event:
-    """Parse a verified body. Raises MalformedEvent where it is not a Stripe event."""
+    """Read an event from a verified body. Raises MalformedEvent where that is no Stripe event."""
     try:
         body = _parse(text)
     except (ValueError, RecursionError):
@@ -35,9 +35,10 @@ def read_event(text: str) -> Event:
 
 
 def usable_id(value: object) -> str:
-    """An id that can be stored, logged, and compared with what comes back. Raises MalformedEvent.
+    """The value, where it is an id that can be stored, logged, and compared with the answer. Raises MalformedEvent.
 
-    Neither blanks nor control characters: the database trims, and half a surrogate pair cannot be sent.
+    An id holds no blanks, because the database trims, and only printable characters: half a surrogate pair cannot be
+    sent.
     """
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID:
         raise MalformedEvent
@@ -54,7 +55,7 @@ def _bounded_int(digits: str) -> int | None:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else None
 
 
-# NaN and Infinity are not JSON. Decoders are built once: json.loads builds one per call for such options.
+# NaN and Infinity are not JSON. The decoders are built once; json.loads with such options builds one per call.
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 _DECODER_OF_HUGE_INTEGERS = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_bounded_int)
 
@@ -66,7 +67,7 @@ def _parse(text: str) -> object:
     except json.JSONDecodeError:
         raise
     except ValueError:
-        # Either NaN/Infinity, which fails again, or an integer that Python will not read. The latter is JSON,
-        # and no amount either: read it as null. Done on this path only, a parse_int hook slows every event
-        # down.
+        # The text holds NaN or Infinity, which fails again below, or an integer too long for Python. Such an integer is
+        # valid JSON but no amount, so it is read as null. Only this path does so, because a parse_int hook slows down
+        # every event.
         return _DECODER_OF_HUGE_INTEGERS.decode(text)

@@ -1,7 +1,7 @@
-"""The words of the contract: what a delivery can end in, and why. Pure, no I/O.
+"""The outcomes in which a delivery can end, and the reasons for them. docs/contract.md lists both. No I/O.
 
-`read_verdict` is the only door through which the database's answer comes in: whatever does not fit the
-contract exactly is no verdict, because a payment must not be called done on an answer that we misread.
+Only `read_verdict` reads the database function's answer. An answer that does not fit the contract exactly is no
+verdict, because the relay must not report a payment as done on an answer that it misread.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,10 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why, each with the outcomes that it explains. The value is part of the public contract: answers, logs, metrics
-    and the exceptions table use it. Those of `unmatched` and `rejected` are the rows of `payments.reasons`.
+    """Why a delivery ended so; each reason has the outcomes that it explains.
+
+    The values are part of the public contract: answers, logs, metrics and payment exceptions use them. The reasons of
+    `unmatched` and `rejected` are the rows of `payments.reasons`.
     """
 
     outcomes: frozenset[Outcome]
@@ -42,7 +44,7 @@ class Reason(StrEnum):
         member.outcomes = frozenset(outcomes)
         return member
 
-    # Judged before anything behind the relay is touched.
+    # Decided before the database is called.
     METHOD_NOT_ALLOWED = "method_not_allowed", Outcome.REFUSED
     UNSUPPORTED_CONTENT_ENCODING = "unsupported_content_encoding", Outcome.REFUSED
     BODY_TOO_LARGE = "body_too_large", Outcome.REFUSED
@@ -54,12 +56,12 @@ class Reason(StrEnum):
     WRONG_PATH = "wrong_path", Outcome.REFUSED
     MALFORMED_EVENT = "malformed_event", Outcome.REFUSED
     THIN_EVENT = "thin_event", Outcome.REFUSED
-    # The event is read, and does not reconcile.
+    # The event was read, and there is nothing to reconcile.
     EVENT_TYPE = "event_type", Outcome.IGNORED
     LIVEMODE_MISMATCH = "livemode_mismatch", Outcome.IGNORED
     SESSION_MODE = "session_mode", Outcome.IGNORED
     NO_PAYMENT_REQUIRED = "no_payment_required", Outcome.AWAITING_FUNDS
-    # Decided by the relay; recorded by the database where they are unmatched.
+    # Decided by the relay; the database records the unmatched ones.
     FOREIGN_ACCOUNT = "foreign_account", Outcome.IGNORED, Outcome.UNMATCHED
     MISSING_REFERENCE = "missing_reference", Outcome.IGNORED, Outcome.UNMATCHED
     MALFORMED_REFERENCE = "malformed_reference", Outcome.UNMATCHED
@@ -98,10 +100,10 @@ REASONS_OF: Mapping[Outcome, frozenset[Reason | None]] = MappingProxyType(
         for outcome in Outcome
     }
 )
-"""Every way in which a delivery can end."""
+"""Every pair of outcome and reason in which a delivery can end."""
 UNMATCHED_REASONS = frozenset(reason for reason in Reason if Outcome.UNMATCHED in reason.outcomes)
 REJECTIONS = frozenset(reason for reason in Reason if Outcome.REJECTED in reason.outcomes)
-# What the function may decide for a payment that names a group, and for one that names none.
+# The outcomes that the function may return for a payment that names an order group, and for one that names none.
 _FOR_PAYMENT = frozenset({Outcome.APPLIED, Outcome.REPLAYED, Outcome.ALREADY_PAID, Outcome.RESOLVED, Outcome.REJECTED})
 _FOR_UNMATCHED = frozenset({Outcome.UNMATCHED, Outcome.REPLAYED, Outcome.RESOLVED, Outcome.REJECTED})
 
@@ -114,7 +116,7 @@ _REFUSED_WITH: Mapping[Reason | None, int] = MappingProxyType(
         Reason.UNSUPPORTED_CONTENT_ENCODING: 415,
     }
 )
-"""The HTTP status of a refusal; of all others 400."""
+"""The HTTP status of a refusal; 400 for reasons that are not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,8 @@ def read_verdict(
 ) -> Verdict | None:
     """Read what `reconcile_order_group_payment` returned for the ids that were sent.
 
-    None where the answer is not one that the contract allows for them: a wrong type, an unknown word, other
-    ids, an outcome that cannot follow from the call. Further keys are allowed, so that the database may be a
-    version ahead.
+    Returns None where the contract does not allow the answer: a wrong type, an unknown word, other ids, or an outcome
+    that cannot follow from the call. Further keys are allowed, so that the database may be a version ahead.
     """
     if not isinstance(data, dict):
         return None

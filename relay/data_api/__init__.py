@@ -1,1 +1,1 @@
-"""The only room that knows supabase-py and its HTTP client: one call, within bounds of time and number."""
+"""Calls the database through Supabase's Data API. Only this package knows supabase-py and its HTTP client."""

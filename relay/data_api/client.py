@@ -1,4 +1,4 @@
-"""Payment -> one RPC -> Verdict."""
+"""Calls the database functions that reconcile a payment and tell readiness, within limits of time and number."""
 
 import asyncio
 import random
@@ -18,18 +18,22 @@ from relay.metrics import Metrics
 
 FUNCTION: Final = "reconcile_order_group_payment"
 Source = Literal["webhook", "sweep", "replay"]
-# Calls at once, and deliveries that may wait for one of them. A Data API that hangs holds 64 calls for
-# RELAY_RPC_TIMEOUT; what comes beyond the queue is answered 500 at once, and Stripe sends it again.
-# PostgREST's own pool is smaller (10 by default), so more calls at once would only wait there.
+# How many calls may run at the same time, and how many deliveries may wait for one of them. If the Data API hangs, it
+# holds 64 calls for RELAY_RPC_TIMEOUT. Deliveries that find the queue full are answered 500 at once, and Stripe sends
+# them again. PostgREST's own pool is smaller (10 by default), so more calls would only wait there.
 MAX_CALLS: Final = 64
 MAX_WAITING: Final = 256
-# Of the call's time, what may go by with waiting. The rest is more than the function's own lock_timeout (3 s).
+# The share of RELAY_RPC_TIMEOUT that a delivery may wait for a free call. By default (9 s) the rest is more than the
+# function's own lock_timeout (3 s).
 _WAITING_SHARE: Final = 0.5
 _RETRY_PAUSE_SECONDS: Final = (0.02, 0.1)
 
 
 class DataApi:
-    """Calls functions of the `public` schema, within bounds of time and number."""
+    """Calls the functions that the webhook and the readiness checks need.
+
+    `rpc_timeout` is how many seconds one call may take, waiting for a slot and one retry included.
+    """
 
     def __init__(self, client: AsyncClient, *, rpc_timeout: float, metrics: Metrics) -> None:
         self._client = client
@@ -41,7 +45,10 @@ class DataApi:
     async def reconcile(
         self, payment: Payment, *, unmatched_reason: Reason | None = None, source: Source = "webhook"
     ) -> Verdict:
-        """Have the database decide about a payment. Raises NoVerdict."""
+        """Let the database decide about a payment. Raises NoVerdict.
+
+        `unmatched_reason` says why the payment names no order group; None where it names one.
+        """
         started = time.perf_counter()
         try:
             data = await self._within_bounds(FUNCTION, parameters(payment, unmatched_reason, source))
@@ -58,8 +65,10 @@ class DataApi:
         return verdict
 
     async def readiness(self, seconds: float) -> object:
-        """What `reconciliation_readiness` returns. Takes no slot, so that it also answers under full load.
-        Raises NoVerdict."""
+        """Call `reconciliation_readiness` and return its answer, within that many `seconds`. Raises NoVerdict.
+
+        The call takes no slot, so that it is also answered while all slots are taken.
+        """
         try:
             async with asyncio.timeout(seconds):
                 return await self._call("reconciliation_readiness", {})
@@ -77,11 +86,11 @@ class DataApi:
                 finally:
                     self._slots.release()
         except TimeoutError:
-            # The transaction may still be running, and may commit: the next delivery finds out.
+            # The transaction may still run and commit. The next delivery of the event finds out.
             raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
 
     async def _wait_for_slot(self) -> None:
-        """Wait for a slot, but not so long that the call could not be finished any more. Raises NoVerdict."""
+        """Wait for a slot, but leave enough time for the call itself. Raises NoVerdict."""
         self._waiting += 1
         self._metrics.rpcs_waiting.inc()
         try:
@@ -94,7 +103,9 @@ class DataApi:
             self._metrics.rpcs_waiting.dec()
 
     async def _call(self, function: str, parameters: dict[str, object]) -> object:
-        """Call once, and once more where relay.data_api.failures says that this is safe. The caller limits the time."""
+        """Call, and call once more where relay.data_api.failures says that this is safe. The caller limits the time.
+        Raises NoVerdict.
+        """
         try:
             return await self._attempt(function, parameters)
         except NoVerdict as failure:
@@ -109,7 +120,7 @@ class DataApi:
 
 
 def parameters(payment: Payment, unmatched_reason: Reason | None, source: Source) -> dict[str, object]:
-    """A payment as the database's functions take it."""
+    """The parameters of `reconcile_order_group_payment` for a payment."""
     return {
         "p_order_group_id": payment.order_group_id,
         "p_stripe_event_id": payment.event_id,
@@ -130,6 +141,6 @@ def parameters(payment: Payment, unmatched_reason: Reason | None, source: Source
 
 @asynccontextmanager
 async def connect(settings: Settings, metrics: Metrics) -> AsyncIterator[DataApi]:
-    """What the webhook and the readiness checks use."""
+    """Open the client that the webhook and the readiness checks use."""
     async with open_client(settings, timeout=settings.rpc_timeout) as client:
         yield DataApi(client, rpc_timeout=settings.rpc_timeout, metrics=metrics)

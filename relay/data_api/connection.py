@@ -1,4 +1,4 @@
-"""The connected client of supabase-py, and what to do where a call gave no answer."""
+"""Opens supabase-py's client, and repeats operators' calls that got no answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +12,7 @@ from relay.core.errors import NoVerdict
 from relay.core.outcomes import Reason
 from relay.data_api.transport import open_http
 
-# A group that a delivery holds, a deadlock, a database that restarts: worth another try in work that takes an hour.
+# A delivery holds the order group, two transactions were in a deadlock, the database restarts: another try may succeed.
 WORTH_RETRYING: Final = frozenset({Reason.LOCK_TIMEOUT, Reason.DEADLOCK, Reason.TIMEOUT, Reason.DATABASE_UNAVAILABLE})
 RETRY_PAUSES_SECONDS: Final = (0.5, 2.0)
 _Answer = TypeVar("_Answer")
@@ -20,10 +20,10 @@ _Answer = TypeVar("_Answer")
 
 @asynccontextmanager
 async def open_client(settings: Settings, *, timeout: float) -> AsyncIterator[AsyncClient]:  # noqa: ASYNC109  of each call
-    """A client of the Data API of its own: never signed in as a user, which would put RLS in its way.
+    """Open a client of the Data API. Nobody signs in with it, because a user's session would replace the service key.
 
-    `timeout` is how many seconds a call may take. `execute` of its requests raises NoVerdict or Declined
-    (relay.data_api.transport), and nothing of supabase-py's.
+    `timeout` is how many seconds connecting may take at most; the caller limits each call. `execute` of its requests
+    raises NoVerdict or Declined (relay.data_api.transport), and none of supabase-py's exceptions.
     """
     async with open_http(settings.supabase_url, timeout=timeout) as http:
         yield await acreate_client(
@@ -38,9 +38,11 @@ async def open_client(settings: Settings, *, timeout: float) -> AsyncIterator[As
         )
 
 
-async def patiently(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
-    """Call, and twice more after a pause where another try may help: a moment without the database shall not end a
-    sweep of an hour. Only for what may be done again. Raises what the last try does: NoVerdict or Declined.
+async def with_retries(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """Call, and call up to two times more after a pause where another try may succeed.
+
+    A sweep may take an hour, and a moment without the database must not end it. Use this only for calls that may be
+    repeated. Raises what the last call raises: NoVerdict or Declined.
     """
     for pause in RETRY_PAUSES_SECONDS:
         try:

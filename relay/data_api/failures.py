@@ -1,4 +1,4 @@
-"""The one table that classifies what the Data API answers, or throws, instead of a verdict."""
+"""Classifies error answers of the Data API, and exceptions on the way to it, as reasons. No I/O."""
 
 import re
 from typing import Final
@@ -10,19 +10,20 @@ from postgrest.exceptions import APIErrorFromJSON, generate_default_error_messag
 from relay.core.errors import Declined, NoVerdict
 from relay.core.outcomes import Reason
 
-# What a request may be declined with, in words for an operator who made it: a wrong argument, no such row, a state that
-# does not allow it, a constraint. https://www.postgresql.org/docs/17/errcodes-appendix.html
+# The SQLSTATEs with which a function declines an operator's request: a wrong argument, no such row, a state that does
+# not allow it, a constraint. Their messages are written for the operator.
+# https://www.postgresql.org/docs/17/errcodes-appendix.html
 DECLINING: Final = frozenset({"22023", "22P02", "P0002", "55000", "23503", "23505", "23514"})
 
-# SQLSTATE or its class, longest prefix first: https://www.postgresql.org/docs/17/errcodes-appendix.html
+# The SQLSTATE or its first characters; the first match wins: https://www.postgresql.org/docs/17/errcodes-appendix.html
 _SQLSTATES: Final = (
-    ("57014", Reason.TIMEOUT),  # statement_timeout cancelled it
+    ("57014", Reason.TIMEOUT),  # statement_timeout cancelled the call
     ("55P03", Reason.LOCK_TIMEOUT),
     ("40P01", Reason.DEADLOCK),
     ("42501", Reason.UNAUTHORIZED),
-    ("42883", Reason.CONTRACT_VIOLATION),  # the function, or one it calls, is not there
-    ("25006", Reason.DATABASE_UNAVAILABLE),  # a replica, or a project that was made read-only for its full disk
-    ("0A000", Reason.DATABASE_UNAVAILABLE),  # what a replica cannot do
+    ("42883", Reason.CONTRACT_VIOLATION),  # the function, or one that it calls, does not exist
+    ("25006", Reason.DATABASE_UNAVAILABLE),  # a replica, or a project that is read-only because its disk is full
+    ("0A000", Reason.DATABASE_UNAVAILABLE),  # a replica does not support it
     ("57P", Reason.DATABASE_UNAVAILABLE),  # shutting down, starting up, terminated by the administrator
     ("08", Reason.DATABASE_UNAVAILABLE),
     ("53", Reason.DATABASE_UNAVAILABLE),
@@ -38,10 +39,10 @@ _SAFE_CODE = re.compile(r"[0-9A-Z]{1,12}")
 
 
 class BadAnswer(Exception):
-    """What came is far too long, or compressed though that was not asked for."""
+    """The answer is far too long, or compressed although the relay did not ask for that."""
 
 
-# First match wins. The first block comes before the exceptions that they inherit from.
+# The first match wins, so a class stands before the classes that it inherits from.
 _EXCEPTIONS: Final[tuple[tuple[type[BaseException], Reason], ...]] = (
     (aiohttp.ConnectionTimeoutError, Reason.DATABASE_UNAVAILABLE),  # nothing was sent
     (aiohttp.InvalidURL, Reason.CONTRACT_VIOLATION),
@@ -50,24 +51,26 @@ _EXCEPTIONS: Final[tuple[tuple[type[BaseException], Reason], ...]] = (
     (aiohttp.ClientResponseError, Reason.CONTRACT_VIOLATION),  # not HTTP
     (OSError, Reason.DATABASE_UNAVAILABLE),
     (BadAnswer, Reason.CONTRACT_VIOLATION),
-    # The answer is no JSON, no UTF-8, holds an integer of thousands of digits, or the host's name is none.
+    # The answer is no JSON or no UTF-8, or has an integer of thousands of digits; or the host's name is not valid.
     (ValueError, Reason.CONTRACT_VIOLATION),
     (RecursionError, Reason.CONTRACT_VIOLATION),  # the answer is nested absurdly deep
 )
-# The connection died without an answer. Sending once more is safe: either nothing happened, or the transaction was
-# committed and the second call answers `replayed`. A time-out is not among them: the budget is gone.
+# The connection was lost before the answer was complete. Sending once more is safe: either nothing happened, or the
+# transaction was committed and the second call answers `replayed`. A time-out is not sent again: no time is left.
 _LOST_CONNECTION: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, OSError)
 
 
 def from_answer(answer: httpx.Response) -> NoVerdict:
-    """Classify an answer that is no success. The code in the body decides; the HTTP status (which for PostgREST is only
-    a translation of the code) counts where there is none, as in a proxy's HTML.
+    """Classify an answer that is no success; Declined where the database declined the request.
 
-    A deadlock is retryable: Postgres has rolled the whole transaction back. A lock time-out would only wait
-    for the same lock again, Stripe's own retry comes later and with better odds.
+    The code in the body decides. PostgREST derives the HTTP status from that code; the status counts where the body has
+    no code, as in a proxy's HTML.
 
-    A blank code is PostgREST's word (HTTP 400, all fields blank) for a session that died before it could say why, as
-    in an immediate shutdown of Postgres.
+    A deadlock is retryable: Postgres has rolled the whole transaction back. A lock time-out is not: the call would wait
+    for the same lock again, and Stripe's own retry comes later and is more likely to succeed.
+
+    PostgREST answers with a blank code (HTTP 400, all fields blank) where the database session ended before it could
+    say why, as in an immediate shutdown of Postgres.
     """
     code, message = _words_of(answer)
     status = answer.status_code
@@ -81,11 +84,12 @@ def from_answer(answer: httpx.Response) -> NoVerdict:
 
 
 def _words_of(answer: httpx.Response) -> tuple[str | None, str | None]:
-    """Code and message, as supabase-py reads them: of PostgREST's JSON, else the code of the header `Proxy-Status` or
-    the HTTP status."""
+    """Code and message as supabase-py reads them: from PostgREST's JSON, else from the header `Proxy-Status` or the
+    HTTP status.
+    """
     try:
         error = APIErrorFromJSON.model_validate_json(answer.content)
-    except ValueError:  # no JSON, or of another shape
+    except ValueError:  # no JSON, or JSON of another shape
         default = generate_default_error_message(answer)
         return default["code"], default["message"]
     return error.code, error.message
@@ -100,17 +104,17 @@ def _reason_of(code: str, status: int) -> Reason:
         return Reason.UNAUTHORIZED
     if is_sqlstate:
         return Reason.UNEXPECTED
-    # 402 is Supabase's, of a project that is restricted until its bill is paid. 408 is what some proxies say when they
-    # close an idle connection (RFC 9110, 15.5.9).
+    # Supabase answers 402 while a project is restricted until its bill is paid. Some proxies answer 408 when they close
+    # an idle connection (RFC 9110, 15.5.9).
     if status >= 500 or status in (402, 408, 429):
         return Reason.DATABASE_UNAVAILABLE
-    if status < 400 or status == 404:  # a redirect, or a host that does not know the function's address
+    if status < 400 or status == 404:  # a redirect, or a host that has no such path
         return Reason.CONTRACT_VIOLATION
     return Reason.UNEXPECTED
 
 
 def from_exception(error: Exception) -> NoVerdict:
-    """Classify what was raised instead of an answer: mostly aiohttp's exceptions."""
+    """Classify an exception that was raised instead of an answer; most are aiohttp's."""
     retryable = isinstance(error, _LOST_CONNECTION) and not isinstance(error, TimeoutError)
     for kind, reason in _EXCEPTIONS:
         if isinstance(error, kind):

@@ -1,4 +1,4 @@
-"""Functions and rows for the operators' commands. The webhook never gets hold of it."""
+"""Calls functions, and reads and inserts rows, for the operators' commands. The webhook does not use it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -18,28 +18,29 @@ from relay.metrics import Metrics
 
 Row = dict[str, Any]
 Condition = tuple[str, str, str]
-"""Column, operator and value in PostgREST's words: ("status", "eq", "paid")."""
-# The Data API may cap the rows of an answer (Supabase: 1,000 by default), so a page is never taken for the last one.
+"""Column, operator and value as PostgREST names them: ("status", "eq", "paid")."""
+# The Data API may limit the rows of an answer (Supabase: 1,000 by default). A short page is therefore not taken for the
+# last one; only an empty page is.
 PAGE_ROWS: Final = 500
 
 
 class Records:
-    """Calls any function, reads and inserts rows, each request within the time of a call."""
+    """Calls any function, and reads and inserts rows. `timeout` is how many seconds one request may take."""
 
     def __init__(self, client: AsyncClient, *, timeout: float) -> None:
         self._client = client
         self._timeout = timeout
 
     async def call(self, function: str, parameters: Mapping[str, object]) -> object:
-        """Call a function for an operator. Raises NoVerdict, or Declined with the function's own words."""
+        """Call a function and return its answer. Raises NoVerdict, or Declined with the function's own sentence."""
         return await self._ask(self._client.rpc(function, dict(parameters)))
 
     async def rows(
         self, source: str, columns: str, *conditions: Condition, parameters: Mapping[str, object] | None = None
     ) -> list[Row]:
-        """All rows of a table, or of a function where `parameters` are given, that meet the conditions, by their `id`.
+        """All rows that meet the conditions, ordered by their `id`, which `columns` must name.
 
-        Raises NoVerdict or Declined.
+        `source` is a table, or a function where `parameters` are given. Raises NoVerdict or Declined.
         """
         found: list[Row] = []
         while True:
@@ -64,7 +65,7 @@ class Records:
         await self._ask(self._client.table(table).insert(dict(row), returning=ReturnMethod.minimal))
 
     async def _ask(self, request: Any) -> object:
-        """Send an operator's request once, within the time of a call."""
+        """Send a request once. Raises NoVerdict or Declined."""
         try:
             async with asyncio.timeout(self._timeout):
                 return (await request.execute()).data
@@ -82,7 +83,9 @@ class Clients:
 
 @asynccontextmanager
 async def connect(settings: Settings, *, seconds: float | None = None) -> AsyncIterator[Clients]:
-    """What the operators' commands use. `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT."""
+    """Open the clients that the operators' commands use. `seconds` is how long one call may take; without it
+    RELAY_RPC_TIMEOUT counts.
+    """
     timeout = seconds or settings.rpc_timeout
     async with open_client(settings, timeout=timeout) as client:
         yield Clients(DataApi(client, rpc_timeout=timeout, metrics=Metrics()), Records(client, timeout=timeout))

@@ -1,8 +1,8 @@
-"""supabase-py's HTTP, over aiohttp's client. What is no good answer is raised here, classified, and nowhere else.
+"""The HTTP client that supabase-py uses: httpx's interface in front of aiohttp's client.
 
-supabase-py asks an httpx client for everything, and of that client for `request` alone. httpx would build, merge and
-wrap for several times what aiohttp takes for the call itself (docs/performance.md), so `request` goes straight to
-aiohttp, which connects, keeps connections and reads HTTP.
+supabase-py sends everything through `request` of an httpx client. httpx itself needs several times the processor time
+that aiohttp needs for the same call (docs/performance.md), so `request` hands over to aiohttp. Every failure is
+classified and raised here, as NoVerdict or Declined.
 """
 
 import json
@@ -20,14 +20,14 @@ from relay import USER_AGENT
 from relay.data_api import failures
 from relay.data_api.failures import BadAnswer
 
-# More is a broken or hostile server. A verdict has a quarter of a KiB, what readiness tells a few; pages of rows and a
-# month's report are what operators read, a call at a time.
+# A server that sends more is broken or hostile. A verdict has a quarter of a KiB, an answer about readiness a few KiB.
+# Only operators' commands read pages of rows and reports, one call at a time.
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 MAX_VERDICT_BYTES: Final = 64 * 1024
 _VERDICTS: Final = frozenset(
     {"reconcile_order_group_payment", "reconcile_order_group_payments", "reconciliation_readiness"}
 )
-# Enough for a TLS handshake across a continent; a dead host is known well before the call's budget ends.
+# Enough for a TLS handshake across a continent, and well below RELAY_RPC_TIMEOUT, so that a dead host is noticed early.
 CONNECT_SECONDS: Final = 3.0
 # Shorter than the idle limits of the usual proxies, so that a pooled connection is rarely a dead one.
 IDLE_SECONDS: Final = 15.0
@@ -35,12 +35,13 @@ _IDENTITY: Final = "identity"
 
 
 class Connector(aiohttp.TCPConnector):
-    """Keeps connections, as aiohttp's does, but for those on which something came that nobody had asked for: aiohttp
-    would take it for the answer of the next call."""
+    """Keeps idle connections as aiohttp does, except those on which unrequested bytes came: aiohttp would take these
+    bytes for the answer to the next call.
+    """
 
     async def _get(self, key: Any, traces: Any) -> Any:
         while connection := await super()._get(key, traces):
-            # Compared with None, because it is a queue, and falsy while nothing is in it.
+            # Compared with None, because the protocol is a queue, and an empty queue is falsy.
             if connection.protocol is not None and not connection.protocol.should_close:
                 return connection
             connection.close()
@@ -48,15 +49,17 @@ class Connector(aiohttp.TCPConnector):
 
 
 class _NoTransport(httpx.AsyncBaseTransport):
-    """In the place of httpx's own, which must never be used unnoticed: it would follow other rules."""
+    """Takes the place of httpx's own transport, which has other limits, and raises if supabase-py ever uses it."""
 
     async def handle_async_request(self, request: httpx.Request) -> Never:
         raise RuntimeError(f"supabase-py calls more than `request`: {request.method}")
 
 
 class Client(httpx.AsyncClient):
-    """An httpx client whose requests a session of aiohttp makes, to one server and to no other: the `apikey` header is
-    in all of them. For the same reason redirects are not followed.
+    """An httpx client whose `request` uses an aiohttp session.
+
+    Every request carries the `apikey` header. Therefore only the server of `base_url` is called, and no redirect is
+    followed.
     """
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
@@ -75,9 +78,10 @@ class Client(httpx.AsyncClient):
         auth: Any = None,
         **others: Any,
     ) -> httpx.Response:
-        """One request and its whole answer, which is a success and JSON or empty. Raises NoVerdict or Declined.
+        """Send a request and return its whole answer: a success whose body is JSON or empty.
 
-        What else supabase-py may come to pass one day must not be left out unnoticed.
+        Raises NoVerdict or Declined. `auth` and `others` are refused: a later supabase-py may pass them, and this
+        client would not send them.
         """
         try:
             if auth is not None or others:
@@ -94,21 +98,21 @@ class Client(httpx.AsyncClient):
                 body = await _body_of(answer, MAX_VERDICT_BYTES if target.name in _VERDICTS else MAX_ANSWER_BYTES)
             response = httpx.Response(answer.status, headers=_kept(answer), content=body, request=_ASKED)
             if response.is_success and body:
-                json.loads(body)  # supabase-py reads it again, and would take what is no JSON for text
-        except Exception as error:  # classified, counted and logged; whatever it is, there is no verdict
+                json.loads(body)  # supabase-py would accept a body that is no JSON as text
+        except Exception as error:  # whatever it is, there is no verdict; it is classified, counted and logged
             failure = failures.from_exception(error)
         else:
             if response.is_success:
                 return response
             failure = failures.from_answer(response)
-        # Not chained: the causes quote payloads and addresses.
+        # Raised outside of `except`, so that it is not chained: the causes quote payloads and addresses.
         raise failure
 
 
 async def _body_of(answer: aiohttp.ClientResponse, longest: int) -> bytes:
-    """All of it, which is that many bytes at most. Raises BadAnswer, aiohttp.ClientError."""
+    """The whole body, at most `longest` bytes. Raises BadAnswer or aiohttp.ClientError."""
     if answer.headers.get("Content-Encoding", _IDENTITY).lower() != _IDENTITY:
-        raise BadAnswer  # some KiB may become some GiB
+        raise BadAnswer  # a few KiB could expand to some GiB
     body = bytearray()
     async for chunk in answer.content.iter_any():
         body += chunk
@@ -118,13 +122,15 @@ async def _body_of(answer: aiohttp.ClientResponse, longest: int) -> bytes:
 
 
 def _kept(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """The one header that matters: where PostgREST's own words got lost on the way, its error code may be in there.
-    Without a Content-Type text is UTF-8, whatever a proxy's may say."""
+    """The only header that is kept: `Proxy-Status` has PostgREST's error code, even where a proxy replaced the body.
+
+    `Content-Type` is left out, so that text is read as UTF-8 whatever a proxy says.
+    """
     reason = answer.headers.get(_PROXY_STATUS)
     return {} if reason is None else {_PROXY_STATUS: reason}
 
 
-# A relay calls a handful of addresses, each with the same headers again and again.
+# The relay calls a handful of URLs, always with the same headers.
 @lru_cache(maxsize=32)
 def _url(text: str) -> URL:
     return URL(text)
@@ -136,14 +142,17 @@ def _headers(raw: tuple[tuple[bytes, bytes], ...]) -> CIMultiDict[str]:
 
 
 _PROXY_STATUS: Final = "Proxy-Status"
-# supabase-py looks at the request of an answer only for a `Prefer: count`, which is never sent.
+# supabase-py reads the request of an answer only to look for `Prefer: count`, which the relay never sends.
 _ASKED: Final = httpx.Request("POST", "https://data-api.invalid/")
 
 
 @asynccontextmanager
 async def open_http(base_url: str, *, timeout: float) -> AsyncIterator[Client]:  # noqa: ASYNC109  of each call
-    """Connections to the server of `base_url`. `timeout` is how many seconds a call may take as a whole, which the
-    caller sees to, as to how many go at once: connecting takes no longer."""
+    """Open a client for the server of `base_url`.
+
+    `timeout` is how many seconds a call may take; connecting takes no longer than that. The caller limits the time of
+    each call, and how many run at the same time.
+    """
     session = aiohttp.ClientSession(
         connector=Connector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=httpx.create_ssl_context()),
         headers={"Accept-Encoding": _IDENTITY, "User-Agent": USER_AGENT},

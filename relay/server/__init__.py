@@ -1,1 +1,1 @@
-"""What answers Stripe: one route, its signature, its answer, and the process around them."""
+"""The HTTP server that answers Stripe: connections, routes, signature, answer, readiness, log, and the process."""

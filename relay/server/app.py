@@ -1,4 +1,4 @@
-"""The application: routes, and what lives as long as the process."""
+"""The aiohttp application: its routes, and the objects that live as long as the process."""
 
 import asyncio
 import contextlib
@@ -15,40 +15,40 @@ from relay.config import Settings
 from relay.data_api import client
 from relay.metrics import Metrics
 from relay.server import webhook
+from relay.server.connection_limit import ConnectionLimit
 from relay.server.connections import HANDLER_ARGS
 from relay.server.readiness import Readiness
-from relay.server.room import Room
 from relay.server.telemetry import Log, Telemetry
 from relay.server.webhook import Webhook
 
-# The first two are there from the start of serving on, when the Data API's client is connected.
+# WEBHOOK and READINESS are set when the application starts, because they need the Data API's client.
 WEBHOOK: Final = web.AppKey("webhook", Webhook)
 READINESS: Final = web.AppKey("readiness", Readiness)
-ROOM: Final = web.AppKey("room", Room)
+CONNECTION_LIMIT: Final = web.AppKey("connection_limit", ConnectionLimit)
 TELEMETRY: Final = web.AppKey("telemetry", Telemetry)
 
 
 def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], float] = time.time) -> web.Application:
-    """The relay as an aiohttp application. It holds no state between deliveries; run as many as you like.
+    """The relay as an aiohttp application. It keeps no state from one delivery to the next, so several may run at once.
 
-    `clock` returns seconds since 1970: what signatures' timestamps are compared with.
+    `clock` returns seconds since 1970. The times of signatures are compared with it.
     """
     telemetry = Telemetry(log or Log(settings.log_level), Metrics())
-    room = Room(telemetry)
+    limit = ConnectionLimit(telemetry)
 
     async def connected(app: web.Application) -> AsyncIterator[None]:
         async with client.connect(settings, telemetry.metrics) as data_api:
             app[WEBHOOK] = Webhook(settings, telemetry, data_api, clock=clock)
-            app[READINESS] = Readiness(settings, telemetry.metrics, data_api, clock=clock, room=room)
-            asyncio.get_running_loop().set_exception_handler(room.hear)
+            app[READINESS] = Readiness(settings, telemetry.metrics, data_api, clock=clock, limit=limit)
+            asyncio.get_running_loop().set_exception_handler(limit.handle_loop_error)
             yield
 
     app = web.Application(handler_args=HANDLER_ARGS)
     app[TELEMETRY] = telemetry
-    app[ROOM] = room
+    app[CONNECTION_LIMIT] = limit
     app.cleanup_ctx.append(connected)
-    app.on_response_prepare.append(_name)
-    # Every method, so that a wrong one gets the route's own answer and not aiohttp's.
+    app.on_response_prepare.append(_set_server_header)
+    # The route takes every method, so that a wrong one gets the relay's answer and not aiohttp's.
     app.router.add_route(hdrs.METH_ANY, webhook.PATH, _deliver, expect_handler=_expect)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
@@ -58,7 +58,7 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
 
 
 def answer_unparsable(app: web.Application) -> Callable[[], web.Response]:
-    """What makes the answer to bytes that are no HTTP request."""
+    """A function that makes the answer to bytes that are no HTTP request."""
     return partial(webhook.answer_unparsable, app[TELEMETRY])
 
 
@@ -67,16 +67,17 @@ async def _deliver(request: web.Request) -> web.Response:
 
 
 async def _expect(request: web.Request) -> None:
-    """Ask for the body where the sender waits for that; any other expectation is ignored (RFC 9110, 10.1.1),
-    because aiohttp's 417 would not be an answer of the webhook's shape."""
+    """Ask for the body where the sender waits to be asked (RFC 9110, 10.1.1). Other expectations are ignored, because
+    aiohttp's 417 would not have the shape of the webhook's answers.
+    """
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-        with contextlib.suppress(ConnectionError):  # hung up; what is left of the body will tell
+        with contextlib.suppress(ConnectionError):  # the sender hung up, which reading the body will notice
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # The writer must not take these bytes for the beginning of the answer.
+        # aiohttp must not count these bytes as the beginning of the answer.
         request.writer.output_size = 0
 
 
-async def _name(_: web.Request, response: web.StreamResponse) -> None:
+async def _set_server_header(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(webhook.SERVER_HEADER)
 
 

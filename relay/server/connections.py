@@ -1,10 +1,11 @@
-"""The server's connections: their limits, and what aiohttp lacks, time-outs for a request's head and for taking an
-answer, and an answer of the relay's own to bytes that are no HTTP. tests/test_private_parts.py names the parts of
-aiohttp that this stands on.
+"""The server's connections. They add to aiohttp's: a limit on their number, a time-out for a request's head, a time-out
+for reading an answer, and the relay's own answer to bytes that are no HTTP.
 
-aiohttp's keep-alive timer closes a connection that is idle, but it cannot tell an idle proxy connection,
-which should live for more than a minute, from a sender who drips a head byte by byte. This server can: from
-the first byte of a head (or from the connection's start) the sender has HEAD_SECONDS to finish it.
+aiohttp's keep-alive timer closes idle connections. It cannot distinguish an idle connection of a proxy, which should
+live for more than a minute, from a sender who sends a head byte by byte. These connections can: from the first byte of
+a head, or from the start of the connection, the sender has HEAD_SECONDS to finish the head.
+
+tests/test_private_parts.py names the private parts of aiohttp that are used here.
 """
 
 import asyncio
@@ -16,31 +17,32 @@ from typing import Any, Final, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from relay.server.room import Room
+from relay.server.connection_limit import ConnectionLimit
 
 Refusal = Callable[[], web.Response]
+"""Makes the answer to bytes that are no HTTP."""
 
 HEAD_SECONDS: Final = 10.0
-# Longer than the usual idle limit of load balancers (60 s), so that it is they who close: the other way
-# round, a request now and then meets a connection that is just being closed.
+# Longer than the usual idle limit of load balancers (60 s), so that the balancer closes the connection. If the relay
+# did, it would now and then close a connection on which a request is just arriving.
 KEEPALIVE_SECONDS: Final = 75.0
-# How long the rest of an unread body may still come in after its answer, so that the sender can read the
-# answer before the connection is closed.
+# After an answer, the rest of an unread body is read for so long, so that the sender can read the answer before the
+# connection is closed.
 LINGERING_SECONDS: Final = 2.0
-# How long an answer may wait for its reader, from when the connection takes no more, or is to be closed.
+# How long the other side may leave an answer unread once the send buffer is full or the connection is being closed.
 TAKING_SECONDS: Final = 10.0
-# What a handler that was told to end has for it.
+# How long a cancelled handler may take to end.
 _CANCELLING_SECONDS: Final = 1.0
 
-# From twice as much on, no more is read from a sender until the handler has taken it. aiohttp's own default lets each
-# connection fill half a megabyte; an event fits in this.
+# aiohttp stops reading from a connection while twice as many bytes wait for the handler. Its default would let each
+# connection fill half a megabyte; most events fit into this.
 READ_BUFFER_BYTES: Final = 16 * 1024
 
 HANDLER_ARGS: Final[dict[str, Any]] = {
     "read_bufsize": READ_BUFFER_BYTES,
     # The signature covers the bytes as they were sent.
     "auto_decompress": False,
-    # One line per delivery is written by relay.server.telemetry.
+    # relay.server.telemetry writes one line per delivery instead.
     "access_log": None,
     "keepalive_timeout": KEEPALIVE_SECONDS,
     "lingering_time": LINGERING_SECONDS,
@@ -48,85 +50,104 @@ HANDLER_ARGS: Final[dict[str, Any]] = {
 
 
 class Connection(RequestHandler):
-    """One connection with a deadline for each request's head, and one for what its reader does not take."""
+    """One connection, with a deadline for the head of each request and one for reading the answers."""
 
-    __slots__ = ("_deadline", "_expected_after", "_is_in", "_refuse", "_room", "_untaken", "_wire")
+    __slots__ = (
+        "_expected_after",
+        "_head_deadline",
+        "_is_counted",
+        "_last_transport",
+        "_limit",
+        "_reading_deadline",
+        "_refuse",
+    )
 
-    def __init__(self, manager: web.Server, refuse: Refusal, room: Room, **kwargs: Any) -> None:
+    def __init__(self, manager: web.Server, refuse: Refusal, limit: ConnectionLimit, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._refuse = refuse
-        self._room = room
-        self._is_in = False
+        self._limit = limit
+        self._is_counted = False
         self._expected_after = -1
-        self._deadline: asyncio.TimerHandle | None = None
-        self._untaken: asyncio.TimerHandle | None = None
-        # aiohttp forgets its transport when it closes it, though there may be bytes that nobody takes.
-        self._wire: asyncio.Transport | None = None
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self._reading_deadline: asyncio.TimerHandle | None = None
+        # aiohttp drops its reference when it closes the transport, although unsent bytes may keep that open.
+        self._last_transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Expect a head, where there is room for one more."""
-        self._is_in = self._room.enter()
-        if not self._is_in:
+        """Start the head's deadline; close the connection at once where it is over the limit."""
+        self._is_counted = self._limit.enter()
+        if not self._is_counted:
             cast(asyncio.Transport, transport).abort()
             return
         super().connection_made(transport)
-        self._wire = self.transport
+        self._last_transport = self.transport
         self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Let go of the timers. They would keep this object for HEAD_SECONDS: gigabytes, where somebody connects and
-        hangs up as fast as they can."""
-        if not self._is_in:
+        """Cancel the timers. They would keep this object in memory for HEAD_SECONDS, which is gigabytes where somebody
+        connects and hangs up as fast as possible.
+        """
+        if not self._is_counted:
             return
-        self._room.leave()
-        for timer in (self._deadline, self._untaken):
+        self._limit.leave()
+        for timer in (self._head_deadline, self._reading_deadline):
             if timer is not None:
                 timer.cancel()
-        self._wire = None
+        self._last_transport = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse; if no whole head has come out of it, expect the rest."""
+        """Parse the bytes; while a head is incomplete, its deadline runs."""
         super().data_received(data)
         if data and self._awaits_head():
             self._expect_head()
 
     def pause_writing(self) -> None:
-        """The other side does not read: it has TAKING_SECONDS to begin."""
+        """The other side does not read. It has TAKING_SECONDS to begin."""
         super().pause_writing()
-        self._limit_taking()
+        self._limit_reading()
 
     def resume_writing(self) -> None:
-        """It reads. A connection that is to be closed keeps its deadline, for there is no other end to it."""
+        """The other side reads again. A connection that is being closed keeps its deadline, which alone ensures its
+        end.
+        """
         super().resume_writing()
-        if self._untaken is not None and self._wire is not None and not self._wire.is_closing():
-            self._untaken.cancel()
-            self._untaken = None
+        if (
+            self._reading_deadline is not None
+            and self._last_transport is not None
+            and not self._last_transport.is_closing()
+        ):
+            self._reading_deadline.cancel()
+            self._reading_deadline = None
 
     async def start(self) -> None:
-        """Handle requests until the last one, whose answer has TAKING_SECONDS too."""
+        """Handle all requests. The last answer must be read within TAKING_SECONDS too."""
         try:
             await super().start()
         finally:
             self._limit_closing()
 
     def force_close(self) -> None:
-        """Close, which waits for the other side to take what was written."""
+        """Close the connection once the other side has read what was written, or after TAKING_SECONDS."""
         super().force_close()
         self._limit_closing()
 
     def abort(self) -> None:
-        """Close at once; what was not taken is lost."""
-        if self._wire is not None:
-            self._wire.abort()
+        """Close the connection at once. What the other side has not read is lost."""
+        if self._last_transport is not None:
+            self._last_transport.abort()
 
     def _limit_closing(self) -> None:
-        if self._wire is not None and self._wire.is_closing() and self._wire.get_write_buffer_size():
-            self._limit_taking()
+        if (
+            self._last_transport is not None
+            and self._last_transport.is_closing()
+            and self._last_transport.get_write_buffer_size()
+        ):
+            self._limit_reading()
 
-    def _limit_taking(self) -> None:
-        if self._untaken is None:
-            self._untaken = asyncio.get_running_loop().call_later(TAKING_SECONDS, self.abort)
+    def _limit_reading(self) -> None:
+        if self._reading_deadline is None:
+            self._reading_deadline = asyncio.get_running_loop().call_later(TAKING_SECONDS, self.abort)
 
     def handle_error(
         self,
@@ -135,7 +156,7 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer bytes that are no HTTP. aiohttp would quote them, in its answer and, a traceback each, in the log."""
+        """Answer bytes that are no HTTP. aiohttp would quote them in its answer, and log a traceback each time."""
         if status != HTTPStatus.BAD_REQUEST:
             return super().handle_error(request, status, exc, message)
         response = self._refuse()
@@ -143,39 +164,40 @@ class Connection(RequestHandler):
         return response
 
     def _awaits_head(self) -> bool:
-        """No request is being handled: what comes is a part of the next head."""
+        """Whether no request is being handled, so that the next bytes belong to a head."""
         return self._waiter is not None and not self._waiter.done()
 
     def _expect_head(self) -> None:
-        """Start the timer, once for each head: a dripping sender must not start one with each drop."""
+        """Start the deadline once per head. A sender who sends byte by byte must not start it anew with each byte."""
         if self._expected_after != self._request_count:
             self._expected_after = self._request_count
-            if self._deadline is not None:
-                self._deadline.cancel()
+            if self._head_deadline is not None:
+                self._head_deadline.cancel()
             loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(HEAD_SECONDS, self._cut_unless_beyond, self._request_count)
+            self._head_deadline = loop.call_later(HEAD_SECONDS, self._close_unless_beyond, self._request_count)
 
-    def _cut_unless_beyond(self, request_count: int) -> None:
-        """Close if the head that was expected then has still not arrived."""
+    def _close_unless_beyond(self, request_count: int) -> None:
+        """Close the connection if no head has arrived since `request_count` requests."""
         if self._request_count == request_count and self._awaits_head():
             self.force_close()
 
 
 class Server(web.Server):
-    """Makes such connections."""
+    """Makes a Connection per accepted socket."""
 
-    def __init__(self, like: web.Server, refuse: Refusal, room: Room) -> None:
+    def __init__(self, like: web.Server, refuse: Refusal, limit: ConnectionLimit) -> None:
         super().__init__(like.request_handler, request_factory=like.request_factory)
         self._refuse = refuse
-        self._room = room
+        self._limit = limit
 
     def __call__(self) -> RequestHandler:
-        """A protocol for a new connection."""
-        return Connection(self, self._refuse, self._room, loop=asyncio.get_running_loop(), **HANDLER_ARGS)
+        """The protocol of a new connection."""
+        return Connection(self, self._refuse, self._limit, loop=asyncio.get_running_loop(), **HANDLER_ARGS)
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's
-        """Finish what is in hand, for that many seconds, and cut what is left. aiohttp would wait twice as long, and
-        then for readers who never read."""
+        """Finish the deliveries in hand within `timeout` seconds, then close what is left. aiohttp would wait twice as
+        long, and after that for readers who never read.
+        """
         left = [each for each in self.connections if isinstance(each, Connection)]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if timeout is None else timeout + _CANCELLING_SECONDS):
@@ -185,15 +207,14 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Serves an application on such connections, as many as there is room for; `refuse` makes the answer for bytes that
-    are no HTTP."""
+    """Serves an application on such connections, up to `limit`. `refuse` answers bytes that are no HTTP."""
 
-    __slots__ = ("_refuse", "_room")
+    __slots__ = ("_limit", "_refuse")
 
-    def __init__(self, app: web.Application, *, refuse: Refusal, room: Room, **kwargs: Any) -> None:
+    def __init__(self, app: web.Application, *, refuse: Refusal, limit: ConnectionLimit, **kwargs: Any) -> None:
         super().__init__(app, **kwargs)
         self._refuse = refuse
-        self._room = room
+        self._limit = limit
 
     async def _make_server(self) -> web.Server:
-        return Server(await super()._make_server(), self._refuse, self._room)
+        return Server(await super()._make_server(), self._refuse, self._limit)

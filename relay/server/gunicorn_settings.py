@@ -1,4 +1,4 @@
-"""gunicorn's configuration for `relay serve --workers N`, and what each worker runs. Read by gunicorn itself.
+"""gunicorn's configuration for `relay serve --workers N`, and what each worker runs. gunicorn reads this module.
 
 The lower-case names are gunicorn's settings: https://docs.gunicorn.org/en/stable/settings.html
 """
@@ -15,22 +15,22 @@ from prometheus_client.multiprocess import mark_process_dead
 from relay.config import Settings
 from relay.metrics import SHARED_FOLDER
 from relay.server import serving
-from relay.server.app import ROOM, answer_unparsable, make_app
+from relay.server.app import CONNECTION_LIMIT, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
-# gunicorn's timer for one worker's end begins with SIGTERM; draining and finishing must fit in.
+# gunicorn kills a worker so many seconds after SIGTERM. Draining and finishing must fit in, and this much is to spare.
 _GRACE_SECONDS: Final = 2
 
 
 @cache
 def _log() -> Log:
-    """One log for each process, made when its first line comes: gunicorn imports this module to read it."""
+    """The log of this process. It is made for the first line, because gunicorn imports this module to read it."""
     return Log(Settings.of_process().log_level)
 
 
 class JsonLogger(Logger):  # type: ignore[misc]
-    """Writes gunicorn's own lines as the relay's are."""
+    """Writes gunicorn's own lines in the format of the relay's log."""
 
     def setup(self, cfg: Any) -> None:
         """Replace the handlers that gunicorn sets."""
@@ -43,13 +43,13 @@ worker_class = f"aiohttp.Gunicorn{'UVLoop' if serving.HAS_UVLOOP else ''}WebWork
 logger_class = JsonLogger
 backlog = serving.BACKLOG
 graceful_timeout = int(serving.LISTEN_ON_SECONDS + serving.FINISH_SECONDS) + _GRACE_SECONDS
-# A worker whose event loop stands still for so long is replaced.
+# In seconds: gunicorn replaces a worker whose event loop does not run for so long.
 timeout = 30
 control_socket_disable = True
 
 
 def when_ready(server: Any) -> None:
-    """Say where, as a single process does."""
+    """Log the address, as a single process does."""
     serving.warn_of_proxy(Settings.of_process(), _log())
     for listener in server.LISTENERS:
         host, port = listener.sock.getsockname()[:2]
@@ -57,29 +57,31 @@ def when_ready(server: Any) -> None:
 
 
 def child_exit(_: Any, worker: Any) -> None:
-    """Forget the gauges of a worker that has ended; its counts stay."""
+    """Remove the gauges of a worker that has ended; its counters stay."""
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def on_exit(_: Any) -> None:
-    """The last thing: remove the metrics' files."""
+    """Remove the metrics' files when gunicorn ends."""
     shutil.rmtree(os.environ[SHARED_FOLDER], ignore_errors=True)
     _log().write("info", "Stopped")
 
 
 class WorkerRunner(Runner):
-    """Drains before it stops, as a single process does."""
+    """Drains before it stops, as a single process does (relay.server.serving)."""
 
     async def cleanup(self) -> None:
-        """Called by aiohttp's worker when it was told to end."""
+        """Drain, then stop. aiohttp's worker calls this when it must end."""
         await serving.drain(self.app)
         await super().cleanup()
 
 
 async def worker() -> Runner:
-    """What aiohttp's worker class runs."""
+    """Make the runner that aiohttp's worker class runs. Raises SettingsError."""
     settings = Settings.of_process()
     logging.basicConfig(handlers=[LibraryLog(_log())], level=logging.WARNING, force=True)
     app = make_app(settings, log=_log())
     serving.settle_memory()
-    return WorkerRunner(app, refuse=answer_unparsable(app), room=app[ROOM], shutdown_timeout=serving.FINISH_SECONDS)
+    return WorkerRunner(
+        app, refuse=answer_unparsable(app), limit=app[CONNECTION_LIMIT], shutdown_timeout=serving.FINISH_SECONDS
+    )

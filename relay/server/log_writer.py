@@ -1,4 +1,4 @@
-"""Writes the log from a thread of its own, so that nobody who reads it slowly, or not at all, holds the relay up."""
+"""Writes log lines from a thread of its own, so that a slow reader of the log, or none, does not delay deliveries."""
 
 import atexit
 import errno
@@ -9,20 +9,21 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final
 
-# Lines that may wait for the log's reader: minutes of a shop's deliveries, and a few MiB.
+# How many lines may wait to be written: a shop's deliveries of several minutes, in a few MiB.
 MOST_WAITING: Final = 8192
-# What is written at once, so much at most, is not torn by what other processes write to the same pipe (POSIX, write()).
+# POSIX writes up to so many bytes to a pipe in one piece, so that lines of other processes do not come in between.
 BATCH_BYTES: Final = getattr(select, "PIPE_BUF", 512)
-# How long the end of the process may wait for the lines that are still to be written.
+# How long the process waits at its end for lines that are not written yet.
 CLOSING_SECONDS: Final = 2.0
 NOBODY_READS: Final = "nobody reads the log"
 
 
 class LogWriter:
-    """A bounded queue of lines, and a thread that writes them to a descriptor, whole and in order.
+    """A bounded queue of lines, and a thread that writes them to a file descriptor, whole and in order.
 
-    `on_loss` is called with the number of lines that find no place or cannot be written, in whichever thread that is.
-    `tell` words the line that stands in their place once writing works again: how many are missing, and why.
+    `on_loss` is called with the number of lines that were lost, because the queue was full or writing failed; any
+    thread may call it. `tell` makes the line that replaces them once writing works again, from how many were lost and
+    why.
     """
 
     def __init__(self, descriptor: int, *, on_loss: Callable[[int], object], tell: Callable[[int, str], bytes]) -> None:
@@ -31,7 +32,7 @@ class LogWriter:
         self._tell = tell
         self._begin()
         if hasattr(os, "register_at_fork"):
-            # gunicorn's: the thread stays with the parent, and so do the lines that it has to write.
+            # gunicorn forks. The thread runs on in the parent, and writes the waiting lines there.
             os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
@@ -42,9 +43,9 @@ class LogWriter:
         self._thread: threading.Thread | None = None
 
     def write(self, line: bytes) -> None:
-        """Have a line written, which brings its newline along. Never waits, never raises."""
+        """Queue a line, which must end with a newline. Never waits, never raises."""
         if self._thread is None:
-            # A daemon: the process shall end though a write may never.
+            # A daemon thread, so that the process can end although a write hangs.
             self._thread = threading.Thread(target=self._run, name="log", daemon=True)
             self._thread.start()
             atexit.register(self.end)
@@ -54,7 +55,7 @@ class LogWriter:
             self._lose(1, NOBODY_READS)
 
     def end(self) -> None:
-        """Wait until all is written, but no longer than CLOSING_SECONDS."""
+        """Wait until all lines are written, for CLOSING_SECONDS at most."""
         if self._thread is not None:
             self._lines.put(None)
             self._thread.join(CLOSING_SECONDS)
@@ -89,11 +90,11 @@ class LogWriter:
                 self._missing -= missing
 
     def _write_some(self, content: memoryview) -> int:
-        """Write what goes. Raises OSError."""
+        """Write as many bytes as the descriptor takes, and return how many. Raises OSError."""
         while True:
             try:
                 return os.write(self._descriptor, content)
-            except BlockingIOError:  # whoever started the relay has made it so
+            except BlockingIOError:  # whoever started the relay has made the descriptor non-blocking
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()

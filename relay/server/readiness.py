@@ -1,7 +1,7 @@
-"""Can this relay reconcile, right now? `/readyz` and `relay check` ask the same questions.
+"""Checks whether this relay can reconcile now. `/readyz` and `relay check` use the same checks.
 
-The answer is kept for a few seconds and asked for once at a time, so that probes cannot load the database.
-Stripe is never called: a relay that can reconcile is ready even while Stripe's API is down.
+The database's answer is kept for CACHE_SECONDS, and only one question is under way at a time, so that probes do not
+load the database. Stripe is never called: a relay that can reconcile is ready even while Stripe's API is down.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from relay.core.currency import EXPONENTS
 from relay.core.errors import NoVerdict
 from relay.data_api.client import DataApi
 from relay.metrics import Metrics
-from relay.server.room import Room
+from relay.server.connection_limit import ConnectionLimit
 
-# The contract that this relay speaks, and the oldest database that it still works with: CONTRIBUTING.md says when to
-# count. The release before must always be among them.
+# The contract version of this relay, and the oldest one of a database with which it still works. CONTRIBUTING.md says
+# when to raise them. The database of the previous release must always work.
 CONTRACT_VERSION: Final = 1
 OLDEST_DATABASE: Final = 1
 CACHE_SECONDS: Final = 3.0
-# A probe's own patience is often a second or a few; the function reads a few catalogue rows.
+# Probes often wait for a few seconds only. The database function reads a few rows of the catalogue.
 TIMEOUT_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One precondition. `detail` is for operators, and free of secrets."""
+    """One precondition. `detail` is for operators and holds no secrets."""
 
     name: str
     ok: bool
@@ -37,12 +37,14 @@ class Check:
     is_doubtful: bool = False  # worth a look, yet no reason to stop traffic
 
     def as_dict(self) -> dict[str, object]:
-        """As `/readyz` shows it."""
+        """The check as `/readyz` shows it."""
         return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 
 def judge_settings(settings: Settings) -> list[Check]:
-    """What is known without asking anybody. Wrong settings stop the start, so these say what is in use."""
+    """The checks that need no call. They are always ok, because the relay does not start with wrong settings; their
+    details say which settings are in use.
+    """
     count = len(settings.stripe_webhook_secrets)
     mode = "live" if settings.livemode else "test"
     return [
@@ -52,8 +54,11 @@ def judge_settings(settings: Settings) -> list[Check]:
 
 
 def judge_database(facts: object, *, now: float, tolerance: int) -> list[Check]:
-    """Compare what `reconciliation_readiness` returned with what this relay needs. `now`: seconds since 1970,
-    at the middle of the call; `tolerance`: seconds that a webhook's timestamp may be off."""
+    """Compare what `reconciliation_readiness` returned with what this relay needs.
+
+    `now` is the middle of the call, in seconds since 1970. `tolerance` is how many seconds the time of a signature may
+    be off.
+    """
     found = facts if isinstance(facts, dict) else {}
     can_execute, anon_can = found.get("can_execute") is True, found.get("anon_can_execute") is not False
     return [
@@ -75,11 +80,12 @@ def judge_database(facts: object, *, now: float, tolerance: int) -> list[Check]:
 
 
 def _contract_check(found: dict[str, object]) -> Check:
-    """Both sides name a range: what they speak, and the oldest of the other side that they still work with. Where the
-    ranges meet, whichever is newer knows how to get along with the other."""
+    """Relay and database each have a version, and know the oldest version of the other with which they still work.
+    Neither may be older than the other allows.
+    """
     newest = found.get("contract_version")
     oldest = found.get("oldest_contract_version", newest)
-    # `type`, because True is an int too, and would pass for a 1.
+    # `type`, because isinstance accepts True as an int.
     if type(newest) is not int or type(oldest) is not int or not 1 <= oldest <= newest:
         return Check("contract_version", False, f"relay {CONTRACT_VERSION}, database unknown")
     both = f"relay {CONTRACT_VERSION}, database {newest}"
@@ -92,8 +98,10 @@ def _contract_check(found: dict[str, object]) -> Check:
 
 
 def _currencies_check(found: dict[str, object]) -> Check:
-    """Equal on both sides. Only a newer database may know more, as it is upgraded first: a payment in such a currency
-    is normalised by a guess, which that database applies where it is right and keeps as an exception otherwise."""
+    """Both sides must have the same currencies. Only a newer database may have more, because it is upgraded first. The
+    relay guesses the decimals of such a currency; the database applies the payment where the guess is right, and
+    records an exception where it is wrong.
+    """
     currencies, version = found.get("currencies"), found.get("contract_version")
     known = currencies if isinstance(currencies, dict) else {}
     news = known.keys() - EXPONENTS.keys()
@@ -111,7 +119,7 @@ def _first_five(codes: Set[object]) -> str:
 
 
 def _clock_check(server_time: object, now: float, tolerance: int) -> Check:
-    """Half the tolerance: with more than that, honest deliveries are about to be refused."""
+    """The clocks may differ by half the tolerance. Beyond that, genuine deliveries may soon be refused."""
     try:
         server = datetime.fromisoformat(server_time) if isinstance(server_time, str) else None
     except ValueError:
@@ -123,7 +131,7 @@ def _clock_check(server_time: object, now: float, tolerance: int) -> Check:
 
 
 def _triggers_check(fragile: object) -> Check:
-    """Always ok: a shop's trigger that may fail is no reason to stop the payments in which it does not."""
+    """Always ok: a trigger of the shop's that may fail in some payments is no reason to stop all of them."""
     triggers = [str(trigger) for trigger in fragile] if isinstance(fragile, list) else []
     if not triggers:
         return Check("shop_triggers", True, "none without a search_path of its own")
@@ -133,7 +141,7 @@ def _triggers_check(fragile: object) -> Check:
 
 
 class Readiness:
-    """Asks, at most once per CACHE_SECONDS, and remembers."""
+    """Makes the checks, and asks the database at most once per CACHE_SECONDS."""
 
     def __init__(
         self,
@@ -142,20 +150,20 @@ class Readiness:
         data_api: DataApi,
         *,
         clock: Callable[[], float] = time.time,
-        room: Room | None = None,
+        limit: ConnectionLimit | None = None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._data_api = data_api
         self._clock = clock
-        self._room = room
+        self._limit = limit
         self._lock = asyncio.Lock()
         self._known: list[Check] = []
         self._known_until = 0.0
         self.draining = False
 
     async def checks(self) -> list[Check]:
-        """All checks; ready means that each is ok."""
+        """All checks. The relay is ready if each of them is ok."""
         if self.draining:
             checks = [Check("serving", False, "the relay is stopping")]
         else:
@@ -168,8 +176,8 @@ class Readiness:
         return checks
 
     def _serving(self) -> Check:
-        if self._room is not None and self._room.is_full:
-            return Check("serving", False, f"no room for more than {self._room.size} connections")
+        if self._limit is not None and self._limit.is_full:
+            return Check("serving", False, f"no room for more than {self._limit.size} connections")
         return Check("serving", True, "deliveries are taken")
 
     async def _ask(self) -> list[Check]:

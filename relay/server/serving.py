@@ -1,4 +1,4 @@
-"""The process around the application: its event loop, its signals, and an end that loses no delivery."""
+"""Runs the application in this process: event loop, signals, and a stop that loses no delivery."""
 
 import asyncio
 import contextlib
@@ -12,28 +12,30 @@ from typing import Final
 from aiohttp import web
 
 from relay.config import Settings, unused_proxy
-from relay.server.app import READINESS, ROOM, TELEMETRY, WEBHOOK, answer_unparsable, make_app
+from relay.server.app import CONNECTION_LIMIT, READINESS, TELEMETRY, WEBHOOK, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
-# How long new connections are still taken while the deliveries in hand are finished. No longer than a body may
-# take to arrive: what has arrived by then only needs its RPC.
+# How long new connections are still accepted after the signal to stop. A body may take as long to arrive; a delivery
+# that has arrived by then needs only its call of the database, for which FINISH_SECONDS is left.
 LISTEN_ON_SECONDS: Final = 10.0
-# Longer than any RPC (RELAY_RPC_TIMEOUT is below ten seconds). Together with the above it stays below the 30 seconds
-# that orchestrators wait before they kill.
+# Longer than any call of the database (RELAY_RPC_TIMEOUT is below ten seconds). The sum of both is below the 30 seconds
+# after which orchestrators kill a process.
 FINISH_SECONDS: Final = 12.0
+# How many connections the kernel holds until they are accepted.
 BACKLOG: Final = 1024
-# SIGHUP comes where the terminal goes; there is nothing that could be read anew.
+# SIGHUP comes when the terminal closes, and stops the relay too: there are no settings to reload.
 STOPPING: Final = tuple(
     signal.Signals[name] for name in ("SIGTERM", "SIGINT", "SIGHUP") if name in signal.Signals.__members__
 )
-# Python's default of 700 looks for garbage several times in each delivery; cycles are rare here, and small.
+# With Python's default of 700, garbage is collected several times per delivery. Reference cycles are rare and small
+# here.
 GARBAGE_THRESHOLD: Final = 10_000
-HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None  # not made for Windows
+HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None  # uvloop does not exist for Windows
 
 
 def serve(settings: Settings) -> int:
-    """Serve until a signal comes; the exit status is 0, or 1 where the address cannot be listened on."""
+    """Serve until a signal comes. Returns the exit status: 0, or 1 where the relay cannot listen on the address."""
     log = Log(settings.log_level)
     warn_of_proxy(settings, log)
     logging.basicConfig(handlers=[LibraryLog(log)], level=logging.WARNING, force=True)
@@ -42,13 +44,15 @@ def serve(settings: Settings) -> int:
 
 
 def warn_of_proxy(settings: Settings, log: Log) -> None:
-    """Name the proxy setting that is not followed: whoever wrote it expects that it is."""
+    """Log a warning that names the proxy variable that the relay does not use; whoever set it expects that it does."""
     if name := unused_proxy(settings):
         log.write("warning", f"{name} is set and not used: the relay connects to SUPABASE_URL directly")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's where there is one: a tenth less processor time for each delivery (docs/performance.md)."""
+    """uvloop's event loop where uvloop is installed: it saves a tenth of the processor time per delivery
+    (docs/performance.md).
+    """
     if not HAS_UVLOOP:
         return asyncio.new_event_loop()
     import uvloop
@@ -57,7 +61,7 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def settle_memory() -> None:
-    """Never look again at what was imported: a full collection would hold every delivery up for it."""
+    """Exclude all objects of the imported modules from garbage collection; a full collection would delay deliveries."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
@@ -67,10 +71,10 @@ async def _serve(settings: Settings, log: Log) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
             loop.add_signal_handler(number, _first_signal, loop, stop)
     app = make_app(settings, log=log)
-    runner = Runner(app, refuse=answer_unparsable(app), room=app[ROOM], shutdown_timeout=FINISH_SECONDS)
+    runner = Runner(app, refuse=answer_unparsable(app), limit=app[CONNECTION_LIMIT], shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
     settle_memory()
     try:
@@ -91,10 +95,10 @@ async def _serve(settings: Settings, log: Log) -> int:
 
 
 async def drain(app: web.Application) -> None:
-    """Be not ready, and wait until no delivery is in hand, or long enough.
+    """Report not ready, and wait until no delivery is in hand, for LISTEN_ON_SECONDS at most.
 
-    The socket stays open meanwhile: balancers that have not noticed yet lose nothing, and a body that is still coming
-    in comes in.
+    The socket stays open meanwhile, so that a balancer which has not noticed yet loses no request, and bodies that are
+    still arriving can arrive.
     """
     app[READINESS].draining = True
     app[TELEMETRY].log.write("info", "Stopping: not ready any more, finishing the deliveries in hand")
@@ -104,7 +108,7 @@ async def drain(app: web.Application) -> None:
 
 
 def _first_signal(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Begin to stop, and give the next signal its default effect: to end the process at once."""
+    """Begin to stop, and restore the default effect of the next signal, which ends the process at once."""
     stop.set()
     for number in STOPPING:
         loop.remove_signal_handler(number)

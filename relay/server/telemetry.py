@@ -1,7 +1,7 @@
-"""One JSON line and one count per delivery.
+"""Logs one JSON line per delivery, and counts it.
 
-A line has the contract's fields and a message, and nothing else can get in: there is no way to pass a body,
-a header or an exception's text to it.
+A line has the fields that docs/contract.md lists, and no others. No function here takes a body, a header or the text of
+an exception.
 """
 
 import json
@@ -19,8 +19,8 @@ from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.metrics import Metrics
 from relay.server.log_writer import LogWriter
 
-# Refusals cost their sender nothing, so a flood of them must not fill the log. The first of each reason in a
-# window are written, then they are only counted (here and, always, in the metrics).
+# Anybody can cause refusals, so a flood of them must not fill the log. Per reason, the first SAMPLE_LINES of each
+# window are logged. The metrics count all of them, and the next window's first line says how many were not logged.
 SAMPLE_WINDOW_SECONDS: Final = 10.0
 SAMPLE_LINES: Final = 100
 _LONGEST_FIELD: Final = 255
@@ -28,34 +28,34 @@ _STDOUT: Final = 1
 
 
 class Stream(Protocol):
-    """Where the lines go. Its `write` neither waits nor raises."""
+    """Takes the lines. Its `write` neither waits nor raises."""
 
     def write(self, line: bytes, /) -> object: ...
 
 
 @dataclass(slots=True)
 class Delivery:
-    """One POST, and what is known about it so far. The ids are set only after the event was verified."""
+    """One POST, and what is known about it so far. The ids are set only after the signature was verified."""
 
     event_id: str | None = None
     event_type: str | None = None
     order_group_id: str | None = None
     checkout_session_id: str | None = None
     note: str = ""
-    """For the operator: fixed words, codes and class names only."""
+    """A note for the operator: fixed words, codes and class names only."""
 
 
 _NO_DELIVERY: Final = Delivery()
 
 
 class Log:
-    """JSON lines on standard output, or on another stream."""
+    """Writes JSON lines to standard output, or to another stream. `clock` returns seconds since 1970."""
 
     def __init__(self, level: str, stream: Stream | None = None, clock: Callable[[], float] = time.time) -> None:
         self._threshold = LOG_LEVELS.index(level)
         self._clock = clock
         self.on_loss: Callable[[int], object] = lambda _: None
-        """Called with the number of lines that could not be written, by the thread that writes too."""
+        """Called with the number of lines that were lost. The log's own thread calls it, too."""
         self._stream = stream or LogWriter(_STDOUT, on_loss=lambda count: self.on_loss(count), tell=self._loss)
 
     def write(
@@ -69,7 +69,7 @@ class Log:
         status: int | None = None,
         duration_ms: float | None = None,
     ) -> None:
-        """Write one line. A log that cannot be written is counted, never a reason to fail a payment."""
+        """Write one line. A line that cannot be written is counted, and does not make a payment fail."""
         if LOG_LEVELS.index(level) >= self._threshold:
             self._stream.write(
                 self._line(level, message, delivery or _NO_DELIVERY, outcome, reason, status, duration_ms)
@@ -111,15 +111,16 @@ def _short(text: str | None) -> str | None:
 
 
 class LibraryLog(logging.Handler):
-    """Turns the libraries' records into the same lines, without their arguments and tracebacks: those quote
-    request bytes, URLs and payloads."""
+    """Writes the log records of libraries in the same format. Their arguments and tracebacks are left out, because they
+    quote request bytes, URLs and payloads.
+    """
 
     def __init__(self, log: Log) -> None:
         super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record's template, and the class of its exception."""
+        """Write the record's message template, and the class of its exception."""
         kind = record.exc_info[0] if record.exc_info else None
         suffix = f" ({kind.__name__})" if kind else ""
         level = record.levelname.lower()
@@ -130,7 +131,7 @@ class LibraryLog(logging.Handler):
 
 
 class Telemetry:
-    """What the handler reports to."""
+    """Logs and counts finished deliveries. `clock` returns monotonic seconds."""
 
     def __init__(self, log: Log, metrics: Metrics, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.log = log
@@ -141,10 +142,10 @@ class Telemetry:
         self._windows: dict[Reason | None, tuple[float, int]] = {}
 
     def delivered(self, delivery: Delivery, verdict: Verdict, seconds: float) -> None:
-        """Count and log one finished delivery, which took that many seconds."""
+        """Count and log one finished delivery, which took `seconds`."""
         outcome, reason = verdict.outcome, verdict.reason
         series = self._series.get((outcome, reason))
-        if series is None:  # `labels` takes a lock and builds a key each time
+        if series is None:  # cached, because `labels` takes a lock and builds a key on every call
             series = self.metrics.deliveries.labels(outcome, reason or "")
             self._series[outcome, reason] = series
         series.inc()
@@ -170,7 +171,7 @@ class Telemetry:
         )
 
     def _sampled(self, reason: Reason | None) -> int | None:
-        """None where the line is left out; else how many were left out in the window before."""
+        """None where this line is not logged; else how many lines to report as not logged in the window before."""
         now = self._clock()
         start, count = self._windows.get(reason, (-SAMPLE_WINDOW_SECONDS, 0))
         if now - start >= SAMPLE_WINDOW_SECONDS:
@@ -180,15 +181,15 @@ class Telemetry:
         return 0 if count < SAMPLE_LINES else None
 
 
-_ACT: Final = frozenset({Outcome.REJECTED, Outcome.FAILED, Outcome.UNMATCHED})
-_ACT_ON: Final = frozenset({Reason.MALFORMED_EVENT, Reason.THIN_EVENT})
-_KNOW_OF: Final = frozenset({Reason.LIVEMODE_MISMATCH, Reason.FOREIGN_ACCOUNT})
+_ERROR_OUTCOMES: Final = frozenset({Outcome.REJECTED, Outcome.FAILED, Outcome.UNMATCHED})
+_ERROR_REASONS: Final = frozenset({Reason.MALFORMED_EVENT, Reason.THIN_EVENT})
+_WARNING_REASONS: Final = frozenset({Reason.LIVEMODE_MISMATCH, Reason.FOREIGN_ACCOUNT})
 
 
 def _level(outcome: Outcome, reason: Reason | None) -> str:
-    """Error: somebody must act. Warning: somebody should know."""
-    if outcome in _ACT or reason in _ACT_ON:
+    """The log level: `error` where somebody must act, `warning` where somebody should know, else `info`."""
+    if outcome in _ERROR_OUTCOMES or reason in _ERROR_REASONS:
         return "error"
-    if outcome is Outcome.REFUSED or reason in _KNOW_OF:
+    if outcome is Outcome.REFUSED or reason in _WARNING_REASONS:
         return "warning"
     return "info"

@@ -1,4 +1,4 @@
-"""The handler: read, verify, parse, reconcile, answer. Bytes in, one RPC out."""
+"""Handles the webhook's route: reads and verifies the body, decides what it means, calls the database once, answers."""
 
 import asyncio
 import contextlib
@@ -24,20 +24,21 @@ from relay.server import signature
 from relay.server.telemetry import Delivery, Telemetry
 
 PATH: Final = "/api/stripe/webhook"
-# Instead of aiohttp's, which tells everybody the versions of Python and aiohttp.
+# Replaces aiohttp's header, which names the versions of Python and aiohttp.
 SERVER_HEADER: Final = {"Server": "relay"}
 MAX_BODY_BYTES: Final = 1024 * 1024
-# Checkout events are a few KiB. Whoever sends more than this needs one of so many places, or waits for one:
-# thousands of senders who hold back the end of a megabyte each must not fill the memory. Waiting takes of BODY_SECONDS.
+# Checkout events are a few KiB. At most LARGE_BODIES bodies over SMALL_BODY_BYTES are read at the same time, and
+# further ones wait: thousands of senders who never finish a megabyte must not fill the memory. The wait counts in
+# BODY_SECONDS.
 SMALL_BODY_BYTES: Final = 64 * 1024
 LARGE_BODIES: Final = 32
-# Stripe sends a body in one go. Together with the lingering close (relay.server.connections) a slow sender is cut
-# within 15 seconds.
+# Stripe sends a body in one go. After this time and LINGERING_SECONDS (relay.server.connections) a slow sender's
+# connection is closed.
 BODY_SECONDS: Final = 10.0
 
 
 class Webhook:
-    """The route's handler, and how many deliveries it has in hand."""
+    """Handles the route. `idle` is set while no delivery is in hand. `clock` returns seconds since 1970."""
 
     def __init__(
         self, settings: Settings, telemetry: Telemetry, data_api: DataApi, *, clock: Callable[[], float] = time.time
@@ -58,7 +59,7 @@ class Webhook:
         self.idle.set()
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Answer one delivery, whatever happens to it: an exception becomes its verdict here."""
+        """Answer one delivery. Every exception becomes a verdict here."""
         started = time.perf_counter()
         delivery = Delivery()
         self._in_flight += 1
@@ -69,7 +70,7 @@ class Webhook:
         except RelayError as error:
             verdict = error.verdict
             delivery.note = error.detail or delivery.note
-        except Exception as error:  # a fault of the relay's own: no verdict, Stripe retries
+        except Exception as error:  # a fault of the relay itself: there is no verdict, and Stripe retries
             verdict = Verdict(Outcome.FAILED, Reason.UNEXPECTED)
             delivery.note = _place_of(error)
         finally:
@@ -111,12 +112,12 @@ class Webhook:
 
 
 def answer_unparsable(telemetry: Telemetry) -> web.Response:
-    """Answer bytes that are no HTTP request, so that they get the route's answer and are logged in samples."""
+    """Answer bytes that are no HTTP request as the route would, and log them as it logs refusals."""
     return _answer_unread(telemetry, errors.MalformedRequest())
 
 
 def answer_wrong_path(telemetry: Telemetry) -> web.Response:
-    """Answer a signed POST to another path, so that an endpoint that was registered wrongly is seen."""
+    """Answer a POST with a `Stripe-Signature` to another path, so that a wrong URL of the endpoint is noticed."""
     return _answer_unread(telemetry, errors.WrongPath())
 
 
@@ -127,17 +128,17 @@ def _answer_unread(telemetry: Telemetry, refusal: errors.Refused) -> web.Respons
 
 
 async def _read(request: web.Request, large_bodies: asyncio.Semaphore) -> bytes:
-    """The raw body. Raises Refused, in the order of docs/contract.md."""
+    """The raw body. Raises Refused; the checks have the order of the table in docs/contract.md."""
     if request.method != "POST":
         raise errors.MethodNotAllowed
     for coding in request.headers.getall("Content-Encoding", ()):
-        # The signature covers the bytes that Stripe sent; the server is told not to inflate (relay.server.app).
+        # The signature covers the bytes that Stripe sent, so they are not decompressed (relay.server.connections).
         if coding.strip().lower() not in ("", "identity"):
             raise errors.UnsupportedContentEncoding
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise errors.BodyTooLarge
     try:
-        if request.content.is_eof():  # the usual case: head and body came together, there is nothing to wait for
+        if request.content.is_eof():  # the usual case: the body came together with the head
             body = request.content.read_nowait()
         else:
             body = await _rest(request.content, large_bodies)
@@ -151,7 +152,10 @@ async def _read(request: web.Request, large_bodies: asyncio.Semaphore) -> bytes:
 
 
 async def _rest(content: StreamReader, large_bodies: asyncio.Semaphore) -> bytes:
-    """What comes in time, and not much more than may be. Raises TimeoutError, RequestPayloadError, ConnectionError."""
+    """The body, or its beginning where it is over MAX_BODY_BYTES.
+
+    Raises TimeoutError after BODY_SECONDS, RequestPayloadError or ConnectionError.
+    """
     body = bytearray()
     async with asyncio.timeout(BODY_SECONDS), contextlib.AsyncExitStack() as place:
         is_small = True
@@ -170,7 +174,7 @@ def _answer(delivery: Delivery, verdict: Verdict) -> web.Response:
     if verdict.reason is Reason.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = "POST"
     elif verdict.reason in (Reason.BODY_TOO_LARGE, Reason.REQUEST_TIMEOUT):
-        response.force_close()  # what is left of the body is not worth reading
+        response.force_close()  # the rest of the body is not read
     return response
 
 
@@ -186,13 +190,13 @@ def _body(verdict: Verdict, event_id: str | None, order_group_id: str | None) ->
     ).encode()
 
 
-# Always the same few words, which a flood of forgeries asks for again and again.
+# There are only a few such answers, and a flood of forged requests would make them again and again.
 _body_without_event: Final = lru_cache(maxsize=None)(_body)
 _HEADERS: Final = CIMultiDict({"Content-Type": "application/json"} | SERVER_HEADER)
 
 
 def _place_of(error: Exception) -> str:
-    """Class and place of a fault, without its message, which may quote a payload."""
+    """Class, file and line of a fault, without its message, which may quote a payload."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"

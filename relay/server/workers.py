@@ -1,11 +1,11 @@
-"""`relay serve --workers N`: several processes on one port, kept by gunicorn (the extra `workers`).
+"""Starts `relay serve --workers N`: several processes on one port, run by gunicorn (the extra `workers`).
 
-One process uses one core. gunicorn forks, replaces a worker that dies, and passes SIGTERM on; under aiohttp's own
-worker class each has the same connections, limits and draining as a single process.
-relay.server.gunicorn_settings is the configuration. This process becomes gunicorn's, so that signals go straight to it.
+One process uses one core. gunicorn forks the workers, replaces a worker that dies, and passes SIGTERM on to them. Each
+worker has the same connections, limits and draining as a single process; relay.server.gunicorn_settings configures
+them. This process becomes gunicorn's main process, so that signals reach gunicorn directly.
 
-Metrics are those of all workers together, whichever of them answers: prometheus-client keeps them in files that the
-workers share, in a folder that this run makes for itself, below PROMETHEUS_MULTIPROC_DIR where that is set.
+`/metrics` shows the sums of all workers, whichever of them answers. prometheus-client keeps them in files that the
+workers share, in a folder that each run makes for itself, below PROMETHEUS_MULTIPROC_DIR where that is set.
 https://prometheus.github.io/client_python/multiprocess/
 """
 
@@ -24,14 +24,14 @@ MISSING: Final = (
 
 
 def replace_process(settings: Settings, count: int) -> NoReturn:
-    """Become gunicorn with that many workers.
+    """Replace this process with gunicorn, which runs `count` workers.
 
-    Raises SettingsError where gunicorn is missing, OSError where no folder for the metrics can be made.
+    Raises SettingsError where gunicorn is missing, and OSError where the folder for the metrics cannot be made.
     """
     if importlib.util.find_spec("gunicorn") is None:
         raise SettingsError(MISSING)
-    # prometheus-client looks for it when it is imported, hence before gunicorn and the workers begin. It is always this
-    # run's own, and gunicorn_settings removes it at the end: counts of an earlier run would be added to these.
+    # prometheus-client reads the variable when it is imported, so it must be set before gunicorn starts. Every run has
+    # a folder of its own, which gunicorn_settings removes at the end: the counts of an earlier run would be added.
     folder = tempfile.mkdtemp(prefix="relay-metrics-", dir=os.environ.get(SHARED_FOLDER) or None)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     options = [

@@ -21,7 +21,7 @@ UNREAD = ("tests/server/test_unread_answers.py",)
 LOG = ("tests/server/test_log_writer.py",)
 TELEMETRY = ("tests/server/test_telemetry.py",)
 READINESS = ("tests/server/test_readiness.py",)
-ROOM = ("tests/server/test_descriptors.py",)
+DESCRIPTORS = ("tests/server/test_descriptors.py",)
 LIFE = ("tests/server/test_life_cycle.py",)
 
 _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
@@ -40,8 +40,8 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
         "await large_bodies.acquire()",
         COUNTERS,
     ),
-    ("room_is_never_left", "server/room.py", "        self.open -= 1\n", "        self.open -= 0\n", ROOM),
-    ("refusals_uncounted", "server/room.py", "metrics.connections_refused.inc()", "metrics.connections_refused.inc(0)", ROOM),
+    ("connection_is_never_left", "server/connection_limit.py", "        self.open -= 1\n", "        self.open -= 0\n", DESCRIPTORS),
+    ("refusals_uncounted", "server/connection_limit.py", "metrics.connections_refused.inc()", "metrics.connections_refused.inc(0)", DESCRIPTORS),
     ("ready_unset", "server/readiness.py", "self._metrics.ready.set(all(check.ok for check in checks))", "pass", COUNTERS),
     ("losses_uncounted", "server/telemetry.py", "        log.on_loss = metrics.lines_lost.inc\n", "", LOG),
     ("retries_uncounted", "data_api/client.py", "            self._metrics.rpc_retries.labels(failure.reason).inc()\n", "", COUNTERS),
@@ -67,13 +67,13 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("parts_left_out", "data_api/transport.py", "if auth is not None or others:", "if False:", TRANSPORT),
     ("queue_one_longer", "data_api/client.py", "self._waiting >= MAX_WAITING", "self._waiting > MAX_WAITING", FAILURES),
     ("body_one_longer", "server/webhook.py", "    if len(body) > MAX_BODY_BYTES:\n", "    if len(body) > MAX_BODY_BYTES + 1:\n", WEBHOOK),
-    ("unread_without_end", "server/connections.py", "        super().pause_writing()\n        self._limit_taking()\n", "        super().pause_writing()\n", UNREAD),
-    ("late_reader_cut", "server/connections.py", "            self._untaken.cancel()\n            self._untaken = None\n", "            pass\n", UNREAD),
+    ("unread_without_end", "server/connections.py", "        super().pause_writing()\n        self._limit_reading()\n", "        super().pause_writing()\n", UNREAD),
+    ("late_reader_cut", "server/connections.py", "            self._reading_deadline.cancel()\n            self._reading_deadline = None\n", "            pass\n", UNREAD),
     ("left_at_the_end", "server/connections.py", "            each.abort()\n", "            pass\n", UNREAD),
     ("closing_without_end", "server/connections.py", "        super().force_close()\n        self._limit_closing()\n", "        super().force_close()\n", UNREAD),
     ("head_without_end", "server/connections.py", "            self.force_close()\n", "            pass\n", HOSTILE),
-    ("room_without_end", "server/room.py", "if self.open < self.size:", "if True:", ROOM),
-    ("episode_at_each", "server/room.py", "            self.is_full = True\n", "", ROOM),
+    ("connections_without_end", "server/connection_limit.py", "if self.open < self.size:", "if True:", DESCRIPTORS),
+    ("episode_at_each", "server/connection_limit.py", "            self.is_full = True\n", "", DESCRIPTORS),
     ("log_without_end", "server/log_writer.py", "if self._lines.qsize() < MOST_WAITING:", "if True:", LOG),
     ("torn_line", "server/log_writer.py", 'b"\\n" if self._is_torn else b""', 'b""', LOG),
     ("batch_dropped", "server/log_writer.py", "                    batch.append(line)\n", "", LOG),
@@ -92,7 +92,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("missing_certificates", "config.py", "{_CERTIFICATES: fault} if fault else {}", "{}", LIFE),
     ("hangup_kills", "server/serving.py", '("SIGTERM", "SIGINT", "SIGHUP")', '("SIGTERM", "SIGINT")', LIFE),
     ("proxy_unnamed", "server/serving.py", "    if name := unused_proxy(settings):", "    if name := None:", LIFE),
-    ("streams_unheld", "cli.py", "    _hold_standard_streams()\n    if", "    if", ROOM),
+    ("streams_unheld", "cli.py", "    _hold_standard_streams()\n    if", "    if", DESCRIPTORS),
 )  # fmt: skip
 MUTANTS = tuple(
     Mutant(name, "", file, search, replace, killed_by) for name, file, search, replace, killed_by in _LISTED

@@ -1,5 +1,5 @@
-"""Out of file descriptors, or without the first three: said once, counted, refused in order, and over when there is
-room."""
+"""Out of file descriptors, or without the first three: said once, counted, refused in order, and over when enough
+connections have closed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import aiohttp
 import pytest
 
 from relay.metrics import Metrics
-from relay.server.app import ROOM
-from relay.server.room import Room
+from relay.server.app import CONNECTION_LIMIT
+from relay.server.connection_limit import ConnectionLimit
 from relay.server.telemetry import Log, Telemetry
 from relay.server.webhook import PATH
 from testkit.command_line import PATIENCE_SECONDS
@@ -120,28 +120,28 @@ async def served(url: str) -> None:
 @pytest.mark.anyio
 async def test_every_connection_leaves_the_room(data_api: DataApi) -> None:
     async with serving(environ(data_api.url)) as relay:
-        room = relay.app[ROOM]
+        limit = relay.app[CONNECTION_LIMIT]
         for _ in range(20):
             made = await connect(relay.url)
             made.send(b"G")
             made.close()
-        await until(lambda: room.open == 0)
+        await until(lambda: limit.open == 0)
         assert (await relay.get("/healthz"))[0] == 200
-        assert room.open == 1
+        assert limit.open == 1
 
 
 def test_the_room_is_full_until_a_tenth_of_it_is_free_again() -> None:
     output = io.BytesIO()
     telemetry = Telemetry(Log("info", output), Metrics())
-    room = Room(telemetry, descriptors=40)
-    assert room.size == 20
+    limit = ConnectionLimit(telemetry, descriptors=40)
+    assert limit.size == 20
 
-    assert [room.enter() for _ in range(22)] == [True] * 20 + [False] * 2
-    room.leave()
-    assert room.is_full
-    room.leave()
-    assert not room.is_full
-    assert [room.enter() for _ in range(3)] == [True] * 2 + [False]
+    assert [limit.enter() for _ in range(22)] == [True] * 20 + [False] * 2
+    limit.leave()
+    assert limit.is_full
+    limit.leave()
+    assert not limit.is_full
+    assert [limit.enter() for _ in range(3)] == [True] * 2 + [False]
 
     assert [json.loads(line)["message"] for line in output.getvalue().splitlines()] == [
         "EMFILE: no room for more than 20 connections, further ones are closed",
@@ -154,7 +154,7 @@ def test_the_room_is_full_until_a_tenth_of_it_is_free_again() -> None:
 def test_calls_of_the_data_api_have_descriptors_of_their_own() -> None:
     telemetry = Telemetry(Log("info", io.BytesIO()), Metrics())
 
-    assert Room(telemetry, descriptors=1024).size == 1024 - 64 - 64
+    assert ConnectionLimit(telemetry, descriptors=1024).size == 1024 - 64 - 64
 
 
 @pytest.mark.anyio

@@ -6,7 +6,7 @@ from typing import Final
 
 from relay.commands.exception_rows import FUNCTION as LIST_EXCEPTIONS
 from relay.core.outcomes import Reason
-from relay.data_api.connection import patiently
+from relay.data_api.connection import with_retries
 from relay.data_api.records import Records
 
 _EXCEPTION: Final = (
@@ -42,13 +42,13 @@ class OpenException:
 async def paid_between(records: Records, since: datetime, until: datetime) -> list[PaidGroup]:
     """The groups that were paid here in the window."""
     window = (("paid_at", "gte", since.isoformat()), ("paid_at", "lte", until.isoformat()))
-    rows = await patiently(lambda: records.rows("order_groups", "id,stripe_checkout_session_id", *window))
+    rows = await with_retries(lambda: records.rows("order_groups", "id,stripe_checkout_session_id", *window))
     return [PaidGroup(row["id"], row["stripe_checkout_session_id"]) for row in rows]
 
 
 async def open_exceptions(records: Records) -> dict[str, list[OpenException]]:
     """The open exceptions, by session, without those of other accounts' money: their sessions are not listed here."""
-    rows = await patiently(lambda: records.rows(LIST_EXCEPTIONS, _EXCEPTION, parameters={"p_status": "open"}))
+    rows = await with_retries(lambda: records.rows(LIST_EXCEPTIONS, _EXCEPTION, parameters={"p_status": "open"}))
     found: dict[str, list[OpenException]] = {}
     for row in rows:
         if row["reason"] == Reason.FOREIGN_ACCOUNT:

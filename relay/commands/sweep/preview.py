@@ -8,7 +8,7 @@ from relay.commands.sweep.sendable import Sendable, payment_of, reason_of
 from relay.core.errors import NoVerdict
 from relay.core.outcomes import Outcome, Reason, Verdict, read_verdict
 from relay.data_api.client import parameters
-from relay.data_api.connection import patiently
+from relay.data_api.connection import with_retries
 from relay.data_api.records import Records
 
 FUNCTION: Final = "preview_order_group_payments"
@@ -43,7 +43,7 @@ async def _preview_page(records: Records, decisions: Sequence[Sendable]) -> list
         parameters(payment_of(decision), reason_of(decision), "sweep") | {"p_session_metadata": {}}
         for decision in decisions
     ]
-    answers = await patiently(lambda: records.call(FUNCTION, {"p_payments": payments}))
+    answers = await with_retries(lambda: records.call(FUNCTION, {"p_payments": payments}))
     if not isinstance(answers, list) or len(answers) != len(decisions):
         raise NoVerdict(Reason.CONTRACT_VIOLATION, f"a preview of unexpected shape ({type(answers).__name__})")
     return [_read(answer, decision) for answer, decision in zip(answers, decisions, strict=True)]

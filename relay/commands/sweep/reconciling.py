@@ -10,7 +10,7 @@ from relay.commands.sweep.sendable import Sendable, payment_of, reason_of
 from relay.core.checkout import Payment, Rules
 from relay.core.errors import RelayError
 from relay.core.outcomes import Outcome, Reason, Verdict
-from relay.data_api.connection import patiently
+from relay.data_api.connection import with_retries
 from relay.data_api.records import Clients
 
 RECORDED_BUT_NOT_PAID: Final = "recorded_but_not_paid"
@@ -78,7 +78,7 @@ class Reconciling:
 
     async def _send(self, decision: Sendable) -> Verdict:
         payment, reason = payment_of(decision), reason_of(decision)
-        return await patiently(
+        return await with_retries(
             lambda: self._clients.data_api.reconcile(payment, unmatched_reason=reason, source="sweep")
         )
 

@@ -82,7 +82,7 @@ class StripeApi:
     async def session(self, session_id: str) -> Json | None:
         """One Checkout Session, or None where Stripe has none of that id."""
         try:
-            found = await _patiently(lambda: self._client.v1.checkout.sessions.retrieve_async(session_id))
+            found = await _with_retries(lambda: self._client.v1.checkout.sessions.retrieve_async(session_id))
         except stripe.InvalidRequestError as error:
             if error.http_status == 404:
                 return None
@@ -94,7 +94,7 @@ class StripeApi:
 async def _pages(first: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[Json]]:
     """Follow `has_more` with the last object's id, which is what the SDK's own pagination does, a page at a time."""
     try:
-        page = await _patiently(first)
+        page = await _with_retries(first)
         cursors = set()
         while page.data:
             yield [item.to_dict() for item in page.data]
@@ -102,12 +102,12 @@ async def _pages(first: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[Json
             if cursor in cursors:
                 raise StripeUnavailable("Stripe's list begins anew instead of going on")
             cursors.add(cursor)
-            page = await _patiently(page.next_page_async)
+            page = await _with_retries(page.next_page_async)
     except stripe.InvalidRequestError as error:
         raise StripeUnavailable(_told(error)) from None
 
 
-async def _patiently(request: Callable[[], Awaitable[Any]]) -> Any:
+async def _with_retries(request: Callable[[], Awaitable[Any]]) -> Any:
     """Send until there is an answer. Raises StripeUnavailable, or InvalidRequestError for the caller to judge."""
     limited = broken = 0
     while True:

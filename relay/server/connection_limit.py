@@ -1,4 +1,4 @@
-"""How many connections fit: each takes a file descriptor, and some must be left for the calls of the Data API."""
+"""Limits the number of open connections. Each needs a file descriptor, and the calls of the Data API need some too."""
 
 import asyncio
 import errno
@@ -8,19 +8,24 @@ from typing import Any, Final
 from relay.data_api.client import MAX_CALLS
 from relay.server.telemetry import Telemetry
 
-# Beside the calls: the log, the event loop's own, what libraries open for a moment, the listening socket and those that
-# are being accepted.
+# File descriptors for everything else: the log, the event loop, files that libraries open for a moment, the listening
+# socket, and connections that are just being accepted.
 _OTHER_DESCRIPTORS: Final = 64
-# What must be free again before the room counts as such: else each connection at the edge would be an episode.
+# The share of connections that must be free before the limit counts as left. Otherwise every single connection that
+# comes and goes at the limit would be logged.
 _FREE_SHARE: Final = 0.1
 _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 
 
-class Room:
-    """Counts connections in and out. What does not fit is refused, counted, and said once until there is room again."""
+class ConnectionLimit:
+    """Counts open connections, and refuses those over the limit.
+
+    Each refusal is counted in the metrics. The log has one line when the limit is reached, and one when it is left.
+    `descriptors` is how many file descriptors the process may have; without it the operating system is asked.
+    """
 
     def __init__(self, telemetry: Telemetry, *, descriptors: int | None = None) -> None:
-        descriptors = descriptors or _limit()
+        descriptors = descriptors or _descriptor_limit()
         reserved = min(MAX_CALLS + _OTHER_DESCRIPTORS, descriptors // 2)
         self.size = descriptors - reserved
         self.is_full = False
@@ -29,15 +34,18 @@ class Room:
         self._refused = 0
 
     def enter(self) -> bool:
-        """Whether one more fits. If so, it must leave again."""
+        """Count one more connection if the limit allows it, and return whether it does. `leave` must follow then."""
         if self.open < self.size:
             self.open += 1
             return True
         self._refuse()
         return False
 
-    def hear(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The event loop's exception handler: asyncio's own says a thousand times at once that it cannot accept."""
+    def handle_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Handle exceptions of the event loop. Where no connection can be accepted for want of file descriptors,
+        asyncio's own handler would log a thousand tracebacks at once; such a failure counts as a refused connection
+        instead.
+        """
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR and "accept" in context["message"]:
             self._refuse()
@@ -55,14 +63,14 @@ class Room:
         self._telemetry.metrics.connections_refused.inc()
 
     def leave(self) -> None:
-        """One connection less."""
+        """Count one connection less."""
         self.open -= 1
         if self.is_full and self.open <= self.size * (1 - _FREE_SHARE):
             self.is_full = False
             self._telemetry.log.write("warning", f"room for connections again; {self._refused} were closed")
 
 
-def _limit() -> int:
+def _descriptor_limit() -> int:
     """How many file descriptors this process may have."""
     try:
         import resource
