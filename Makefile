@@ -57,7 +57,7 @@ test: check
 
 # Apart from `test`, because each of them makes databases of its own, and takes a while.
 release-test: setup
-	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m release -o timeout=1800 tests/release $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m release -o timeout=1800 -o faulthandler_timeout=2000 tests/release $(PYTEST_ARGS)
 
 # Apart from `test`, because it needs programs that neither pip nor npm can bring.
 deploy-test: setup
@@ -72,7 +72,7 @@ image:
 # debootstrap has filled already.
 image-test: setup
 	@sh scripts/debian_packages.sh buildah=buildah debootstrap=debootstrap
-	@$(PY) -m pytest -q -o timeout=1800 tests/deploy/test_image.py $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -o timeout=1800 -o faulthandler_timeout=2000 tests/deploy/test_image.py $(PYTEST_ARGS)
 
 # A seed that a report names repeats its run: make fuzz FUZZ_ARGS='--seed 1'.
 fuzz: setup

@@ -46,6 +46,10 @@ PARTS: dict[tuple[str, str, Sequence[str]], str] = {
     ),
     ("aiohttp.connector", "TCPConnector._get", ("key", "traces")): POOL,
     ("aiohttp.client_proto", "ResponseHandler.should_close", ()): POOL,
+    ("aiohttp.connector", "TCPConnector._wrap_create_connection", ()): (
+        "relay/data_api/transport.py shortens by it the farewell of a connection that is given up while it connects: "
+        "see what hands ssl_shutdown_timeout to the event loop now"
+    ),
     ("supabase", "AsyncClientOptions", ("httpx_client",)): REQUEST,
     ("postgrest.base_request_builder", "RequestConfig.send", ()): REQUEST,
     ("httpx", "AsyncClient.request", ("method", "url", "content", "params", "headers")): REQUEST,

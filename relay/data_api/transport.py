@@ -31,12 +31,15 @@ _VERDICTS: Final = frozenset(
 CONNECT_SECONDS: Final = 3.0
 # Shorter than the idle limits of the usual proxies, so that a pooled connection is rarely a dead one.
 IDLE_SECONDS: Final = 15.0
+# How long the other side's goodbye is awaited where a call is given up just as its TLS handshake ends. The event loops
+# would wait for half a minute.
+GOODBYE_SECONDS: Final = 0.1
 _IDENTITY: Final = "identity"
 
 
 class Connector(aiohttp.TCPConnector):
     """Keeps idle connections as aiohttp does, except those on which unrequested bytes came: aiohttp would take these
-    bytes for the answer to the next call.
+    bytes for the answer to the next call. And leaves no socket behind when a call is given up while it connects.
     """
 
     async def _get(self, key: Any, traces: Any) -> Any:
@@ -46,6 +49,11 @@ class Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
         return None
+
+    async def _wrap_create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("ssl"):
+            kwargs["ssl_shutdown_timeout"] = GOODBYE_SECONDS
+        return await super()._wrap_create_connection(*args, **kwargs)
 
 
 class _NoTransport(httpx.AsyncBaseTransport):
