@@ -1,9 +1,9 @@
-"""`relay`: one module per command, each with NAME, HELP, EPILOG, add_arguments and run.
+"""The command line `relay`. Every command is a module with NAME, HELP, EPILOG, `add_arguments` and `run`.
 
-Only the module of the command that was asked for is imported: a server that runs for months need not carry what reads
-Stripe's API or draws a report.
+Only the module of the requested command is imported, so that a server does not load the code that reads Stripe's API or
+draws a report.
 
-A command returns its exit status or raises; `main` is the only place where what it raises becomes a line and a status.
+A command returns its exit status or raises. Only `main` turns an exception into a message and an exit status.
 """
 
 import argparse
@@ -53,22 +53,22 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 2 for wrong usage or settings, else what the command says."""
-    _hold_standard_streams()
+    """Run a command and return its exit status; the module `endings` lists the statuses."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show must not end a command
     try:
         status = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        _let_go_of_stdout()
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        _discard_stdout()
         return OK
     except (CommandError, SettingsError, RelayError, OSError, KeyboardInterrupt) as error:
-        failure = _told(error)
+        failure = _failure_of(error)
         if failure is None:
             raise
         if isinstance(error, OSError) and error.filename is None:
-            _let_go_of_stdout()
+            _discard_stdout()
         sys.stderr.write(f"relay: {failure}\n")
         return failure.status
     return status
@@ -88,8 +88,8 @@ def _run(words: list[str]) -> int:
     return status
 
 
-def _told(error: BaseException) -> CommandError | None:
-    """What to tell the operator, and the exit status; None for what only a traceback can tell."""
+def _failure_of(error: BaseException) -> CommandError | None:
+    """The message for the operator and the exit status; None where a traceback must be shown instead."""
     match error:
         case CommandError():
             return error
@@ -109,28 +109,30 @@ def _told(error: BaseException) -> CommandError | None:
     return None
 
 
-def _hold_standard_streams() -> None:
-    """Open what was closed at the start, to nowhere: the first socket would get its number, and the log's lines."""
+def _open_closed_streams() -> None:
+    """Open standard streams that were closed at the start, as /dev/null. Otherwise the first socket would get the
+    number of stdout, and receive the log.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number, which is this
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # opens with the lowest free number: this one
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
-def _let_go_of_stdout() -> None:
-    """Forget what could not be written: Python would complain once more when it closes the stream."""
+def _discard_stdout() -> None:
+    """Discard output that could not be written. Otherwise Python would report the error again when it closes stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_of(name: str) -> ModuleType:
-    """The command's module."""
+    """Import and return the command's module."""
     return importlib.import_module(COMMANDS[name])
 
 
 def _parser(*names: str) -> argparse.ArgumentParser:
-    """The parser of the named commands; of all, where none is named."""
+    """The parser of the named commands; of all commands where none is named."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog="relay",

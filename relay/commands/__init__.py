@@ -1,1 +1,1 @@
-"""What people use: one module or folder per command, and what several of them share."""
+"""The commands of `relay`: one module or folder per command, and the modules that several commands share."""

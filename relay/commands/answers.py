@@ -1,7 +1,7 @@
-"""The one door through which a command reads what the Data API answers.
+"""Checks the shape of the Data API's answers to commands.
 
-A command says in which shape it expects the answer, as a TypedDict. What has another shape is a contract violation,
-told in words that name the place; further keys are allowed, so that the database may be a version ahead.
+A command declares the expected shape as a TypedDict. An answer of another shape is a contract violation, whose message
+names the place. Further keys are allowed, so that the database may be a version ahead.
 """
 
 from collections.abc import Hashable
@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 
 def read(shape: type[T], answer: object, *, of: str) -> T:
-    """The very answer, which has the shape. `of` names what was asked. Raises NoVerdict."""
+    """Return the unchanged answer. Raises NoVerdict where it does not have the shape. `of` names the function that was
+    called, or the table.
+    """
     try:
         _checker(cast(Hashable, shape)).validate_python(answer, strict=True)
     except ValidationError as error:
@@ -31,7 +33,7 @@ def read(shape: type[T], answer: object, *, of: str) -> T:
 
 @cache
 def _checker(shape: Any) -> TypeAdapter[Any]:
-    """Made once for each shape: that takes longer than the checking."""
+    """The checker of a shape, made once per shape: making one takes longer than checking an answer."""
     return TypeAdapter(shape)
 
 
@@ -42,6 +44,6 @@ def _amount(text: str) -> str:
 
 
 Amount = Annotated[str, AfterValidator(_amount)]
-"""Money in major units as text, which Decimal reads."""
+"""An amount in major units, as text that Decimal reads."""
 Day = Annotated[str, AfterValidator(date.fromisoformat)]
 Instant = Annotated[str, AfterValidator(datetime.fromisoformat)]

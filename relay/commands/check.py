@@ -1,4 +1,4 @@
-"""`relay check`: the readiness checks, from the shell."""
+"""`relay check`: prints the readiness checks."""
 
 import argparse
 import asyncio
@@ -19,7 +19,8 @@ examples:
   relay check
   relay check --json | jq '.checks[] | select(.ok | not)'
 
-Asks the database, never Stripe. exit status: 0 ready, 1 not ready, 2 settings missing or wrong
+Asks the database, and never calls Stripe.
+exit status: 0 ready, 1 not ready, 2 settings missing or wrong
 """
 
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print each check. Raises SettingsError."""
+    """Print each check, and return whether all are ok as the exit status. Raises SettingsError."""
     checks = asyncio.run(_checks(Settings.of_process()))
     ready = all(check.ok for check in checks)
     if arguments.json:

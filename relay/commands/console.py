@@ -1,4 +1,4 @@
-"""What the operators' commands share: the connected Data API, what they print, and arguments that several take."""
+"""What the operators' commands share: connecting to the Data API, printing, and types of arguments."""
 
 import argparse
 import asyncio
@@ -14,13 +14,14 @@ from relay.data_api import records
 from relay.data_api.records import Clients
 
 Work = Callable[[Settings, Clients], Awaitable[int]]
+"""What a command does with a connected Data API. It returns the exit status."""
 
 
 def run(work: Work, *, seconds: float | None = None) -> int:
-    """Do the work with a connected Data API and return its exit status.
+    """Connect to the Data API, do the work, and return its exit status.
 
-    `seconds` is how long a call may take, where that is not RELAY_RPC_TIMEOUT. Raises SettingsError, and what the work
-    raises.
+    `seconds` is how long one call may take; without it RELAY_RPC_TIMEOUT counts. Raises SettingsError, and what the
+    work raises.
     """
     return asyncio.run(_connected(work, Settings.of_process(), seconds))
 
@@ -31,24 +32,24 @@ async def _connected(work: Work, settings: Settings, seconds: float | None) -> i
 
 
 def complain(message: str) -> None:
-    """One line on stderr, as all of relay's messages look."""
+    """Write one line to stderr, in the form of all messages of `relay`."""
     sys.stderr.write(f"relay: {message}\n")
 
 
 def write_json(value: object) -> None:
-    """One JSON value on stdout; ASCII, so that no terminal's encoding can spoil it."""
+    """Write one JSON value to stdout, in ASCII, so that the terminal's encoding does not matter."""
     json.dump(value, sys.stdout)
     sys.stdout.write("\n")
 
 
 def fit_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table that fits the terminal; in a pipe one line per row, however long."""
+    """A table that fits the terminal. In a pipe or a file every row is one line, however long."""
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     return terminal.table(header, rows, columns=columns)
 
 
 def order_group_id(argument: str) -> str:
-    """An argument that must be a UUID."""
+    """Read an argument that must be a UUID. Raises argparse.ArgumentTypeError."""
     try:
         return str(uuid.UUID(argument))
     except ValueError:
@@ -56,7 +57,7 @@ def order_group_id(argument: str) -> str:
 
 
 def words(argument: str) -> str:
-    """An argument that must say something, in text that can be stored."""
+    """Read an argument that must be text, not blank. Raises argparse.ArgumentTypeError."""
     try:
         argument.encode()
     except UnicodeEncodeError:

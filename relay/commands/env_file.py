@@ -1,8 +1,8 @@
-"""`--env-file FILE`: settings from a file, beside those of the environment, which win.
+"""`--env-file FILE`: reads settings from a file. A setting in the environment overrides the one in the file.
 
-The file is written as .env.example is: NAME=value, one per line, with comments, quotes and `export` as a shell has
-them; nothing in a value is replaced. What it sets counts for the whole process, so that HTTPS_PROXY or PGPASSWORD may
-stand there too.
+The file has the form of .env.example: one NAME=value per line, with comments, quotes and `export` as in a shell.
+Nothing in a value is expanded. The values are set in the environment of the process, so the file may also set
+HTTPS_PROXY or PGPASSWORD.
 """
 
 import argparse
@@ -18,19 +18,19 @@ OPTION: Final = "--env-file"
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
-    """Every command takes it, before or after the name of an action."""
+    """Add the option to a command, so that it is accepted before and after the name of an action."""
     parser.add_argument(
         OPTION,
         type=Path,
         metavar="FILE",
-        # An action's parser would put its own default over what the command's parser has read.
+        # Otherwise the default of an action's parser would overwrite the value that the command's parser has read.
         default=argparse.SUPPRESS,
-        help="read settings (NAME=value) from a file; the environment's own win",
+        help="read settings (NAME=value) from a file; the environment overrides them",
     )
 
 
 def load(arguments: argparse.Namespace, environ: MutableMapping[str, str] = os.environ) -> None:
-    """Add what the file sets and the environment does not. Raises CommandError or OSError."""
+    """Set the variables of the file that the environment does not set. Raises CommandError or OSError."""
     path: Path | None = getattr(arguments, "env_file", None)
     if path is not None:
         for name, value in _read(path).items():
@@ -39,8 +39,8 @@ def load(arguments: argparse.Namespace, environ: MutableMapping[str, str] = os.e
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Every name with its value. Raises CommandError or OSError; dotenv_values() would pass over a bad line."""
-    from dotenv.parser import parse_stream  # here, because a server that needs no file need not carry it
+    """Every name with its value. Raises CommandError or OSError. dotenv_values() would skip a bad line."""
+    from dotenv.parser import parse_stream  # imported here, because a server without a file does not need it
 
     found: dict[str, str] = {}
     try:

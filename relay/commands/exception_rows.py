@@ -1,4 +1,4 @@
-"""Payment exceptions as `list_payment_exceptions` returns them, for every command that reads them."""
+"""Reads payment exceptions with `list_payment_exceptions`, for every command that needs them."""
 
 from typing import Any, Final
 
@@ -8,12 +8,12 @@ from relay.commands import answers
 from relay.data_api.records import Condition, Records
 
 FUNCTION: Final = "list_payment_exceptions"
-# Metadata is the shop's, and may hold what a shop knows about its buyers.
+# Keys of session metadata, which the shop sets and which may hold personal data of buyers.
 _PRIVATE: Final = frozenset({"session_metadata", "stripe_session_metadata"})
 
 
 class ExceptionRow(TypedDict):
-    """A payment that needs, or needed, a person."""
+    """One payment exception: a payment that needs a person's decision, or needed one."""
 
     id: int
     status: str
@@ -30,7 +30,7 @@ class ExceptionRow(TypedDict):
     resolved_at: str | None
     note: str | None
     details: Any
-    """The evidence, jsonb: whatever the event held and the database expected."""
+    """The evidence (jsonb): what the event held, and what the database expected."""
 
 
 async def fetch(records: Records, *conditions: Condition, status: str = "all") -> list[ExceptionRow]:
@@ -42,7 +42,7 @@ async def fetch(records: Records, *conditions: Condition, status: str = "all") -
 
 
 def without_metadata(value: Any) -> Any:
-    """The same, without any session's metadata."""
+    """A copy of the value without the metadata of any session."""
     if isinstance(value, dict):
         return {key: without_metadata(inner) for key, inner in value.items() if key not in _PRIVATE}
     return [without_metadata(inner) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""`relay exceptions`: the payments that need a person."""
+"""`relay exceptions`: lists, shows, resolves and reopens payment exceptions."""
 
 import argparse
 import os
@@ -24,8 +24,9 @@ examples:
   relay exceptions resolve 17 --resolution refunded --by ada --note "paid twice, second payment sent back"
   relay exceptions reopen 17 --by ada --note "it was 71 that was sent back"
 
-A resolution stands until it is reopened: Stripe's further attempts for that event are answered 200. Where the cause can
-be removed (order_group_empty, totals_inconsistent), remove it instead: the next attempt is applied and closes the case.
+A resolution stands until the exception is reopened: Stripe's further attempts for that event are answered 200. Where
+the cause can be removed (order_group_empty, totals_inconsistent), remove it instead: the next attempt is applied and
+closes the exception.
 Needs the same settings as `relay serve`, so that one environment serves all commands; Stripe is not called.
 {STATUSES}
 """
@@ -53,13 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def action(name: str, what: str, example: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=what, description=what, epilog=f"example: relay exceptions {example}")
 
-    listing = action("list", "one line an exception, oldest first", "list --reason duplicate_payment")
+    listing = action("list", "list one line per exception, oldest first", "list --reason duplicate_payment")
     listing.add_argument("--status", choices=("open", "resolved", "all"), default="open", help="default: %(default)s")
     reasons = sorted(map(str, REJECTIONS | UNMATCHED_REASONS))
-    listing.add_argument("--reason", choices=reasons, metavar="REASON", help="as the list and docs/contract.md name it")
-    listing.add_argument("--group", type=console.order_group_id, metavar="UUID", help="of one order group")
+    listing.add_argument(
+        "--reason", choices=reasons, metavar="REASON", help="only those with this reason of docs/contract.md"
+    )
+    listing.add_argument("--group", type=console.order_group_id, metavar="UUID", help="only those of this order group")
 
-    show = action("show", "what was expected, what came, how often, since when", "show 17")
+    show = action("show", "show what was expected, what was received, how often, and since when", "show 17")
     show.add_argument("id", type=_number, help=_ID)
     show.add_argument("--metadata", action="store_true", help="also show the session's metadata, as the shop set them")
 
@@ -68,11 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resolve.add_argument("id", type=_number, help=_ID)
     resolve.add_argument("--resolution", choices=RESOLUTIONS, required=True)
     user = os.environ.get("USER")
-    reopen = action("reopen", "take a resolution back; the former word is kept", 'reopen 17 --by ada --note "mixed up"')
+    example = 'reopen 17 --by ada --note "mixed up"'
+    reopen = action("reopen", "open a resolved exception again; its resolution is kept on record", example)
     reopen.add_argument("id", type=_number, help=_ID)
     for parsed in (resolve, reopen):
-        parsed.add_argument("--by", type=console.words, default=user, help="who says so; default: $USER")
-        parsed.add_argument("--note", type=console.words, required=True, help="why, for whoever asks later")
+        parsed.add_argument("--by", type=console.words, default=user, help="who decides; default: $USER")
+        parsed.add_argument("--note", type=console.words, required=True, help="the reason, for whoever asks later")
     for parsed in (listing, show, resolve, reopen):
         parsed.add_argument("--json", action="store_true", help="print JSON")
         env_file.add_argument(parsed)
@@ -97,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         return await _resolve(arguments, clients.records)
 
     if arguments.action in ("resolve", "reopen") and not (arguments.by or "").strip():
-        raise CommandError("say who says so: --by NAME")
+        raise CommandError("--by NAME must say who decides")
     return console.run(work)
 
 
@@ -179,7 +183,7 @@ async def _reopen(arguments: argparse.Namespace, records: Records) -> int:
 
 
 def _object(details: object, name: str) -> dict[str, object]:
-    """A part of the evidence; empty where there is none. Evidence is jsonb, and may hold anything."""
+    """A part of the evidence; empty where it is no object. The evidence is jsonb and may hold anything."""
     part = details.get(name) if isinstance(details, dict) else None
     return part if isinstance(part, dict) else {}
 
@@ -189,7 +193,7 @@ def _money(evidence: dict[str, object], amount: str) -> str | None:
 
 
 def _in_order(found: dict[str, object]) -> list[tuple[str, object]]:
-    """Money first; jsonb keeps its keys by their length."""
+    """The entries with money first, in the order of _FIRST; jsonb orders its keys by their length."""
     places = {name: place for place, name in enumerate(_FIRST)}
     return sorted(found.items(), key=lambda item: (places.get(item[0], len(places)), item[0]))
 

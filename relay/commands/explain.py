@@ -1,4 +1,4 @@
-"""`relay explain`: why an order group is, or is not, paid."""
+"""`relay explain`: tells why an order group is paid, or why it is not."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ examples:
   relay explain 3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10
   relay explain 3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10 --json | jq .verdict
 
-A group that does not exist is told too (payments may have come for it), with exit status 1.
+A group that does not exist is explained too, because payments may have come for it; the exit status is 1 then.
 Needs the same settings as `relay serve`; Stripe is not called.
 {STATUSES}
 """
@@ -40,7 +40,7 @@ class OrderGroup(TypedDict):
 
 
 class Order(TypedDict):
-    """One seller's part of it."""
+    """One seller's order in the group; the amount in major units."""
 
     id: str
     seller_id: str
@@ -50,7 +50,7 @@ class Order(TypedDict):
 
 
 class Entry(TypedDict):
-    """One thing that happened, and the rule that decided it. What else it tells depends on its kind."""
+    """One thing that happened, and the rule that decided it. The kind says which further keys there are."""
 
     at: str
     kind: str
@@ -58,7 +58,7 @@ class Entry(TypedDict):
 
 
 class Event(Entry):
-    """A payment of the group that was recorded."""
+    """A recorded Stripe event of the group; the amount in major units."""
 
     outcome: str
     event_type: str
@@ -70,7 +70,7 @@ class Event(Entry):
 
 
 class ExceptionEntry(Entry):
-    """A payment that needed a person."""
+    """A payment exception of the group."""
 
     exception_id: int
     status: str
@@ -84,7 +84,7 @@ class ExceptionEntry(Entry):
 
 
 class Movement(Entry):
-    """Stock that was taken."""
+    """A ledger entry: a change of a product's stock, in pieces."""
 
     ledger_id: int
     quantity_delta: int
@@ -106,11 +106,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("order_group_id", metavar="ORDER_GROUP_ID", type=console.order_group_id)
     parser.add_argument("--json", action="store_true", help="print the story as JSON")
-    parser.add_argument("--metadata", action="store_true", help="with the sessions' metadata, as the shop set them")
+    parser.add_argument("--metadata", action="store_true", help="include the sessions' metadata, as the shop set them")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tell the story. Raises SettingsError."""
+    """Print the story of the order group. Raises SettingsError."""
 
     async def work(_: Settings, clients: Clients) -> int:
         answer = await clients.records.call(_FUNCTION, {"p_order_group_id": arguments.order_group_id})
@@ -153,7 +153,7 @@ def _tell(story: Story) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    """One step and the rule that decided it."""
+    """One entry of the timeline as text. Raises NoVerdict where its shape is unexpected."""
     match entry["kind"]:
         case "stripe_event":
             event = answers.read(Event, entry, of=_FUNCTION)

@@ -1,4 +1,4 @@
-"""What only some commands need, and a server does not have: the extras of the package."""
+"""Checks that the libraries of one of the package's extras are installed. Only some commands need them."""
 
 import importlib.util
 
@@ -6,7 +6,7 @@ from relay.commands.endings import CommandError
 
 
 def need(extra: str, *modules: str, for_what: str) -> None:
-    """Raises CommandError, with the way to get the extra, where one of its modules is not installed."""
+    """Raises CommandError, which says how to install the extra, where one of the modules is not installed."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(

@@ -1,4 +1,4 @@
-"""`relay serve`: listen, and stop without losing a delivery."""
+"""`relay serve`: listens for deliveries, and stops without losing one."""
 
 import argparse
 from typing import Final
@@ -14,15 +14,16 @@ examples:
   RELAY_PORT=9000 RELAY_LOG_LEVEL=debug relay serve
   relay serve --workers 4     # four processes on one port, with the extra `workers` installed
 
-SIGTERM, SIGINT or SIGHUP: /readyz answers 503, deliveries in hand are finished, then exit. A second one ends at once.
+After SIGTERM, SIGINT or SIGHUP, /readyz answers 503, deliveries in hand are finished, and the relay exits. A second
+signal ends it at once.
 exit status: 0 stopped as asked, 1 cannot listen, 2 settings missing or wrong
 """
-# More than any machine's cores: a slip of the finger must not fork without end.
+# More than the cores of any usual machine, so that a typing error does not start thousands of processes.
 MOST_WORKERS: Final = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options, beside its settings."""
+    """The command's options."""
     parser.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="processes that share the port (default: %(default)s)"
     )
@@ -35,7 +36,9 @@ def _count(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes. Raises SettingsError."""
+    """Serve until a signal comes, and return the exit status. Raises SettingsError, or OSError
+    (relay.server.workers).
+    """
     settings = Settings.of_process()
     if arguments.workers > 1:
         workers.replace_process(settings, arguments.workers)

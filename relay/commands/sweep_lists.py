@@ -1,4 +1,4 @@
-"""The lists of what a sweep leaves for a person: `relay sweep` makes them, and `relay report` shows them."""
+"""The names of the lists in which `relay sweep` reports what needs a person. `relay report` shows these lists too."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,4 +12,4 @@ SWEEP_LISTS: Final[Mapping[str, str]] = MappingProxyType(
         "paid_here_only": "paid here only",
     }
 )
-"""Each list's name in the JSON of `relay sweep --json`, and in words."""
+"""The name of each list in the JSON of `relay sweep --json`, and its title for people."""

@@ -1,7 +1,7 @@
-"""Text for people: aligned, without anything that steers a terminal. Pure, no I/O.
+"""Formats text for a terminal: aligned, and without control characters. No I/O.
 
-What comes out of the database may have been written by a stranger (ids, metadata, notes); nothing of it may move a
-terminal's cursor or colour its lines.
+Strangers may have written what the database holds (ids, metadata, notes). None of it may move the terminal's cursor or
+change its colours.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def clean(value: object) -> str:
-    """One printable line; a dash for nothing."""
+    """The value as one printable line; a dash where it is None or empty."""
     if value is None or value == "":
         return "-"
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(value))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, columns: int | None = None) -> str:
-    """Columns as wide as their widest value, closed by a line feed.
+    """The rows below their header; each column is as wide as its widest value, and each line ends with a line feed.
 
-    What does not fit into a terminal of so many `columns` goes on below, indented: an id that a terminal breaks cannot
-    be read, nor copied.
+    `columns` is the terminal's width. Table columns that do not fit continue on the next line, indented, because an id
+    that the terminal breaks is hard to read and to copy.
     """
     lines = [[clean(value) for value in row] for row in (header, *rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
@@ -39,7 +39,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, columns: i
 
 
 def _fold(widths: Sequence[int], columns: int | None) -> list[slice]:
-    """Which columns stand in one line."""
+    """Which table columns stand together in one line."""
     starts, used = [0], 0
     for place, width in enumerate(widths):
         if columns is not None and place and used + width > columns:
@@ -50,7 +50,7 @@ def _fold(widths: Sequence[int], columns: int | None) -> list[slice]:
 
 
 def facts(pairs: Sequence[tuple[str, object]], *, indent: str = "") -> str:
-    """Names and values below each other."""
+    """One line per pair: the name, and the value in an aligned column."""
     width = max((len(name) for name, _ in pairs), default=0)
     return "".join(f"{indent}{name:<{width}}  {clean(value)}\n" for name, value in pairs)
 
@@ -61,7 +61,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def age(since: str, now: datetime) -> str:
-    """How long ago, in its two largest units: "3d 4h"; a question mark where `since` is no ISO 8601 time."""
+    """The time since then in its two largest units: "3d 4h"; a question mark where `since` is no ISO 8601 time."""
     began = _instant(since)
     if began is None:
         return "?"
@@ -75,7 +75,7 @@ def age(since: str, now: datetime) -> str:
 
 
 def when(instant: object) -> str:
-    """An ISO 8601 time in UTC, to the second; what is none as it came, Postgres' `infinity` among it."""
+    """An ISO 8601 time in UTC, to the second. Other text, such as Postgres' `infinity`, is returned as it came."""
     read = _instant(instant)
     return clean(instant) if read is None else read.strftime("%Y-%m-%d %H:%M:%S UTC")
 

@@ -1,4 +1,4 @@
-"""A window of time, as `--since` and `--until` name it: the arguments, and what they mean now."""
+"""The options `--since` and `--until`, which name a window of time."""
 
 import argparse
 import re
@@ -12,19 +12,19 @@ from relay.commands.terminal import when
 HELP: Final = "a duration before now (90m, 72h, 30d) or an ISO 8601 time (UTC where it names no zone)"
 _DURATION = re.compile(r"([0-9]{1,6})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-# What Stripe, Postgres and Python all can tell in one way. No payment lies outside.
+# Stripe, Postgres and Python all accept times in these bounds. No payment lies outside.
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--since` and `--until`."""
+    """Add `--since` and `--until` to a command."""
     parser.add_argument("--since", required=True, type=instant, metavar="WHEN", help=HELP)
-    parser.add_argument("--until", type=instant, metavar="WHEN", help="the same; default: now")
+    parser.add_argument("--until", type=instant, metavar="WHEN", help="the end, in the same form; default: now")
 
 
 def bounds(arguments: argparse.Namespace) -> tuple[datetime, datetime]:
-    """Where the window begins and ends. Raises CommandError."""
+    """The beginning and the end of the window. Raises CommandError where it is empty."""
     since, until = arguments.since, arguments.until or datetime.now(UTC)
     if since >= until:
         begin, end = when(since.isoformat()), when(until.isoformat())
@@ -33,7 +33,7 @@ def bounds(arguments: argparse.Namespace) -> tuple[datetime, datetime]:
 
 
 def instant(text: str, *, now: datetime | None = None) -> datetime:
-    """Read an argument of the command line. Raises argparse.ArgumentTypeError."""
+    """Read a time from an argument, as UTC. Raises argparse.ArgumentTypeError."""
     try:
         if match := _DURATION.fullmatch(text.strip()):
             found = (now or datetime.now(UTC)) - timedelta(**{_UNITS[match[2]]: int(match[1])})

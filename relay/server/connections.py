@@ -2,7 +2,7 @@
 for reading an answer, and the relay's own answer to bytes that are no HTTP.
 
 aiohttp's keep-alive timer closes idle connections. It cannot distinguish an idle connection of a proxy, which should
-live for more than a minute, from a sender who sends a head byte by byte. These connections can: from the first byte of
+live for more than a minute, from a sender who sends a head byte by byte. These connections do: from the first byte of
 a head, or from the start of the connection, the sender has HEAD_SECONDS to finish the head.
 
 tests/test_private_parts.py names the private parts of aiohttp that are used here.

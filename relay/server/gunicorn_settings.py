@@ -19,7 +19,7 @@ from relay.server.app import CONNECTION_LIMIT, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
-# gunicorn kills a worker so many seconds after SIGTERM. Draining and finishing must fit in, and this much is to spare.
+# Added to graceful_timeout, which begins with SIGTERM: draining and finishing must fit in.
 _GRACE_SECONDS: Final = 2
 
 

@@ -4,7 +4,7 @@ One process uses one core. gunicorn forks the workers, replaces a worker that di
 worker has the same connections, limits and draining as a single process; relay.server.gunicorn_settings configures
 them. This process becomes gunicorn's main process, so that signals reach gunicorn directly.
 
-`/metrics` shows the sums of all workers, whichever of them answers. prometheus-client keeps them in files that the
+`/metrics` shows the values of all workers together, whichever answers. prometheus-client keeps them in files that the
 workers share, in a folder that each run makes for itself, below PROMETHEUS_MULTIPROC_DIR where that is set.
 https://prometheus.github.io/client_python/multiprocess/
 """

@@ -92,7 +92,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("missing_certificates", "config.py", "{_CERTIFICATES: fault} if fault else {}", "{}", LIFE),
     ("hangup_kills", "server/serving.py", '("SIGTERM", "SIGINT", "SIGHUP")', '("SIGTERM", "SIGINT")', LIFE),
     ("proxy_unnamed", "server/serving.py", "    if name := unused_proxy(settings):", "    if name := None:", LIFE),
-    ("streams_unheld", "cli.py", "    _hold_standard_streams()\n    if", "    if", DESCRIPTORS),
+    ("streams_stay_closed", "cli.py", "    _open_closed_streams()\n    if", "    if", DESCRIPTORS),
 )  # fmt: skip
 MUTANTS = tuple(
     Mutant(name, "", file, search, replace, killed_by) for name, file, search, replace, killed_by in _LISTED

@@ -1,1 +1,1 @@
-"""`relay init`: the migrations, brought into a project that may live already."""
+"""`relay init`: copies the migrations into a Supabase project, new or existing."""

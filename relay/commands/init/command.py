@@ -1,4 +1,4 @@
-"""`relay init DIR`: brings the migrations into an existing Supabase project, or says what stands in their way."""
+"""`relay init DIR`: copies the migrations into a Supabase project, or says what conflicts with them."""
 
 import argparse
 import json
@@ -17,34 +17,35 @@ if TYPE_CHECKING:
     from relay.commands.init.obstacles import Problem
 
 NAME: Final = "init"
-HELP: Final = "bring the migrations into an existing Supabase project"
+HELP: Final = "copy the migrations into an existing Supabase project"
 EPILOG: Final = """\
 DIR is the folder that holds supabase/config.toml (`supabase init` makes one). Files keep their names, because the
-CLI knows migrations by the version in it. Nothing is ever overwritten: where a name or a version is taken, in the
-files or in the database, nothing is written and each clash is told with its remedy. Running it again changes nothing;
-with a newer release it brings what that release added.
+Supabase CLI identifies a migration by the version in its name. Nothing is ever overwritten: where a name or a version
+is taken, in the files or in the database, nothing is written, and each conflict is shown with its remedy. Running the
+command again changes nothing; with a newer release it copies the migrations that this release added.
 
-With --db-url the project's database is asked too, in a read-only transaction: only it knows what was made in the
-dashboard or by code. Log in as `postgres`; the password may stay in PGPASSWORD or ~/.pgpass.
+With --db-url the project's database is read too, in a read-only transaction: only the database knows what was made in
+the dashboard or by code. Log in as `postgres`; the password may stay in PGPASSWORD or ~/.pgpass.
 
-Needs the extra `init` of this package: PostgreSQL's own grammar reads the files (pglast), psycopg asks the database.
+Needs the extra `init` of this package: pglast reads the files with PostgreSQL's own grammar, and psycopg reads the
+database.
 
 examples:
   relay init .
   relay init . --dry-run --db-url postgresql://postgres@db.<ref>.supabase.co:5432/postgres
   relay init . --json | jq '.problems'
 
-exit status: 0 the files are there, 1 refused and nothing written, 2 could not look
+exit status: 0 the files are there, 1 conflicts and nothing written, 2 could not run
 """
 EXTRA: Final = ("pglast", "psycopg")
-# In a wheel the migrations lie inside the package, in a clone where the CLI expects them.
+# A wheel holds the migrations inside the package. In a clone they are where the Supabase CLI expects them.
 _PACKAGE: Final = Path(relay.__file__).parent
 _PLACES: Final = (_PACKAGE / "migrations", _PACKAGE.parent / "supabase" / "migrations")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was found and what is to be done about it."""
+    """What the project holds, and what stands in the way of the migrations."""
 
     missing: tuple[str, ...]
     present: tuple[str, ...]
@@ -56,13 +57,15 @@ class Plan:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("directory", metavar="DIR", type=Path, help="the project's folder")
-    parser.add_argument("--db-url", metavar="URL", help="ask the project's database too")
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, say what would be written")
+    parser.add_argument("--db-url", metavar="URL", help="read the project's database too")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing, and say what would be written")
     parser.add_argument("--json", action="store_true", help="print one object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, then write all that is missing, or nothing. Raises CommandError, or OSError with the file's name."""
+    """Find conflicts, and write all missing migrations where there are none. Raises CommandError, or OSError with the
+    file's name.
+    """
     extras.need("init", *EXTRA, for_what="relay init")
     project: Path = arguments.directory
     ours = migrations()
@@ -77,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def migrations() -> dict[str, str]:
-    """The migrations of this release, file name to text, in order. Raises CommandError."""
+    """The text of each migration of this release by its file name, in order. Raises CommandError."""
     for place in _PLACES:
         if files := sorted(place.glob("*.sql")):
             return {path.name: path.read_text(encoding="utf-8") for path in files}
@@ -85,7 +88,7 @@ def migrations() -> dict[str, str]:
 
 
 def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
-    from relay.commands.init import database, obstacles  # the extra's libraries, which the server does not have
+    from relay.commands.init import database, obstacles  # imported here: they need the extra's libraries
 
     config = project / "supabase" / "config.toml"
     if not config.is_file():
@@ -111,7 +114,7 @@ def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
 
 
 def _read(path: Path) -> str:
-    """Line ends count as one, because git may have changed them. Raises CommandError."""
+    """The text of a file, with all line ends as line feeds, because git may have changed them. Raises CommandError."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -119,7 +122,9 @@ def _read(path: Path) -> str:
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """Write the files, none over another. One that fails is removed: half a migration could be pushed."""
+    """Write the files and overwrite none. A file that cannot be written whole is removed, so that nobody pushes half a
+    migration. Raises OSError.
+    """
     folder.mkdir(exist_ok=True)
     for name, text in files.items():
         path = folder / name
@@ -133,8 +138,10 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _refusal(plan: Plan) -> Iterator[str]:
-    """Problems that share a remedy stand together, and their statements are one block to copy."""
-    yield f"Nothing was written; in the way: {len(plan.problems)}\n"
+    """The problems as text. Those with the same remedy stand together, and their SQL statements are one block
+    to copy.
+    """
+    yield f"Nothing was written; problems found: {len(plan.problems)}\n"
     by_remedy: dict[str, list[Problem]] = {}
     for problem in plan.problems:
         by_remedy.setdefault(problem.remedy, []).append(problem)

@@ -1,4 +1,4 @@
-"""What `relay init --db-url` asks a project's database. Reads only."""
+"""Reads what `relay init --db-url` must know about a project's database. Writes nothing."""
 
 from typing import Any, Final
 
@@ -10,10 +10,10 @@ from relay.commands.init.sql_statements import Kind, Name
 
 CONNECT_SECONDS: Final = 10
 OLDEST_POSTGRES: Final = 15
-"""The first with `security_invoker` views."""
+"""The first major version with `security_invoker` views."""
 
-# Everything that has a name in the schemas that the migrations write to, and what `alter` calls it. A table's row type,
-# and a type's array, bear no name of their own making.
+# Every name in the schemas that the migrations write to, and the word that `alter` uses for it. PostgreSQL derives the
+# names of row types and array types, so these are left out.
 _NAMES: Final = """
 select 'schema', '', nspname::text, 'schema' from pg_catalog.pg_namespace where nspname = 'payments'
 union all
@@ -49,16 +49,16 @@ _KINDS: Final[dict[str, Kind]] = {"schema": "schema", "relation": "relation", "r
 
 
 def read(url: str) -> ProjectDatabase:
-    """Ask once, in a transaction that can write nothing.
+    """Read the database in one read-only transaction.
 
-    Raises CommandError, whose message never shows the URL: it may hold a password.
+    Raises CommandError. Its message never shows the URL, which may hold a password.
     """
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection:
             connection.read_only = True
             return _read(connection)
     except psycopg.ProgrammingError as error:
-        # libpq quotes a malformed URL whole; about SQL, the SQLSTATE is enough.
+        # libpq's message quotes the whole malformed URL. For an error in SQL, the SQLSTATE is enough.
         raise CommandError(f"the database cannot be read: {error.sqlstate or '--db-url is no URL'}") from None
     except psycopg.Error as error:
         raise CommandError(f"the database cannot be read: {error}".rstrip()) from None

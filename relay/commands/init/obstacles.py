@@ -1,4 +1,4 @@
-"""What stands in the way of our migrations in somebody's project, and what to do about it. Pure, no I/O."""
+"""Finds what in a project conflicts with this release's migrations, and says what to do about it. No I/O."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -39,23 +39,23 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ProjectDatabase:
-    """What a project's database told."""
+    """What was read from a project's database."""
 
     applied: Mapping[str, str | None]
-    """Migrations that have been pushed, version to name."""
+    """The migrations that have been pushed: the name of each by its version."""
     names: Mapping[Name, str]
-    """What is there, and what `alter` calls it: table, view, index, type …"""
+    """Every name that is taken, and the word that `alter` uses for it: table, view, index, type …"""
     faults: tuple[str, ...]
     """Why these migrations cannot run there at all."""
 
 
 def version_of(file: str) -> str:
-    """What the CLI knows a migration by."""
+    """The version in a file name, by which the Supabase CLI identifies a migration."""
     return file.partition("_")[0]
 
 
 def judge_files(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[Problem]:
-    """Compare the project's migrations, file name to text, with ours."""
+    """Compare the project's migrations with ours; both are texts by file name. Raises CommandError."""
     by_version = {version_of(file): file for file in theirs if file not in ours}
     for file, text in ours.items():
         if theirs.get(file, text) != text:
@@ -81,9 +81,10 @@ def judge_files(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[
 
 
 def make_room(name: Name, made_as: str, *, if_exists: bool = False) -> str:
-    """The statement that gives a name back. Rows, keys, policies and triggers stay with what bears the new one.
+    """The statement that frees a name by renaming what has it. Rows, keys, policies and triggers are kept.
 
-    `if_exists` is for a new database, in which no earlier migration makes it, as far as PostgreSQL knows these words.
+    `if_exists` adds `if exists`, where PostgreSQL allows that: a new database may not have what is to be renamed,
+    because no migration makes it.
     """
     quoted = ".".join(_quoted(part) for part in (name.schema, name.name) if part)
     careful = "if exists " if if_exists and made_as in _MAY_BE_MISSING else ""
@@ -96,7 +97,7 @@ def _quoted(identifier: str) -> str:
 
 
 def judge_api(exposed: object) -> Iterator[Problem]:
-    """Look at the schemas that the project's Data API serves."""
+    """Check the schemas that the project's Data API exposes."""
     if isinstance(exposed, list) and "payments" in exposed:
         yield Problem(
             "supabase/config.toml",
@@ -106,7 +107,7 @@ def judge_api(exposed: object) -> Iterator[Problem]:
 
 
 def judge_database(ours: Mapping[str, str], theirs: Mapping[str, str], database: ProjectDatabase) -> Iterator[Problem]:
-    """Compare what the database holds with what the files that it has not seen want to create."""
+    """Compare what the database holds with what those of our migrations create that were not pushed yet."""
     for fault in database.faults:
         yield Problem("the database", fault, "Give the URL of the project's own database.")
     for version in sorted(database.applied.keys() - {version_of(file) for file in (*ours, *theirs)}):
@@ -132,7 +133,7 @@ def needs_include_all(
 ) -> bool | None:
     """Whether `supabase db push` needs --include-all, because a later version was pushed before ours.
 
-    None: only if theirs that are later have been pushed, which no database was asked about.
+    None where only the database could tell: the project has later migrations, which may have been pushed.
     """
     if database is not None:
         pending = [version_of(file) for file in ours if version_of(file) not in database.applied]

@@ -1,6 +1,6 @@
-"""Which names migrations take: whether two sets of files can live in one database.
+"""Finds names that two sets of migrations both create, so that they cannot be applied to one database.
 
-What only runs there is not seen, such as a `do` block that builds a statement; the database itself knows that.
+Statements that a `do` block builds at run time are not seen; only the database knows what they made.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """A name that both sides create: who comes first, and who then finds it taken."""
+    """A name that both sides create: the script that creates it first, and the one that then finds it taken."""
 
     name: Name
     first: Script
@@ -28,7 +28,9 @@ class Clash:
 
 
 def clashes(scripts: Iterable[Script]) -> list[Clash]:
-    """Play the scripts in the order in which `supabase db push` applies them, by file name."""
+    """Apply the scripts to an empty set of names, in the order of `supabase db push`, and return every clash between
+    the two sides. Raises CommandError.
+    """
     names = _Names()
     return [
         Clash(name, first, script)
@@ -39,20 +41,22 @@ def clashes(scripts: Iterable[Script]) -> list[Clash]:
 
 
 def created(text: str) -> set[Name]:
-    """What a script leaves behind in an empty database."""
+    """The names that exist after a script has run in an empty database. Raises CommandError."""
     names = _Names()
     list(names.play(Script("", text, ours=True)))
     return names.all()
 
 
 def made_as(text: str, name: Name) -> str:
-    """What a script creates under that name, in the word that `alter` takes: table, view, index, type, function …"""
+    """The word that `alter` uses for what a script creates under that name: table, view, index, type, function …"""
     words = [made.word for statement in statements(text) for made in creations(statement) if made.name == name]
     return words[-1] if words else {"schema": "schema", "relation": "table", "routine": "routine"}[name.kind]
 
 
 class _Names:
-    """The names that exist at a moment, who made them, and which table an index belongs to."""
+    """The names that exist so far, the script that created each, and the table to which an index or sequence
+    belongs.
+    """
 
     def __init__(self) -> None:
         self._makers: dict[Name, Script] = {}
@@ -62,7 +66,9 @@ class _Names:
         return set(self._makers)
 
     def play(self, script: Script) -> Iterator[tuple[Name, Script]]:
-        """Apply a script; yields each name that it wants to create although it exists, with its maker."""
+        """Apply a script. Yields each name that it creates although the name exists, with the script that
+        created it.
+        """
         for statement in statements(script.text, script.file):
             for made in creations(statement):
                 if made.name in self._makers:
@@ -76,7 +82,9 @@ class _Names:
                 self._move(old, new)
 
     def _move(self, old: Name, new: Name) -> None:
-        """A table's indexes move with it to another schema, and keep their names when it gets another one."""
+        """Rename or move one name. A table's indexes move with it to another schema, and keep their names when the
+        table is renamed.
+        """
         if old not in self._makers or new in self._makers:
             return
         if old.kind == "schema":
@@ -91,7 +99,7 @@ class _Names:
             self._makers[new], self._tables[new] = self._makers.pop(old), self._tables.pop(old)
 
     def _drop(self, gone: Name) -> None:
-        """A table's indexes go with it, a schema's content with the schema."""
+        """Drop one name. A table's indexes are dropped with it, and a schema's content with the schema."""
         for name, table in list(self._tables.items()):
             if gone in (name, table) or (gone.kind == "schema" and name.schema == gone.name):
                 del self._makers[name], self._tables[name]

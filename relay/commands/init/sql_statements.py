@@ -1,6 +1,6 @@
-"""Which names a SQL statement creates, drops, renames or moves. pglast reads it with PostgreSQL's own grammar.
+"""Finds the names that a SQL statement creates, drops, renames or moves. pglast reads it with PostgreSQL's own grammar.
 
-What a `do` block or a function builds at run time is not seen.
+Statements that a `do` block or a function builds at run time are not seen.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,8 +19,9 @@ Kind = Literal["schema", "relation", "routine"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Name:
-    """What may be there only once. Tables, views, indexes, sequences and types share one space of a schema;
-    functions, whatever their parameters, another."""
+    """A name that can exist only once. Within a schema, tables, views, indexes, sequences and types share one
+    namespace. Functions have another one; their parameters do not count here.
+    """
 
     kind: Kind
     schema: str
@@ -32,16 +33,16 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A name that a statement takes."""
+    """A name that a statement creates."""
 
     name: Name
     table: Name
-    """The table that it belongs to, or the name itself."""
+    """The table to which an index or a sequence belongs; for everything else the name itself."""
     word: str
-    """What `alter` calls it: table, view, index, type, function …"""
+    """The word that `alter` uses for it: table, view, index, type, function …"""
 
 
-# What makes something: where the statement has its name, the kind of name, and what `alter` calls it.
+# For each statement that creates something: the attribute with the name, the kind of name, and the word for `alter`.
 _MAKERS: Final[dict[type[ast.Node], tuple[str, Kind, str]]] = {
     ast.CreateStmt: ("relation", "relation", "table"),
     ast.CreateTableAsStmt: ("into", "relation", "table"),
@@ -88,7 +89,7 @@ def statements(text: str, file: str = "a migration") -> tuple[Any, ...]:
 
 
 def _name(kind: Kind, written: Any) -> Name:
-    """A name as the tree has it: whole, in parts, or inside of what a statement is about."""
+    """The name in a part of the syntax tree, which may be a string, a list of parts, or a node that contains them."""
     match written:
         case ast.IntoClause():
             return _name(kind, written.rel)
@@ -105,7 +106,7 @@ def _name(kind: Kind, written: Any) -> Name:
 
 
 def creations(statement: Any) -> Iterator[Creation]:
-    """What a statement makes."""
+    """The names that a statement creates."""
     match statement:
         case ast.IndexStmt() if statement.idxname:
             table = _name("relation", statement.relation)
@@ -124,7 +125,7 @@ def creations(statement: Any) -> Iterator[Creation]:
             written = getattr(statement, place)
             relation = written.rel if isinstance(written, ast.IntoClause) else written
             if relation is None or getattr(relation, "relpersistence", None) == _TEMPORARY:
-                return  # a query that makes nothing, or a table that is gone with the session
+                return  # a plain query, or a temporary table
             if getattr(statement, "objtype", None) == ObjectType.OBJECT_MATVIEW:
                 word = "materialized view"
             yield _itself(kind, written, "procedure" if getattr(statement, "is_procedure", False) else word)
@@ -137,13 +138,13 @@ def _itself(kind: Kind, written: object, word: str) -> Creation:
 
 
 def _parts(table: Name, elements: Iterable[Any]) -> Iterator[Creation]:
-    """The indexes of a table's keys, and the sequences of its columns that count."""
+    """The indexes of a table's keys, and the sequences of its serial and identity columns."""
     for element in elements:
         is_column = isinstance(element, ast.ColumnDef)
         constraints = (element.constraints or ()) if is_column else (element,)
         kinds = {one.contype for one in constraints if isinstance(one, ast.Constraint)}
         if is_column and (ConstrType.CONSTR_IDENTITY in kinds or element.typeName.names[-1].sval in _SERIAL):
-            # Taken, it would get a number: the grants that name it would then be those of somebody else's sequence.
+            # If the name were taken, PostgreSQL would add a number to it, and our grants would name the other sequence.
             yield Creation(Name("relation", table.schema, f"{table.name}_{element.colname}_seq"), table, "sequence")
         for one in constraints:
             if isinstance(one, ast.Constraint) and one.contype in _KEYS:
@@ -154,7 +155,7 @@ def _parts(table: Name, elements: Iterable[Any]) -> Iterator[Creation]:
 
 
 def drops(statement: Any) -> Iterator[Name]:
-    """What a statement takes away."""
+    """The names that a statement drops."""
     match statement:
         case ast.DropStmt(removeType=kind) if kind in _KINDS:
             yield from (_name(_KINDS[kind], written) for written in statement.objects or ())
@@ -165,7 +166,7 @@ def drops(statement: Any) -> Iterator[Name]:
 
 
 def moves(statement: Any) -> Iterator[tuple[Name, Name]]:
-    """What a statement calls otherwise, or moves to another schema: the old name and the new one."""
+    """The names that a statement renames or moves to another schema: each old name with its new one."""
     match statement:
         case ast.RenameStmt(
             renameType=ObjectType.OBJECT_TABCONSTRAINT, relation=table, subname=str() as old, newname=str() as new

@@ -1,1 +1,1 @@
-"""`relay report`: the accountant's page."""
+"""`relay report`: payments, exceptions, stock and checks of a period, for an accountant."""

@@ -1,4 +1,4 @@
-"""A report's charts as SVG that stands in the page: no script, no font, no address of anywhere."""
+"""Draws a report's charts as SVG for the page. They contain no script and refer to nothing outside of the page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pygal
 from pygal.style import Style
 
-# Dark enough on paper, apart for colour-blind eyes (Okabe and Ito), and readable as grey.
+# The palette of Okabe and Ito: distinct for colour-blind people, dark enough on paper, and readable as grey.
 COLOURS = {
     "applied": "#0072B2",
     "already_paid": "#56B4E9",
@@ -15,16 +15,16 @@ COLOURS = {
     "rejected": "#D55E00",
     "unmatched": "#E69F00",
 }
-# More labels, or more characters in all of them side by side, would overlap.
+# More labels, or more characters in all labels together, would overlap.
 _MOST_LABELS = 10
 _MOST_CHARACTERS = 50
 _MONTH = len("2026-11")
-# About as wide as on a phone, and half as wide as the page: so the letters are as large as the text around them.
+# In pixels: the width of a phone and half the width of the page, so that the letters are as large as the page's text.
 _WIDTH, _HEIGHT = 480, 260
 
 
 def payments(periods: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:
-    """Stacked bars: how many payments ended how, in each day or month."""
+    """A stacked bar per day or month: how many payments had which outcome."""
     chart = _chart(pygal.StackedBar, periods, [COLOURS.get(outcome, "#666666") for outcome in counts])
     chart.value_formatter = lambda value: f"{value:,.0f}"
     for outcome, values in counts.items():
@@ -33,7 +33,9 @@ def payments(periods: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str
 
 
 def money(periods: Sequence[str], amounts: Sequence[Decimal], decimals: int) -> str:
-    """Bars: what was paid in each day or month, in one currency. Their height is a float, what they say is exact."""
+    """A bar per day or month: what was paid in one currency. `amounts` are in major units. The bars' heights are
+    floats, their labels are exact.
+    """
     chart = _chart(pygal.Bar, periods, [COLOURS["applied"]])
     chart.value_formatter = lambda value: f"{value:,.{decimals}f}"
     chart.add("paid", [{"value": float(amount), "formatter": _exactly(amount, decimals)} for amount in amounts])
@@ -77,7 +79,7 @@ def _chart(kind: type, periods: Sequence[str], colours: Sequence[str]) -> pygal.
 
 
 def _svg(chart: pygal.graph.graph.Graph) -> str:
-    """The drawing alone. pygal puts its settings into a script; a page that is printed needs none."""
+    """The chart as SVG, without the script in which pygal keeps its settings."""
     root = chart.render_tree()
     for parent in list(root.iter()):
         for child in list(parent):

@@ -1,4 +1,4 @@
-"""`relay report`: what an accountant asks of a period."""
+"""`relay report`: writes what an accountant needs to know about a period."""
 
 import argparse
 import csv
@@ -41,13 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the page; - is stdout")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the totals as a table; - is stdout")
     parser.add_argument(
-        "--sweep", type=_sweep, metavar="FILE", help="the JSON of `relay sweep --json`, to show its drift"
+        "--sweep", type=_sweep, metavar="FILE", help="show what a sweep left: the JSON of `relay sweep --json`"
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, write and print. Raises SettingsError, CommandError, OSError where a file cannot be written."""
+    """Make the report, and write or print it. Raises SettingsError, CommandError, or OSError where a file cannot be
+    written.
+    """
     if arguments.html:
         extras.need("report", *EXTRA, for_what="--html")
     if [arguments.html, arguments.csv, _STDOUT if arguments.json else None].count(_STDOUT) > 1:
@@ -69,11 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write(facts: Facts, arguments: argparse.Namespace) -> None:
-    """Raises OSError."""
+    """Write the files that were asked for, or print the report. Raises OSError."""
     if arguments.csv:
         _put(arguments.csv, _csv(facts))
     if arguments.html:
-        from relay.commands.report import page  # the extra's libraries, which the server does not have
+        from relay.commands.report import page  # imported here: it needs the extra's libraries
 
         _put(arguments.html, page.render(facts))
     if arguments.json:
@@ -83,7 +85,7 @@ def _write(facts: Facts, arguments: argparse.Namespace) -> None:
 
 
 def _put(path: Path, content: str) -> None:
-    """Write a file; a dash is stdout. Raises OSError."""
+    """Write a file; the path `-` is stdout. Raises OSError."""
     if path == _STDOUT:
         sys.stdout.write(content)
     else:
@@ -91,7 +93,7 @@ def _put(path: Path, content: str) -> None:
 
 
 def _sweep(path: str) -> dict[str, Any]:
-    """Read what `relay sweep --json` printed."""
+    """Read the file that `relay sweep --json` printed. Raises argparse.ArgumentTypeError."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -111,7 +113,9 @@ def _is_findings(value: object) -> bool:
 
 
 def _csv(facts: Facts) -> str:
-    """The totals. A currency is whatever text came: a spreadsheet must not take it for a formula."""
+    """The totals as CSV, with amounts in major units. A currency may be any text that came, so text that a spreadsheet
+    could read as a formula is quoted.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(_COLUMNS)

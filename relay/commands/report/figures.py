@@ -1,4 +1,4 @@
-"""What a report says, put in order: sums by currency, ages of exceptions, verdicts. Pure, no I/O."""
+"""Computes a report's figures: sums by currency, counts by day or month, ages of exceptions, failed checks. No I/O."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from typing_extensions import TypedDict
 from relay.commands.answers import Amount, Day, Instant
 from relay.commands.sweep_lists import SWEEP_LISTS
 
-# Up to how many hours old an exception is counted there. Stripe tries for three days, and lists events for 30.
+# Age groups of exceptions, each with its upper limit in hours. Stripe retries for 3 days, and keeps events for 30 days.
 AGES: Final = (("under a day", 24), ("1 to 3 days", 72), ("3 to 7 days", 168), ("7 to 30 days", 720))
 OLDER: Final = "over 30 days"
-# A bar for each day of a quarter can be told apart, more cannot.
+# One bar per day is readable for a quarter of a year. Longer periods have one bar per month.
 _MOST_DAYS: Final = 92
 
 
 class Total(TypedDict):
-    """The payments of a day in a currency that ended alike; the amount in major units."""
+    """The payments of one day, currency and outcome; the amount in major units."""
 
     day: Day
     currency: str | None
@@ -29,7 +29,7 @@ class Total(TypedDict):
 
 
 class OpenException(TypedDict):
-    """A payment that waits for a person; its amount is whatever its event named."""
+    """An open payment exception; `amount` and `currency` are any text that its event named."""
 
     id: int
     reason: str
@@ -42,7 +42,7 @@ class OpenException(TypedDict):
 
 
 class Stock(TypedDict):
-    """What was taken of a product in the window, and what is left."""
+    """A product whose stock moved in the window; `committed` and `on_hand` are in pieces."""
 
     seller: str
     sku: str
@@ -53,7 +53,7 @@ class Stock(TypedDict):
 
 
 class Check(TypedDict):
-    """A claim about the books, and what contradicts it."""
+    """A claim about the recorded payments, and examples of what contradicts it."""
 
     claim: str
     ok: bool
@@ -75,14 +75,14 @@ class Report(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A report of the database, and the sweep that goes with it."""
+    """A report of the database, and what a sweep found, where one was given."""
 
     report: Report
     drift: dict[str, Any] | None = None
 
     @property
     def periods(self) -> list[str]:
-        """Each day from the first with a payment to the last, those without one too; months where that is too many."""
+        """All days from the first with a payment to the last; months where there are too many days."""
         named = sorted({one["day"] for one in self.report["totals"]})
         if not named:
             return []
@@ -92,7 +92,7 @@ class Facts:
 
     @staticmethod
     def month(day: str) -> str:
-        """("2026-11-23") -> "2026-11"."""
+        """The month of a day: "2026-11-23" -> "2026-11"."""
         return day[: len("2026-11")]
 
     @property
@@ -119,7 +119,7 @@ class Facts:
 
     @property
     def ages(self) -> list[tuple[str, int]]:
-        """Open exceptions by how long they have been open."""
+        """How many exceptions are open in each age group."""
         now = datetime.fromisoformat(self.report["generated_at"])
         counts: Counter[str] = Counter()
         for one in self.report["exceptions"]:
@@ -134,12 +134,12 @@ class Facts:
 
     @property
     def drift_rows(self) -> list[tuple[str, dict[str, Any]]]:
-        """What the sweep left for a person."""
+        """What the sweep left for a person, each with the title of its list."""
         drift = self.drift or {}
         return [(title, one) for name, title in SWEEP_LISTS.items() for one in drift.get(name, [])]
 
     def payments_in(self, periods: list[str], outcome: str) -> list[int]:
-        """How many payments of all currencies ended so in each day or month."""
+        """How many payments, in all currencies, had this outcome per day or month."""
         counts: Counter[str] = Counter()
         for one in self.report["totals"]:
             if one["outcome"] == outcome:
@@ -148,7 +148,7 @@ class Facts:
         return [counts[period] for period in periods]
 
     def paid_in(self, periods: list[str], currency: str) -> list[Decimal]:
-        """What was paid in each day or month, in major units."""
+        """What was paid in this currency per day or month, in major units."""
         sums: dict[str, Decimal] = {}
         for one in self.report["totals"]:
             if (one["currency"] or "?", one["outcome"]) == (currency, "applied"):

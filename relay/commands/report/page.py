@@ -1,7 +1,6 @@
-"""The report as one HTML page that needs nothing else: readable on paper, on a phone, and by a screen reader.
+"""Renders the report as one HTML page that needs no other file. Paper, phones and screen readers are supported.
 
-Jinja escapes whatever is put into the template. Only the charts are put in as they are: they are made here, and pygal
-escapes their texts.
+Jinja escapes every value in the template except the charts, which are made here and whose texts pygal escapes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +16,12 @@ from relay.commands.report import charts
 from relay.commands.report.figures import Facts
 from relay.core.currency import decimals_of, format_amount
 
-# A page with a chart for each of a hundred currencies helps nobody; the table has them all.
+# Charts of more currencies would make the page unreadable; the table has all currencies.
 _MOST_CHARTS: Final = 6
 
 
 def render(facts: Facts) -> str:
-    """The page."""
+    """The page as HTML."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

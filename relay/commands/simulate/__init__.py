@@ -1,1 +1,1 @@
-"""`relay simulate`: signed scenarios, sent to a running relay."""
+"""`relay simulate`: sends signed scenarios to a running relay, and checks its answers."""

@@ -1,4 +1,4 @@
-"""`relay simulate`: sign and send named scenarios to a running relay, and compare what it answers."""
+"""`relay simulate`: signs scenarios, sends them to a running relay, and compares its answers with the expected ones."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ import aiohttp
 
 from relay.commands import answers, console, exception_rows, terminal
 from relay.commands.endings import NO, OK, CommandError
-from relay.commands.simulate.scenarios import SCENARIOS, Needs, Reply, Scenario, Stage, Step, Target
+from relay.commands.simulate.scenarios import SCENARIOS, Context, Needs, Reply, Scenario, Step, Target
 from relay.commands.simulate.shop import SimulatedShop, read_target
 from relay.config import Settings
 from relay.core.errors import Declined
@@ -33,13 +33,13 @@ order groups named "Simulation (relay simulate)"; they stay, and so do the excep
 dismisses them.
 exit status: 0 all as expected, 1 a difference, 2 could not run
 """
-# A little more than the relay may take for its answer.
+# Longer than the relay may take for its answer.
 ANSWER_SECONDS: Final = 15.0
 
 
 @dataclass(slots=True)
-class Played:
-    """A scenario, and what came of it."""
+class ScenarioResult:
+    """A scenario and its result. `skipped` says why it was not run."""
 
     scenario: Scenario
     skipped: str | None = None
@@ -49,12 +49,12 @@ class Played:
 
     @property
     def passed(self) -> bool:
-        """Every answer, and the group's status, are the expected ones."""
+        """Whether every answer, and the group's status afterwards, are the expected ones."""
         as_expected = all(step.expected == answer for step, answer in self.answers)
         return as_expected and self.status_after == self.scenario.needs.after
 
     def as_dict(self) -> dict[str, Any]:
-        """For --json."""
+        """The result as --json prints it."""
         return {
             "name": self.scenario.name,
             "passed": None if self.skipped else self.passed,
@@ -77,17 +77,19 @@ class Played:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--group", type=console.order_group_id, metavar="UUID", help="play against this order group")
+    where.add_argument("--group", type=console.order_group_id, metavar="UUID", help="use this order group")
     where.add_argument("--create", action="store_true", help="make an order group for each scenario that needs one")
     where.add_argument("--list", action="store_true", help="list the scenarios")
-    parser.add_argument("--scenario", action="append", choices=SCENARIOS, metavar="NAME", help="may be repeated")
+    parser.add_argument(
+        "--scenario", action="append", choices=SCENARIOS, metavar="NAME", help="only this one; may be repeated"
+    )
     parser.add_argument("--url", default=DEFAULT_URL, help="the running relay's webhook; default: %(default)s")
     parser.add_argument("--tidy", action="store_true", help="dismiss the exceptions that the simulation leaves")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play. Raises SettingsError."""
+    """Run the scenarios and print the results. Raises SettingsError, CommandError or NoVerdict."""
     if arguments.list:
         return _list(arguments.json)
 
@@ -97,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             if arguments.group:  # before anything is sent
                 await read_target(clients.records, arguments.group)
-            played = await _play_all(arguments, settings, clients.records)
+            results = await _run_all(arguments, settings, clients.records)
         except Declined as error:
             raise CommandError(str(error)) from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -106,8 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
                 "--url names its webhook's address"
             ) from None
         if arguments.tidy:
-            await _tidy(played, clients.records)
-        return _report(played, arguments)
+            await _tidy(results, clients.records)
+        return _report(results, arguments)
 
     return console.run(work)
 
@@ -120,16 +122,16 @@ def _list(as_json: bool) -> int:
     return OK
 
 
-async def _play_all(arguments: argparse.Namespace, settings: Settings, records: Records) -> list[Played]:
+async def _run_all(arguments: argparse.Namespace, settings: Settings, records: Records) -> list[ScenarioResult]:
     shop = SimulatedShop(records)
-    played = []
+    results = []
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         for name, scenario in SCENARIOS.items():
             if arguments.scenario and name not in arguments.scenario:
                 continue
-            one = Played(scenario)
-            played.append(one)
+            one = ScenarioResult(scenario)
+            results.append(one)
             secrets = tuple(secret.reveal() for secret in settings.stripe_webhook_secrets)
             if len(secrets) < scenario.secrets:
                 one.skipped = "STRIPE_WEBHOOK_SECRET holds one secret only"
@@ -141,16 +143,16 @@ async def _play_all(arguments: argparse.Namespace, settings: Settings, records: 
                 one.skipped = _why_not(scenario, one.target)
             if one.skipped:
                 continue
-            stage = Stage(secrets, settings.webhook_tolerance, int(time.time()), one.target)
-            for step in scenario.play(stage):
+            context = Context(secrets, settings.webhook_tolerance, int(time.time()), one.target)
+            for step in scenario.steps(context):
                 one.answers.append((step, await _deliver(http, arguments.url, step)))
             if one.target:
                 one.status_after = (await read_target(records, one.target.id)).status
-    return played
+    return results
 
 
 def _why_not(scenario: Scenario, target: Target | None) -> str | None:
-    """Why the scenario cannot be played with this group; None where it can."""
+    """Why the scenario cannot be run with this group; None where it can."""
     if target is None:
         return "needs an order group: --group UUID or --create"
     if scenario.currency not in (None, target.currency):
@@ -161,7 +163,7 @@ def _why_not(scenario: Scenario, target: Target | None) -> str | None:
 
 
 async def _deliver(http: aiohttp.ClientSession, url: str, step: Step) -> Reply:
-    """POST as Stripe would. Raises aiohttp.ClientError or TimeoutError where no answer comes."""
+    """Send a delivery as Stripe would. Raises aiohttp.ClientError or TimeoutError where no answer comes."""
     headers = {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": step.signature}
     async with http.post(url, data=step.body, headers=headers, allow_redirects=False) as response:
         content = await response.read()
@@ -172,9 +174,9 @@ async def _deliver(http: aiohttp.ClientSession, url: str, step: Step) -> Reply:
             return Reply(response.status, "not an answer of a relay")
 
 
-async def _tidy(played: list[Played], records: Records) -> None:
-    """Close what the simulation left open. Raises NoVerdict or Declined."""
-    sent = {step.event_id for one in played for step, _ in one.answers}
+async def _tidy(results: list[ScenarioResult], records: Records) -> None:
+    """Dismiss the exceptions that the simulation left open. Raises NoVerdict or Declined."""
+    sent = {step.event_id for one in results for step, _ in one.answers}
     for row in await exception_rows.fetch(records, status="open"):
         if row["stripe_event_id"] in sent:
             parameters = {
@@ -187,21 +189,21 @@ async def _tidy(played: list[Played], records: Records) -> None:
             answers.read(exception_rows.ExceptionRow, answer, of="resolve_payment_exception")
 
 
-def _report(played: list[Played], arguments: argparse.Namespace) -> int:
-    done = [one for one in played if not one.skipped]
+def _report(results: list[ScenarioResult], arguments: argparse.Namespace) -> int:
+    done = [one for one in results if not one.skipped]
     passed = bool(done) and all(one.passed for one in done)
     if arguments.json:
-        console.write_json({"url": arguments.url, "passed": passed, "scenarios": [one.as_dict() for one in played]})
+        console.write_json({"url": arguments.url, "passed": passed, "scenarios": [one.as_dict() for one in results]})
     else:
-        sys.stdout.write(_tell(played))
-    if not done or (arguments.scenario and len(done) < len(played)):
-        raise CommandError("nothing was simulated" if not done else "a scenario that was asked for could not be played")
+        sys.stdout.write(_tell(results))
+    if not done or (arguments.scenario and len(done) < len(results)):
+        raise CommandError("nothing was simulated" if not done else "a scenario that was asked for could not be run")
     return OK if passed else NO
 
 
-def _tell(played: list[Played]) -> str:
+def _tell(results: list[ScenarioResult]) -> str:
     rows: list[tuple[str, ...]] = []
-    for one in played:
+    for one in results:
         if one.skipped:
             rows.append(("skip", one.scenario.name, one.skipped, "", ""))
             continue
@@ -212,9 +214,9 @@ def _tell(played: list[Played]) -> str:
         if one.target and one.status_after != one.scenario.needs.after:
             after = (f"group is {one.scenario.needs.after}", f"group is {one.status_after}")
             rows.append(("FAIL", one.scenario.name, f"order group {one.target.id}", *after))
-    failed = sum(not one.passed for one in played if not one.skipped)
-    skipped = sum(bool(one.skipped) for one in played)
-    summary = f"\n{len(played) - failed - skipped} as expected, {failed} different, {skipped} skipped\n"
+    failed = sum(not one.passed for one in results if not one.skipped)
+    skipped = sum(bool(one.skipped) for one in results)
+    summary = f"\n{len(results) - failed - skipped} as expected, {failed} different, {skipped} skipped\n"
     return console.fit_table(("result", "scenario", "delivery", "expected", "actual"), rows) + summary
 
 

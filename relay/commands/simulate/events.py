@@ -1,4 +1,4 @@
-"""Checkout events as Stripe builds and signs them, for a simulation: no Stripe, no buyer. Pure but for random ids."""
+"""Builds and signs Checkout events as Stripe does, for a simulation. No I/O, except that ids are random."""
 
 import json
 import secrets
@@ -16,12 +16,14 @@ _SESSION_SECONDS: Final = 60
 
 
 def new_id(prefix: str) -> str:
-    """An id that says where it comes from: Stripe's own never hold `sim`."""
+    """A random id with `sim` in it, which Stripe's own ids never have."""
     return f"{prefix}_sim_{secrets.token_hex(12)}"
 
 
 def session(*, reference: str | None, amount_minor: int, currency: str, now: int, **changes: Any) -> Json:
-    """A paid Checkout Session that names an order group; keyword arguments change it."""
+    """A paid Checkout Session that names an order group, or none. `now` is in seconds since 1970; further arguments
+    replace values of the session.
+    """
     return {
         "id": new_id("cs_test"),
         "object": "checkout.session",
@@ -41,7 +43,7 @@ def session(*, reference: str | None, amount_minor: int, currency: str, now: int
 
 
 def event(about: Json, *, now: int, kind: str = COMPLETED) -> Json:
-    """An event about a session."""
+    """An event about a session. `now` is in seconds since 1970."""
     return {
         "id": new_id("evt"),
         "object": "event",
@@ -56,7 +58,7 @@ def event(about: Json, *, now: int, kind: str = COMPLETED) -> Json:
 
 
 def thin_event(*, now: int) -> Json:
-    """A v2 event, which carries no object. https://docs.stripe.com/event-destinations#thin-events"""
+    """A v2 event, which carries no object. `now` is in seconds since 1970. https://docs.stripe.com/event-destinations#thin-events"""
     return {
         "id": new_id("evt_test"),
         "object": "v2.core.event",
@@ -74,7 +76,7 @@ def encode(value: Json) -> bytes:
 
 
 def sign(body: bytes, signers: Sequence[str], *, at: int) -> str:
-    """The `Stripe-Signature` header: one time, one v1 for each secret. `at` in seconds since 1970."""
+    """The `Stripe-Signature` header, with one time and one v1 signature per secret. `at` is in seconds since 1970."""
     headers = [WebhookSignature.generate_signature_header(body.decode(), secret, timestamp=at) for secret in signers]
     signatures = [item for header in headers for item in header.split(",") if item.startswith("v1=")]
     return ",".join([f"t={at}", *signatures])

@@ -1,4 +1,4 @@
-"""What `relay simulate` plays: each scenario's deliveries, and the answer that each must get. No I/O, no clock."""
+"""The scenarios of `relay simulate`: the deliveries of each, and the answer that each must get. No I/O, no clock."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from relay.commands.simulate.events import SUCCEEDED, Json
 from relay.core.currency import WHOLE_UNITS
 from relay.core.outcomes import Outcome, Reason
 
-# Beyond the tolerance by more than clocks differ.
+# How far beyond the tolerance a signature's time lies: by more than two clocks usually differ.
 _WELL_BEYOND_SECONDS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The order group that a scenario pays. The amount is in minor units, as Stripe counts them."""
+    """The order group that a scenario pays. The amount is in Stripe's minor units."""
 
     id: str
     status: str
@@ -26,7 +26,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the relay replies to a delivery."""
+    """The relay's answer to a delivery; `status` is the HTTP status."""
 
     status: int
     outcome: str
@@ -48,15 +48,15 @@ class Step:
 
 
 class Needs(Enum):
-    """The order group that a scenario starts from, and what becomes of it."""
+    """The order group that a scenario needs: the statuses that it may have before, and its status afterwards."""
 
     NO_GROUP = (frozenset({""}), None)
     PENDING = (frozenset({"pending"}), "pending")
-    """Leaves it pending."""
+    """The scenario leaves the group pending."""
     PAYABLE = (frozenset({"pending"}), "paid")
-    """Pays it."""
+    """The scenario pays the group."""
     PAID = (frozenset({"pending", "paid"}), "paid")
-    """Pays it first, where it is not paid yet."""
+    """The scenario needs a paid group, and pays a pending one first."""
     CANCELLED = (frozenset({"cancelled"}), "cancelled")
 
     def __init__(self, before: frozenset[str], after: str | None) -> None:
@@ -65,8 +65,8 @@ class Needs(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What all deliveries have in common: the secrets, the tolerance, the time (seconds), and the group."""
+class Context:
+    """What all deliveries of a scenario share. `tolerance` is in seconds, `now` in seconds since 1970."""
 
     secrets: tuple[str, ...]
     tolerance: int
@@ -74,7 +74,7 @@ class Stage:
     target: Target | None
 
     def session(self, **changes: Any) -> Json:
-        """A paid session for the group, or for nobody's."""
+        """A paid session that names the group, or none where there is no group. `changes` replace values of it."""
         target = self.target
         return events.session(
             reference=target.id if target else None,
@@ -84,11 +84,11 @@ class Stage:
         ) | dict(changes)
 
     def event(self, about: Json, kind: str = events.COMPLETED) -> Json:
-        """An event about the session."""
+        """An event about a session."""
         return events.event(about, now=self.now, kind=kind)
 
     def step(self, what: str, event: Json, expected: Reply, *, late: int = 0, by: tuple[int, ...] = (0,)) -> Step:
-        """A delivery that is signed `late` seconds from now, by the secrets of these places."""
+        """A delivery whose signature's time is `late` seconds after now. `by` names its secrets, counted from 0."""
         body = events.encode(event)
         signature = events.sign(body, [self.secrets[place] for place in by], at=self.now + late)
         return Step(what, body, signature, expected, event["id"])
@@ -96,14 +96,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A named play."""
+    """One named scenario."""
 
     name: str
     summary: str
     needs: Needs
-    play: Callable[[Stage], list[Step]]
+    steps: Callable[[Context], list[Step]]
     currency: str | None = None
-    """Where only a group in this currency makes sense."""
+    """The currency that the group must have; None where any will do."""
     secrets: int = 1
     """How many webhook secrets it needs."""
 
@@ -121,107 +121,107 @@ def _refused(reason: Reason) -> Reply:
     return Reply(400, Outcome.REFUSED, reason)
 
 
-def _paid(stage: Stage) -> list[Step]:
-    return [stage.step("paid at once", stage.event(stage.session()), _APPLIED)]
+def _paid(context: Context) -> list[Step]:
+    return [context.step("paid at once", context.event(context.session()), _APPLIED)]
 
 
-def _debit(stage: Stage) -> list[Step]:
-    session = stage.session()
-    unpaid = stage.event(session | {"payment_status": "unpaid"})
+def _debit(context: Context) -> list[Step]:
+    session = context.session()
+    unpaid = context.event(session | {"payment_status": "unpaid"})
     return [
-        stage.step("completed, unpaid", unpaid, Reply(200, Outcome.AWAITING_FUNDS)),
-        stage.step("the money has come", stage.event(session, SUCCEEDED), _APPLIED),
+        context.step("completed, unpaid", unpaid, Reply(200, Outcome.AWAITING_FUNDS)),
+        context.step("the money has come", context.event(session, SUCCEEDED), _APPLIED),
     ]
 
 
-def _success_first(stage: Stage) -> list[Step]:
-    session = stage.session()
+def _success_first(context: Context) -> list[Step]:
+    session = context.session()
     return [
-        stage.step("success comes first", stage.event(session, SUCCEEDED), _APPLIED),
-        stage.step("completed comes late", stage.event(session), _ALREADY_PAID),
+        context.step("success comes first", context.event(session, SUCCEEDED), _APPLIED),
+        context.step("completed comes late", context.event(session), _ALREADY_PAID),
     ]
 
 
-def _replay(stage: Stage) -> list[Step]:
-    event = stage.event(stage.session())
-    return [stage.step("paid", event, _APPLIED), stage.step("the same event again", event, _REPLAYED)]
+def _replay(context: Context) -> list[Step]:
+    event = context.event(context.session())
+    return [context.step("paid", event, _APPLIED), context.step("the same event again", event, _REPLAYED)]
 
 
-def _twins(stage: Stage) -> list[Step]:
-    session = stage.session()
+def _twins(context: Context) -> list[Step]:
+    session = context.session()
     return [
-        stage.step("paid", stage.event(session), _APPLIED),
-        stage.step("another event id for the same change", stage.event(session), _ALREADY_PAID),
+        context.step("paid", context.event(session), _APPLIED),
+        context.step("another event id for the same change", context.event(session), _ALREADY_PAID),
     ]
 
 
-def _wrong_amount(stage: Stage) -> list[Step]:
-    target = _target(stage)
+def _wrong_amount(context: Context) -> list[Step]:
+    target = _target(context)
     unit_minor = 100 if target.currency in WHOLE_UNITS else 1
     is_enough = target.amount_minor > unit_minor
     amount_minor = target.amount_minor - unit_minor if is_enough else target.amount_minor + unit_minor
-    event = stage.event(stage.session(amount_total=amount_minor))
-    return [stage.step("one unit off", event, _rejected(Reason.AMOUNT_MISMATCH))]
+    event = context.event(context.session(amount_total=amount_minor))
+    return [context.step("one unit off", event, _rejected(Reason.AMOUNT_MISMATCH))]
 
 
-def _wrong_currency(stage: Stage) -> list[Step]:
-    currency = "eur" if _target(stage).currency != "EUR" else "usd"
-    event = stage.event(stage.session(currency=currency))
-    return [stage.step(f"paid in {currency.upper()}", event, _rejected(Reason.CURRENCY_MISMATCH))]
+def _wrong_currency(context: Context) -> list[Step]:
+    currency = "eur" if _target(context).currency != "EUR" else "usd"
+    event = context.event(context.session(currency=currency))
+    return [context.step(f"paid in {currency.upper()}", event, _rejected(Reason.CURRENCY_MISMATCH))]
 
 
-def _duplicate(stage: Stage) -> list[Step]:
-    second = stage.step("paid in a second tab", stage.event(stage.session()), _rejected(Reason.DUPLICATE_PAYMENT))
-    return [second] if _target(stage).status == "paid" else [*_paid(stage), second]
+def _duplicate(context: Context) -> list[Step]:
+    second = context.step("paid in a second tab", context.event(context.session()), _rejected(Reason.DUPLICATE_PAYMENT))
+    return [second] if _target(context).status == "paid" else [*_paid(context), second]
 
 
-def _late(stage: Stage) -> list[Step]:
-    event = stage.event(stage.session())
-    return [stage.step("paid after it was cancelled", event, _rejected(Reason.ORDER_GROUP_NOT_PAYABLE))]
+def _late(context: Context) -> list[Step]:
+    event = context.event(context.session())
+    return [context.step("paid after it was cancelled", event, _rejected(Reason.ORDER_GROUP_NOT_PAYABLE))]
 
 
-def _tampered(stage: Stage) -> list[Step]:
-    step = stage.step("one byte changed", stage.event(stage.session()), _refused(Reason.INVALID_SIGNATURE))
+def _tampered(context: Context) -> list[Step]:
+    step = context.step("one byte changed", context.event(context.session()), _refused(Reason.INVALID_SIGNATURE))
     return [Step(step.what, step.body.replace(b"paid", b"pa1d", 1), step.signature, step.expected, step.event_id)]
 
 
-def _old(stage: Stage) -> list[Step]:
-    late = -(stage.tolerance + _WELL_BEYOND_SECONDS)
+def _old(context: Context) -> list[Step]:
+    late = -(context.tolerance + _WELL_BEYOND_SECONDS)
     expected = _refused(Reason.TIMESTAMP_OUTSIDE_TOLERANCE)
-    return [stage.step("signed too long ago", stage.event(stage.session()), expected, late=late)]
+    return [context.step("signed too long ago", context.event(context.session()), expected, late=late)]
 
 
-def _future(stage: Stage) -> list[Step]:
-    late = stage.tolerance + _WELL_BEYOND_SECONDS
+def _future(context: Context) -> list[Step]:
+    late = context.tolerance + _WELL_BEYOND_SECONDS
     expected = _refused(Reason.TIMESTAMP_OUTSIDE_TOLERANCE)
-    return [stage.step("signed in the future", stage.event(stage.session()), expected, late=late)]
+    return [context.step("signed in the future", context.event(context.session()), expected, late=late)]
 
 
-def _rolled_secret(stage: Stage) -> list[Step]:
-    event = stage.event(stage.session())
+def _rolled_secret(context: Context) -> list[Step]:
+    event = context.event(context.session())
     return [
-        stage.step("signed with the second secret", event, _APPLIED, by=(1,)),
-        stage.step("signed with both, as while a secret is rolled", event, _REPLAYED, by=(1, 0)),
+        context.step("signed with the second secret", event, _APPLIED, by=(1,)),
+        context.step("signed with both, as while a secret is rolled", event, _REPLAYED, by=(1, 0)),
     ]
 
 
-def _foreign(stage: Stage) -> list[Step]:
+def _foreign(context: Context) -> list[Step]:
     expected = Reply(200, Outcome.UNMATCHED, Reason.MISSING_REFERENCE)
-    return [stage.step("a session that names no order group", stage.event(stage.session()), expected)]
+    return [context.step("a session that names no order group", context.event(context.session()), expected)]
 
 
-def _thin(stage: Stage) -> list[Step]:
+def _thin(context: Context) -> list[Step]:
     expected = Reply(200, Outcome.IGNORED, Reason.EVENT_TYPE)
-    return [stage.step("a v2 event", events.thin_event(now=stage.now), expected)]
+    return [context.step("a v2 event", events.thin_event(now=context.now), expected)]
 
 
-def _target(stage: Stage) -> Target:
-    if stage.target is None:
+def _target(context: Context) -> Target:
+    if context.target is None:
         raise ValueError("this scenario needs an order group")
-    return stage.target
+    return context.target
 
 
-# In an order in which as many as possible can be played against one group: first what leaves it as it is.
+# The scenarios that do not change the group come first, so that as many as possible can use the same group.
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     scenario.name: scenario
     for scenario in (

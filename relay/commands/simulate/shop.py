@@ -1,4 +1,4 @@
-"""Order groups to simulate with: read from the project, or made in it under names that say what they are."""
+"""The order groups of a simulation: read from the project, or made in it under names that say what they are for."""
 
 import uuid
 from decimal import Decimal
@@ -14,7 +14,7 @@ from relay.core.currency import EXPONENTS
 from relay.data_api.records import Records
 
 NAME: Final = "Simulation (relay simulate)"
-# Two sellers' parts of one total, in major units: what each currency's decimals look like.
+# The amounts of two sellers' orders in major units, with the decimals of each currency.
 _PARTS: Final = {"USD": ("100.00", "23.45"), "JPY": ("700", "300"), "KWD": ("1.000", "0.230"), "ISK": ("60", "40")}
 
 
@@ -43,14 +43,14 @@ async def read_target(records: Records, order_group_id: str) -> Target:
 
 
 class SimulatedShop:
-    """Two sellers with a product each, and as many groups as are asked for. All of it stays in the project."""
+    """Makes two sellers with one product each, and order groups. All these rows stay in the project."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self._products: list[tuple[str, str]] = []
 
     async def group(self, scenario: Scenario) -> Target:
-        """A group for a scenario. Raises NoVerdict or Declined."""
+        """Make an order group for a scenario. Raises NoVerdict or Declined."""
         if not self._products:
             self._products = [await self._product(), await self._product()]
         currency = scenario.currency or "USD"

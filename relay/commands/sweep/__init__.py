@@ -1,1 +1,1 @@
-"""`relay sweep`: Stripe's paid Checkout Sessions and the database, compared both ways."""
+"""`relay sweep`: compares Stripe's paid Checkout Sessions with the database, in both directions."""

@@ -1,4 +1,4 @@
-"""`relay sweep`: find what Stripe calls paid and the database does not know, and the reverse."""
+"""`relay sweep`: finds payments that Stripe has and the database does not know, and the reverse."""
 
 import argparse
 import sys
@@ -24,9 +24,10 @@ examples:
   relay sweep --since 72h --dry-run
   relay sweep --since 2026-11-01 --until 2026-11-08T00:00:00+01:00 --json > sweep.json
 
-Looks at the complete Checkout Sessions that were created in the window, and at those that were paid in it as an event
-tells. Paid ones are reconciled by the webhook's own rules; what is known is left alone, so that a second sweep changes
-nothing, and an interrupted one is continued by running it again. It may run beside live deliveries.
+Reads the complete Checkout Sessions that were created in the window, and those that were paid in it according to an
+event. Paid sessions are reconciled by the webhook's own rules. Payments that the database knows are left alone, so a
+second sweep changes nothing, and running an interrupted sweep again continues it. A sweep may run beside live
+deliveries.
 exit status: 0 no drift left, 1 drift or rejections, 2 could not run, 130 interrupted
 """
 _BAR_WIDTH: Final = 30
@@ -35,7 +36,7 @@ _BAR_WIDTH: Final = 30
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     window.add_arguments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, and tell what would be done")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing, and say what would be done")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def as_dict(findings: Findings) -> dict[str, object]:
-    """The object of the contract."""
+    """The findings as --json prints them (docs/contract.md)."""
     lists = {name: [asdict(one) for one in found] for name, found in findings.lists.items()}
     return {"known": findings.known, "applied": findings.applied, **lists}
 
@@ -107,14 +108,14 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
 
 
 class Bar:
-    """One line on a terminal that is written over; nothing where the stream is no terminal."""
+    """A progress bar in one line of a terminal. It writes nothing where the stream is no terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown = False
 
     def show(self, what: str, done: int, total: int | None) -> None:
-        """Say how far it is. `total` is None where nobody knows it yet."""
+        """Show the progress. `total` is None where it is not known."""
         if not self._stream.isatty():
             return
         filled = _BAR_WIDTH * done // total if total else 0
@@ -124,7 +125,7 @@ class Bar:
         self._shown = True
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._shown:
             self._stream.write("\r\x1b[K")
             self._stream.flush()

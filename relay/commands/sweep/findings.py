@@ -1,4 +1,4 @@
-"""What a sweep found, in the words of the contract. Pure, no I/O."""
+"""What a sweep found, under the names of docs/contract.md. No I/O."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,9 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """What a sweep found, and did."""
+    """What a sweep found: the numbers of payments that are known and that it applied, and lists of what needs a
+    person.
+    """
 
     known: int = 0
     applied: int = 0
@@ -27,7 +29,7 @@ class Findings:
 
     @property
     def lists(self) -> dict[str, list[Finding]]:
-        """The lists by their names in the contract, in an order that does not change from run to run."""
+        """The lists by their names, each sorted, so that two equal runs print the same."""
         return {name: sorted(getattr(self, name), key=_place) for name in SWEEP_LISTS}
 
 

@@ -1,4 +1,4 @@
-"""What the sweep reads of the database's own: paid groups, and open exceptions. Raises NoVerdict or Declined."""
+"""Reads what the sweep needs from the database: paid order groups and open exceptions."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ _EXCEPTION: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PaidGroup:
-    """An order group that is paid here, and the session that paid it."""
+    """An order group that is paid in the database, and the session that paid it."""
 
     id: str
     session_id: str | None
@@ -25,7 +25,7 @@ class PaidGroup:
 
 @dataclass(frozen=True, slots=True)
 class OpenException:
-    """An exception that nobody has closed, and the event that it is about."""
+    """An open payment exception, and its event."""
 
     event_id: str
     event_type: str
@@ -35,19 +35,23 @@ class OpenException:
 
     @property
     def may_close(self) -> bool:
-        """Whether another verdict can close it. A collision's event is on record with another payload, for good."""
+        """Whether another verdict can close it. After a collision none can: the event stays recorded with the
+        other payload.
+        """
         return self.reason != Reason.EVENT_COLLISION
 
 
 async def paid_between(records: Records, since: datetime, until: datetime) -> list[PaidGroup]:
-    """The groups that were paid here in the window."""
+    """The order groups that were paid in the window. Raises NoVerdict or Declined."""
     window = (("paid_at", "gte", since.isoformat()), ("paid_at", "lte", until.isoformat()))
     rows = await with_retries(lambda: records.rows("order_groups", "id,stripe_checkout_session_id", *window))
     return [PaidGroup(row["id"], row["stripe_checkout_session_id"]) for row in rows]
 
 
 async def open_exceptions(records: Records) -> dict[str, list[OpenException]]:
-    """The open exceptions, by session, without those of other accounts' money: their sessions are not listed here."""
+    """The open exceptions by session. Those of other accounts' payments are left out, because the sweep does not see
+    their sessions. Raises NoVerdict or Declined.
+    """
     rows = await with_retries(lambda: records.rows(LIST_EXCEPTIONS, _EXCEPTION, parameters={"p_status": "open"}))
     found: dict[str, list[OpenException]] = {}
     for row in rows:
@@ -66,7 +70,7 @@ async def open_exceptions(records: Records) -> dict[str, list[OpenException]]:
 
 
 def _seconds(instant: object) -> int | None:
-    """Seconds since 1970; None for what is no time of these centuries, which a person may have written."""
+    """Seconds since 1970; None where the value is no time that Python can represent. Evidence may hold any text."""
     try:
         return int(datetime.fromisoformat(str(instant)).timestamp())
     except (ValueError, OverflowError):

@@ -1,10 +1,10 @@
-"""A paid session, and the events under which its payment can be sent. Pure, no I/O."""
+"""A paid session, and the events under which its payment can be reconciled. No I/O."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from relay.commands.sweep.order_groups import OpenException
-from relay.commands.sweep.preview import Foretold
+from relay.commands.sweep.preview import PreviewedAnswer
 from relay.commands.sweep.sendable import Sendable, judge_all, payment_of
 from relay.commands.sweep.stripe_api import Json
 from relay.core.checkout import Payment, Rules
@@ -15,30 +15,32 @@ COMPLETED: Final = "checkout.session.completed"
 
 @dataclass(slots=True)
 class PaidSession:
-    """A session that Stripe calls paid and that is not settled here: its payment is not known, or exceptions of other
-    events of it are open.
+    """A session that Stripe calls paid and that the database has not settled: its payment is not known there, or
+    exceptions of its other events are open.
     """
 
     session: Json
     decision: Sendable
-    """As of the event that `event_of` makes up."""
-    foretold: Foretold
+    """What the webhook would send for the event that `event_of` makes."""
+    previewed: PreviewedAnswer
     exceptions: list[OpenException]
     events: list[Json] = field(default_factory=list)
-    """What Stripe's list of events has about the session."""
+    """The session's events in Stripe's list of events."""
 
     @property
     def payment(self) -> Payment:
-        """The payment as the session tells it now."""
+        """The payment according to the session as it is now."""
         return payment_of(self.decision)
 
     def sendables(self, rules: Rules) -> list[Sendable]:
-        """What could be sent, best first: an event whose exception is open, so that this is closed; else the first that
-        Stripe made. Where Stripe has none, one is made up from the session, the same one in each run.
+        """What could be sent for the session, best first.
+
+        Events whose exception is open come first, so that the exception is closed; then the event that Stripe made
+        first. Where Stripe has no event, `event_of` makes one from the session, the same one in every run.
         """
         waiting = {exception.event_id for exception in self.exceptions}
         bodies = {event["id"]: event for event in self.events}
-        for exception in self.exceptions:  # their events may be too old for Stripe
+        for exception in self.exceptions:  # Stripe may no longer keep their events
             body = _body(self.session, exception.event_id, exception.event_type, exception.event_created)
             bodies.setdefault(exception.event_id, body)
 
@@ -49,9 +51,8 @@ class PaidSession:
 
 
 def event_of(session: Json) -> Event:
-    """The event that Stripe never made, or has forgotten; as of the session's creation, so that it is always the same.
-
-    Raises MalformedEvent.
+    """An event for a session of which Stripe has none. Its time is the session's creation, so that the event is the
+    same in every run. Raises MalformedEvent.
     """
     body = _body(session, f"sweep_{usable_id(session.get('id'))}", COMPLETED, session.get("created"))
     return Event(usable_id(body["id"]), COMPLETED, body)

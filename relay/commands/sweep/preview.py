@@ -1,4 +1,4 @@
-"""What the database would answer to payments, without anything being written: the rules stay where they are."""
+"""Asks the database how it would answer payments. Nothing is written, and the rules stay in the database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,33 +12,35 @@ from relay.data_api.connection import with_retries
 from relay.data_api.records import Records
 
 FUNCTION: Final = "preview_order_group_payments"
-# The function takes 500; a page of Stripe's has 100.
+# Payments per call. The function accepts 500; a page of Stripe's lists has 100.
 AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
-    """The function's answer to one payment, were it sent now."""
+class PreviewedAnswer:
+    """How the database function would answer one payment now."""
 
     verdict: Verdict
     is_known: bool
-    """This payment has paid its group, and the money agrees."""
+    """Whether this payment has paid its order group, with the same amount and currency."""
     is_on_record: bool
-    """An open exception of this event has this very reason: sending it would only count it up."""
+    """Whether an open exception of this event has the same reason. Sending it would only raise its `attempts`."""
     is_resolved: bool
-    """A person has closed an exception of this event, or of another event of its session; that is final."""
+    """Whether a person has resolved an exception of this event or of another event of its session, which is final."""
 
 
-async def preview(records: Records, decisions: Sequence[Sendable]) -> list[Foretold]:
-    """Ask about payments, each as if it came alone; the answers are in their order. Raises NoVerdict or Declined."""
-    found: list[Foretold] = []
+async def preview(records: Records, decisions: Sequence[Sendable]) -> list[PreviewedAnswer]:
+    """Ask about payments, each as if it came alone. The answers have the order of the payments. Raises NoVerdict or
+    Declined.
+    """
+    found: list[PreviewedAnswer] = []
     for start in range(0, len(decisions), AT_ONCE):
         found += await _preview_page(records, decisions[start : start + AT_ONCE])
     return found
 
 
-async def _preview_page(records: Records, decisions: Sequence[Sendable]) -> list[Foretold]:
-    # Metadata decide nothing, and are the most of what would be sent.
+async def _preview_page(records: Records, decisions: Sequence[Sendable]) -> list[PreviewedAnswer]:
+    # Metadata do not affect the answer, and would be the largest part of the request.
     payments = [
         parameters(payment_of(decision), reason_of(decision), "sweep") | {"p_session_metadata": {}}
         for decision in decisions
@@ -49,7 +51,7 @@ async def _preview_page(records: Records, decisions: Sequence[Sendable]) -> list
     return [_read(answer, decision) for answer, decision in zip(answers, decisions, strict=True)]
 
 
-def _read(answer: object, decision: Sendable) -> Foretold:
+def _read(answer: object, decision: Sendable) -> PreviewedAnswer:
     if not isinstance(answer, dict):
         raise NoVerdict(Reason.CONTRACT_VIOLATION, f"a preview of unexpected shape ({type(answer).__name__})")
     payment = payment_of(decision)
@@ -65,7 +67,7 @@ def _read(answer: object, decision: Sendable) -> Foretold:
         if read is None:
             raise NoVerdict(Reason.CONTRACT_VIOLATION, "a preview that the contract does not allow")
         verdict = read
-    return Foretold(
+    return PreviewedAnswer(
         verdict,
         is_known=answer.get("is_known") is True,
         is_on_record=answer.get("is_on_record") is True,

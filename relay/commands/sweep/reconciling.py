@@ -1,11 +1,11 @@
-"""Paid sessions that are not settled here, reconciled: as the database decides, or would in a dry run."""
+"""Reconciles paid sessions that the database has not settled. A dry run only asks how the database would decide."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from relay.commands.sweep.findings import Finding, Findings
 from relay.commands.sweep.paid_session import PaidSession
-from relay.commands.sweep.preview import Foretold, preview
+from relay.commands.sweep.preview import PreviewedAnswer, preview
 from relay.commands.sweep.sendable import Sendable, payment_of, reason_of
 from relay.core.checkout import Payment, Rules
 from relay.core.errors import RelayError
@@ -17,12 +17,12 @@ RECORDED_BUT_NOT_PAID: Final = "recorded_but_not_paid"
 _PAID: Final = frozenset({Outcome.APPLIED, Outcome.ALREADY_PAID, Outcome.REPLAYED})
 _MONEY_DIFFERS: Final = frozenset({Reason.CURRENCY_MISMATCH, Reason.AMOUNT_MISMATCH})
 
-Prepared = tuple[PaidSession, Foretold, list[Sendable]]
-"""A session, the answer to the best of what could be sent for it, and all that could be sent, best first."""
+Prepared = tuple[PaidSession, PreviewedAnswer, list[Sendable]]
+"""A session, the previewed answer to the best thing to send for it, and everything that could be sent, best first."""
 
 
 class Reconciling:
-    """Sends what is to be sent, and notes what came of it."""
+    """Sends the payments of sessions to the database, and records the results as findings."""
 
     def __init__(self, clients: Clients, findings: Findings, *, rules: Rules, dry_run: bool) -> None:
         self._clients = clients
@@ -31,30 +31,30 @@ class Reconciling:
         self._dry_run = dry_run
 
     async def prepare(self, sessions: Iterable[PaidSession]) -> list[list[Prepared]]:
-        """Choose what is to be sent and ask what would be answered. The sessions of one group stand together, oldest
-        first, so that which of two payments pays is no accident. Raises NoVerdict or Declined.
+        """Choose what to send for each session, and ask for the previewed answers. Returns one list per order group,
+        with the oldest session first, so that of two payments always the same one pays. Raises NoVerdict or Declined.
         """
         ordered = sorted(sessions, key=lambda one: (one.session.get("created", 0), one.payment.session_id))
         sendables = [one.sendables(self._rules) for one in ordered]
-        foretold = await preview(self._clients.records, [best for best, *_ in sendables])
+        previewed = await preview(self._clients.records, [best for best, *_ in sendables])
         groups: dict[str, list[Prepared]] = {}
-        for prepared in zip(ordered, foretold, sendables, strict=True):
+        for prepared in zip(ordered, previewed, sendables, strict=True):
             payment = prepared[0].payment
             groups.setdefault(payment.order_group_id or payment.session_id, []).append(prepared)
         return list(groups.values())
 
     async def reconcile(self, sessions_of_one_group: list[Prepared]) -> None:
-        """Reconcile them one after another. Whatever the database answers, the sweep goes on."""
+        """Reconcile the sessions one after another. A failure becomes a finding, and the sweep goes on."""
         payer: Payment | None = None
-        for session, foretold, sendables in sessions_of_one_group:
+        for session, previewed, sendables in sessions_of_one_group:
             try:
-                if not session.foretold.is_known:
+                if not session.previewed.is_known:
                     decision = sendables.pop(0)
-                    verdict = await self._decide(session, decision, foretold)
+                    verdict = await self._decide(session, decision, previewed)
                     if verdict and self._dry_run and verdict.outcome is Outcome.APPLIED:
-                        verdict = _beside(payment_of(decision), payer)
+                        verdict = _verdict_after(payment_of(decision), payer)
                         payer = payer or payment_of(decision)
-                    self._note(payment_of(decision), verdict)
+                    self._record(payment_of(decision), verdict)
                     if verdict is None or verdict.outcome not in _PAID:
                         continue
                 if session.exceptions and not self._dry_run:
@@ -63,17 +63,18 @@ class Reconciling:
                 finding = Finding(session.payment.session_id, session.payment.order_group_id, error.reason)
                 self._findings.failed.append(finding)
 
-    async def _decide(self, session: PaidSession, decision: Sendable, foretold: Foretold) -> Verdict | None:
-        """The verdict; None where the event is on record but its group does not show the payment.
+    async def _decide(self, session: PaidSession, decision: Sendable, previewed: PreviewedAnswer) -> Verdict | None:
+        """The verdict; None where the event is recorded but its order group does not show the payment.
 
-        A rejection that is on record is not sent again: that would only count it up. Raises NoVerdict or Declined.
+        A rejection that is recorded already is not sent again, which would only raise its `attempts`. Raises NoVerdict
+        or Declined.
         """
-        if foretold.verdict.outcome is Outcome.REPLAYED:
-            if foretold.is_known:  # a delivery was quicker
-                return foretold.verdict
-            return session.foretold.verdict if session.foretold.verdict.reason in _MONEY_DIFFERS else None
-        if self._dry_run or foretold.is_on_record:
-            return foretold.verdict
+        if previewed.verdict.outcome is Outcome.REPLAYED:
+            if previewed.is_known:  # a delivery has reconciled it meanwhile
+                return previewed.verdict
+            return session.previewed.verdict if session.previewed.verdict.reason in _MONEY_DIFFERS else None
+        if self._dry_run or previewed.is_on_record:
+            return previewed.verdict
         return await self._send(decision)
 
     async def _send(self, decision: Sendable) -> Verdict:
@@ -83,14 +84,16 @@ class Reconciling:
         )
 
     async def _close(self, session: PaidSession, others: list[Sendable]) -> None:
-        """Other events of the payment were set aside; now that it has paid, have their exceptions closed too."""
+        """Send the other events of a payment that has paid, so that the database closes their exceptions too. Raises
+        NoVerdict or Declined.
+        """
         closable = {exception.event_id for exception in session.exceptions if exception.may_close}
         waiting = [decision for decision in others if payment_of(decision).event_id in closable]
-        for decision, foretold in zip(waiting, await preview(self._clients.records, waiting), strict=True):
-            if foretold.verdict.outcome is Outcome.ALREADY_PAID:
+        for decision, previewed in zip(waiting, await preview(self._clients.records, waiting), strict=True):
+            if previewed.verdict.outcome is Outcome.ALREADY_PAID:
                 await self._send(decision)
 
-    def _note(self, payment: Payment, verdict: Verdict | None) -> None:
+    def _record(self, payment: Payment, verdict: Verdict | None) -> None:
         findings = self._findings
         reason = (verdict.reason or "") if verdict else RECORDED_BUT_NOT_PAID
         finding = Finding(payment.session_id, payment.order_group_id, reason)
@@ -107,8 +110,10 @@ class Reconciling:
                 findings.known += 1
 
 
-def _beside(payment: Payment, payer: Payment | None) -> Verdict:
-    """What a payment that would be applied alone comes to, where another one of its group is applied before it."""
+def _verdict_after(payment: Payment, payer: Payment | None) -> Verdict:
+    """The verdict, in a dry run, about a payment that alone would be applied, where `payer` would pay its group
+    first.
+    """
     if payer is None:
         return Verdict(Outcome.APPLIED)
     intent = payment.payment_intent_id

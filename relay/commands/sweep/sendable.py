@@ -1,4 +1,4 @@
-"""What the webhook's own code would send to the database for an event. Pure, no I/O."""
+"""Decides, with the webhook's own code, what to send to the database for an event. No I/O."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ Sendable = Payment | Unmatched
 
 
 def payment_of(decision: Sendable) -> Payment:
-    """The payment, whether it names an order group or not."""
+    """The payment of a decision, whether it names an order group or not."""
     return decision.payment if isinstance(decision, Unmatched) else decision
 
 
@@ -23,8 +23,8 @@ def reason_of(decision: Sendable) -> Reason | None:
 
 
 def judge(event: Event, rules: Rules) -> Sendable | None:
-    """What the webhook would send; None where it would send nothing. What another account was paid is none of the
-    platform's sessions. Raises MalformedEvent.
+    """What the webhook would send; None where it would send nothing, and for payments to other accounts, whose sessions
+    the sweep does not see. Raises MalformedEvent.
     """
     decision = checkout.judge(event, rules)
     if isinstance(decision, Unmatched) and decision.reason is Reason.FOREIGN_ACCOUNT:
@@ -33,7 +33,7 @@ def judge(event: Event, rules: Rules) -> Sendable | None:
 
 
 def judge_all(events: Iterable[Json], rules: Rules) -> list[Sendable]:
-    """What the webhook would send for these events, without those that it would send nothing for or refuse."""
+    """What the webhook would send for these events. Events that it would ignore or refuse are left out."""
     found: list[Sendable] = []
     for body in events:
         try:

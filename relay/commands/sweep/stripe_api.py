@@ -1,7 +1,7 @@
-"""Stripe's API as the sweep reads it: Checkout Sessions and Events, by pages. The only file that knows `StripeClient`.
+"""Reads Checkout Sessions and Events from Stripe's API, page by page. Only this module uses `StripeClient`.
 
-The SDK retries what its own rules allow (a lost connection, 409, 5xx), but neither a 429 nor an answer that breaks off
-in its body; both are sent again here. Only GETs are sent, so that sending again is always safe.
+The SDK itself retries after a lost connection, a 409 or a 5xx, but neither after a 429 nor after an answer that breaks
+off in its body. This module retries after these two. All requests are GETs, so repeating one is always safe.
 """
 
 import asyncio
@@ -22,19 +22,21 @@ PAGE_SIZE: Final = 100  # Stripe's own limit
 REQUEST_SECONDS: Final = 15.0
 # The SDK waits half a second before its first retry and five before its last: about twelve seconds in all.
 SDK_RETRIES: Final = 5
+# How many answers that break off are asked for again.
 BROKEN_ANSWERS: Final = 5
-# https://docs.stripe.com/rate-limits: with doubling pauses this waits for some minutes before it gives up.
+# How often a request is repeated after a 429. The pauses double, so this takes some minutes.
+# https://docs.stripe.com/rate-limits
 RATE_LIMIT_ATTEMPTS: Final = 12
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 _FIRST_PAUSE_SECONDS: Final = 0.5
 
 
 class StripeUnavailable(Exception):
-    """Stripe gave no usable answer. The message is for the operator, and holds no secret."""
+    """Stripe gave no usable answer. The message is for the operator and holds no secrets."""
 
 
 class StripeApi:
-    """Reads lists to their end. All methods raise StripeUnavailable."""
+    """Reads whole lists, and single sessions. All methods raise StripeUnavailable."""
 
     def __init__(self, client: stripe.StripeClient) -> None:
         self._client = client
@@ -42,8 +44,8 @@ class StripeApi:
     @classmethod
     @asynccontextmanager
     async def connect(cls, settings: Settings, *, seconds: float = REQUEST_SECONDS) -> AsyncIterator[Self]:
-        """A client for STRIPE_API_BASE. `seconds` is how long one request may take."""
-        stripe.set_app_info(NAME, version=__version__)  # the SDK has no other place for it than the module
+        """Open a client for STRIPE_API_BASE. `seconds` is how long one request may take."""
+        stripe.set_app_info(NAME, version=__version__)  # the SDK can only set it for the whole module
         http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=seconds))
         client = stripe.StripeClient(
             settings.stripe_secret_key.reveal(),
@@ -57,7 +59,9 @@ class StripeApi:
             await http.close_async()  # type: ignore[no-untyped-call]
 
     async def sessions(self, since: int, until: int) -> AsyncIterator[list[Json]]:
-        """Pages of complete Checkout Sessions that were created in the window, newest first."""
+        """Pages of the complete Checkout Sessions that were created from `since` to `until`, newest first. Both are in
+        seconds since 1970.
+        """
         created: Any = {"gte": since, "lte": until}
 
         async def first() -> Any:
@@ -69,7 +73,9 @@ class StripeApi:
             yield page
 
     async def events(self, since: int) -> AsyncIterator[list[Json]]:
-        """Pages of the events that reconcile, from `since` to now, newest first. Stripe keeps them for 30 days."""
+        """Pages of the events that reconcile, from `since` (seconds since 1970) to now, newest first. Stripe keeps
+        events for 30 days.
+        """
 
         async def first() -> Any:
             return await self._client.v1.events.list_async(
@@ -80,19 +86,21 @@ class StripeApi:
             yield [event for event in page if event.get("type") in RECONCILING_TYPES]
 
     async def session(self, session_id: str) -> Json | None:
-        """One Checkout Session, or None where Stripe has none of that id."""
+        """One Checkout Session; None where Stripe has none with this id."""
         try:
             found = await _with_retries(lambda: self._client.v1.checkout.sessions.retrieve_async(session_id))
         except stripe.InvalidRequestError as error:
             if error.http_status == 404:
                 return None
-            raise StripeUnavailable(_told(error)) from None
+            raise StripeUnavailable(_describe(error)) from None
         session: Json = found.to_dict()
         return session
 
 
 async def _pages(first: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[Json]]:
-    """Follow `has_more` with the last object's id, which is what the SDK's own pagination does, a page at a time."""
+    """All pages of a list. Like the SDK's own pagination, each page is requested with the last object's id. Raises
+    StripeUnavailable.
+    """
     try:
         page = await _with_retries(first)
         cursors = set()
@@ -104,11 +112,14 @@ async def _pages(first: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[Json
             cursors.add(cursor)
             page = await _with_retries(page.next_page_async)
     except stripe.InvalidRequestError as error:
-        raise StripeUnavailable(_told(error)) from None
+        raise StripeUnavailable(_describe(error)) from None
 
 
 async def _with_retries(request: Callable[[], Awaitable[Any]]) -> Any:
-    """Send until there is an answer. Raises StripeUnavailable, or InvalidRequestError for the caller to judge."""
+    """Send a request, and repeat it after a 429 or an answer that breaks off.
+
+    Raises StripeUnavailable, or InvalidRequestError, which the caller handles.
+    """
     limited = broken = 0
     while True:
         try:
@@ -117,10 +128,10 @@ async def _with_retries(request: Callable[[], Awaitable[Any]]) -> Any:
             raise
         except stripe.StripeError as error:
             if error.http_status != 429 or limited == RATE_LIMIT_ATTEMPTS:
-                raise StripeUnavailable(_told(error)) from None
+                raise StripeUnavailable(_describe(error)) from None
             await asyncio.sleep(_pause(error.headers, limited))
             limited += 1
-        except (aiohttp.ClientError, TimeoutError) as error:  # in the body: the SDK lets these through
+        except (aiohttp.ClientError, TimeoutError) as error:  # while the body was read; the SDK does not handle these
             if broken == BROKEN_ANSWERS:
                 raise StripeUnavailable(f"Stripe's answers break off ({type(error).__name__})") from None
             await asyncio.sleep(_pause(None, broken))
@@ -128,7 +139,7 @@ async def _with_retries(request: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def _pause(headers: Mapping[str, str] | None, attempt: int) -> float:
-    """Seconds to wait: what `Retry-After` says, else longer each time."""
+    """How many seconds to wait: what `Retry-After` says, else twice as long as the time before."""
     try:
         asked = float({name.lower(): value for name, value in (headers or {}).items()}["retry-after"])
     except (KeyError, ValueError):
@@ -136,8 +147,8 @@ def _pause(headers: Mapping[str, str] | None, attempt: int) -> float:
     return min(max(asked, 0.0), _LONGEST_PAUSE_SECONDS)
 
 
-def _told(error: stripe.StripeError) -> str:
-    """What went wrong, without Stripe's message: it may quote the key's last characters."""
+def _describe(error: stripe.StripeError) -> str:
+    """What went wrong, in our own words: Stripe's message may quote the key's last characters."""
     match error.http_status:
         case None:
             return "Stripe cannot be reached: look at the network, and at STRIPE_API_BASE where it is set"

@@ -1,8 +1,9 @@
-"""The sweep: what Stripe calls paid and what the database calls paid, brought together.
+"""Compares the sessions that are paid at Stripe with the order groups that are paid in the database.
 
-Each paid session is judged by the webhook's own code and reconciled by the same function under the id of the event that
-would have paid; under `sweep_<session id>` where Stripe has no such event (never made, or older than 30 days). What is
-known already is not sent: a sweep over healthy data, or a second one, writes nothing.
+The webhook's own code judges each paid session, and the same database function reconciles it under the id of the event
+that would have paid. Where Stripe has no such event (it never made one, or the event is older than 30 days), the id is
+`sweep_<session id>`. Payments that the database knows are not sent, so a sweep of healthy data writes nothing, and
+neither does a second sweep.
 """
 
 import asyncio
@@ -23,7 +24,8 @@ from relay.core.errors import MalformedEvent
 from relay.core.outcomes import Reason
 from relay.data_api.records import Clients
 
-# Calls at once, to the database or to Stripe: live deliveries come first (the relay allows itself 64).
+# How many calls of the database or of Stripe run at the same time: few, so that live deliveries, for which the relay
+# allows 64 calls, are not delayed.
 CONCURRENCY: Final = 8
 
 SESSION_NOT_FOUND: Final = "session_not_found"
@@ -32,7 +34,7 @@ SESSION_NAMES_ANOTHER_GROUP: Final = "session_names_another_group"
 
 _Thing = TypeVar("_Thing")
 Progress = Callable[[str, int, int | None], None]
-"""What is being done, how many are done, and of how many where that is known."""
+"""Shows progress: what is being done, how many are done, and of how many; None where that is not known."""
 
 
 class Sweep:
@@ -56,22 +58,20 @@ class Sweep:
         self._progress = progress
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._listed: dict[str, str | None] = {}
-        """Every session seen as paid, and the order group that it names."""
+        """Every session that was seen as paid, and the order group that it names."""
         self._exceptions: dict[str, list[OpenException]] = {}
         self._unsettled: dict[str, PaidSession] = {}
         self._findings = Findings()
         self._reconciling = Reconciling(clients, self._findings, rules=rules, dry_run=dry_run)
 
     async def run(self) -> Findings:
-        """Sweep. Raises StripeUnavailable, NoVerdict or Declined where the two sides cannot be compared."""
+        """Run the sweep. Raises StripeUnavailable, NoVerdict or Declined where the two sides cannot be compared."""
         self._exceptions = await order_groups.open_exceptions(self._records)
         await self._list_sessions()
         await self._list_events()
         await self._reconcile()
-        await self._look_back()
+        await self._check_paid_groups()
         return self._findings
-
-    # Stripe's side ------------------------------------------------------------------------------------------------
 
     async def _list_sessions(self) -> None:
         self._progress("sessions", count := 0, None)
@@ -80,7 +80,9 @@ class Sweep:
             self._progress("sessions", count := count + len(page), None)
 
     async def _list_events(self) -> None:
-        """Find the events of unsettled sessions, and the sessions that were paid in the window but made before it."""
+        """Find the events of unsettled sessions, and the sessions that were paid in the window but created
+        before it.
+        """
         self._progress("events", count := 0, None)
         until = int(self._until.timestamp())
         async for page in self._stripe.events(int(self._since.timestamp())):
@@ -98,7 +100,9 @@ class Sweep:
             self._progress("events", count := count + len(page), None)
 
     async def _compare(self, sessions: Iterable[Json]) -> None:
-        """Keep what is paid at Stripe and not settled here; one request for all of them."""
+        """Keep the sessions that are paid at Stripe and not settled in the database. One preview asks about all
+        of them.
+        """
         paid: dict[str, tuple[Json, Sendable]] = {}
         for session in sessions:
             try:
@@ -108,8 +112,8 @@ class Sweep:
                 continue
             if decision and session["id"] not in self._listed:
                 paid[session["id"]] = session, decision
-        foretold = await preview(self._records, [decision for _, decision in paid.values()])
-        for (session_id, (session, decision)), told in zip(paid.items(), foretold, strict=True):
+        previewed = await preview(self._records, [decision for _, decision in paid.values()])
+        for (session_id, (session, decision)), told in zip(paid.items(), previewed, strict=True):
             self._listed[session_id] = payment_of(decision).order_group_id
             exceptions = self._exceptions.get(session_id, [])
             is_settled = told.is_known or told.is_resolved
@@ -118,16 +122,12 @@ class Sweep:
             if not is_settled or (told.is_known and exceptions):
                 self._unsettled[session_id] = PaidSession(session, decision, told, exceptions)
 
-    # The database's side --------------------------------------------------------------------------------------------
-
     async def _reconcile(self) -> None:
         groups = await self._reconciling.prepare(self._unsettled.values())
         await self._for_each("reconciled", groups, self._reconciling.reconcile)
 
-    # The other direction ----------------------------------------------------------------------------------------------
-
-    async def _look_back(self) -> None:
-        """Groups that are paid here, compared with Stripe's sessions."""
+    async def _check_paid_groups(self) -> None:
+        """Compare the order groups that are paid in the database with Stripe's sessions."""
         paid_otherwise: list[Sendable] = []
 
         async def look_at(group: PaidGroup) -> None:
@@ -145,9 +145,8 @@ class Sweep:
                 self._findings.rejected.append(Finding(payment.session_id, payment.order_group_id, told.verdict.reason))
 
     async def _paid_by(self, group: PaidGroup) -> tuple[Sendable | None, str | None]:
-        """What Stripe shows as the group's payment, where it is still to be compared; why it shows none.
-
-        Raises StripeUnavailable.
+        """What Stripe has as the group's payment, where that must still be compared; and the reason where Stripe has no
+        payment of the group. Raises StripeUnavailable.
         """
         if group.session_id is None:
             return None, SESSION_NOT_FOUND
