@@ -98,6 +98,7 @@ def _wrong_with_log(tally: Tally, log: Iterable[str], kills: int) -> list[str]:
     if torn > kills:
         wrong.append(f"{torn} lines in the log that are no JSON")
     missing = tally.failures - logged
-    if torn == 0 and missing:
+    # A thread writes the log after the answer: what kills a relay takes along the line or two that wait.
+    if missing.total() > 2 * kills:
         wrong.append(f"{missing.total()} answers of 500 are not in the log, such as {next(iter(missing))}")
     return wrong
