@@ -41,6 +41,7 @@ payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text
 payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) | jsonb | plpgsql volatile invoker
 payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
 payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
+payments.tg_order_groups__note_buyer() | trigger | plpgsql stable invoker
 payments.tg_order_groups__stay_settled() | trigger | plpgsql volatile invoker
 payments.tg_order_items__need_pending_group() | trigger | plpgsql volatile definer
 payments.tg_order_items__stay_as_sold() | trigger | plpgsql volatile definer
@@ -137,11 +138,17 @@ public.inventory_levels.product_id uuid
 public.inventory_levels.seller_id uuid
 public.inventory_levels.sku text
 
+public.order_groups.awaiting_funds_event_id text
+public.order_groups.awaiting_funds_session_id text
+public.order_groups.awaiting_funds_since timestamptz
 public.order_groups.buyer_id uuid
+public.order_groups.buyer_since timestamptz
 public.order_groups.created_at timestamptz not null default now()
 public.order_groups.currency text not null
+public.order_groups.expires_at timestamptz
 public.order_groups.id uuid not null default gen_random_uuid()
 public.order_groups.paid_at timestamptz
+public.order_groups.reserved_product_ids uuid[]
 public.order_groups.status text not null default 'pending'::text
 public.order_groups.stripe_checkout_session_id text
 public.order_groups.stripe_payment_intent_id text

@@ -968,6 +968,12 @@ CREATE TABLE public.order_groups (
     stripe_payment_intent_id text,
     stripe_checkout_session_id text,
     stripe_session_metadata jsonb,
+    expires_at timestamp with time zone,
+    awaiting_funds_since timestamp with time zone,
+    awaiting_funds_session_id text,
+    awaiting_funds_event_id text,
+    reserved_product_ids uuid[],
+    buyer_since timestamp with time zone,
     CONSTRAINT order_groups_paid_has_its_payment_check CHECK (((status <> 'paid'::text) OR ((paid_at IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL) AND (stripe_checkout_session_id IS NOT NULL)))),
     CONSTRAINT order_groups_status_is_known_check CHECK ((status = ANY ('{pending,paid,cancelled,refunded}'::text[]))),
     CONSTRAINT order_groups_total_amount_is_money_check CHECK (((total_amount <@ '[0,1000000000000000)'::numrange) AND (min_scale(total_amount) <= 3))),
@@ -990,6 +996,18 @@ COMMENT ON COLUMN public.order_groups.stripe_webhook_event_created_at IS 'When S
 COMMENT ON COLUMN public.order_groups.stripe_webhook_received_at IS 'When that event reached the database.';
 
 COMMENT ON COLUMN public.order_groups.stripe_session_metadata IS 'The metadata of the Checkout Session, as Stripe sent it.';
+
+COMMENT ON COLUMN public.order_groups.expires_at IS 'From when on a pending group may be cancelled; null: only by hand.';
+
+COMMENT ON COLUMN public.order_groups.awaiting_funds_since IS 'When the buyer finished a checkout whose money is under way, by Stripe''s clock: such a group does not expire.';
+
+COMMENT ON COLUMN public.order_groups.awaiting_funds_session_id IS 'The Checkout Session whose money is under way.';
+
+COMMENT ON COLUMN public.order_groups.awaiting_funds_event_id IS 'The Stripe event that said so.';
+
+COMMENT ON COLUMN public.order_groups.reserved_product_ids IS 'The products of a group that was created with a promise of stock, else null. It only finds the group: the pieces are its items''.';
+
+COMMENT ON COLUMN public.order_groups.buyer_since IS 'When the group got the buyer that it has or had: created_at, or when a guest''s group was claimed. Null: a guest''s.';
 
 CREATE FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) RETURNS payments.judgement
     LANGUAGE plpgsql STABLE
@@ -2307,6 +2325,18 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_order_groups__fit_currency() IS 'Totals that the group''s currency can express; a currency for ever.';
 
+CREATE FUNCTION payments.tg_order_groups__note_buyer() RETURNS trigger
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    new.buyer_since := new.created_at;
+    return new;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_order_groups__note_buyer() IS 'A group that is made with a buyer has had one ever since.';
+
 CREATE FUNCTION payments.tg_order_groups__stay_settled() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2318,8 +2348,29 @@ begin
         and (
             (old.status = 'pending' and new.status = 'pending')
             or (
-                (new.id, new.currency, new.total_amount, new.created_at)
-                is not distinct from (old.id, old.currency, old.total_amount, old.created_at)
+                (
+                    new.id,
+                    new.currency,
+                    new.total_amount,
+                    new.created_at,
+                    new.expires_at,
+                    new.awaiting_funds_since,
+                    new.awaiting_funds_session_id,
+                    new.awaiting_funds_event_id,
+                    new.reserved_product_ids,
+                    new.buyer_since
+                ) is not distinct from (
+                    old.id,
+                    old.currency,
+                    old.total_amount,
+                    old.created_at,
+                    old.expires_at,
+                    old.awaiting_funds_since,
+                    old.awaiting_funds_session_id,
+                    old.awaiting_funds_event_id,
+                    old.reserved_product_ids,
+                    old.buyer_since
+                )
                 and (new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)
                 and (
                     (old.status = 'pending' and new.status in ('paid', 'cancelled'))
@@ -4028,6 +4079,8 @@ ALTER TABLE public.inventory_ledger ENABLE ALWAYS TRIGGER inventory_ledger_is_ap
 
 CREATE TRIGGER order_groups_fit_currency BEFORE INSERT OR UPDATE OF currency, total_amount ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__fit_currency();
 
+CREATE TRIGGER order_groups_note_buyer BEFORE INSERT ON public.order_groups FOR EACH ROW WHEN ((new.buyer_id IS NOT NULL)) EXECUTE FUNCTION payments.tg_order_groups__note_buyer();
+
 CREATE TRIGGER order_groups_start_pending BEFORE INSERT OR UPDATE OF status ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
 CREATE TRIGGER order_groups_stay BEFORE DELETE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
@@ -4248,6 +4301,8 @@ REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p
 REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_groups__fit_currency() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_order_groups__note_buyer() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_groups__stay_settled() FROM PUBLIC;
 

@@ -133,6 +133,12 @@ def test_payment_is_kept_whole_in_its_event_its_group_and_the_ledger(
         "stripe_payment_intent_id": "pi_1",
         "stripe_checkout_session_id": "cs_1",
         "stripe_session_metadata": payment.session_metadata,
+        "expires_at": None,
+        "awaiting_funds_since": None,
+        "awaiting_funds_session_id": None,
+        "awaiting_funds_event_id": None,
+        "reserved_product_ids": None,
+        "buyer_since": kept["created_at"],
     }
     ledger = row(superuser, "select * from public.inventory_ledger")
     assert ledger == {

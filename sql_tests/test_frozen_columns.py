@@ -21,6 +21,7 @@ ORDER_STATUSES = ("pending", *PATH, "cancelled", "refunded")
 # Another value of each type; each differs from whatever stands in the row.
 OTHERS = {
     "uuid": "gen_random_uuid()",
+    "_uuid": "coalesce({}, '{{}}') || gen_random_uuid()",
     "text": "coalesce({}, '') || 'X'",
     "numeric": "coalesce({}, 0) + 1",
     "int4": "coalesce({}, 0) + 1",

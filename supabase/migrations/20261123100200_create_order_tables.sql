@@ -21,6 +21,12 @@ create table public.order_groups (
     stripe_payment_intent_id text,
     stripe_checkout_session_id text,
     stripe_session_metadata jsonb,
+    expires_at timestamptz,
+    awaiting_funds_since timestamptz,
+    awaiting_funds_session_id text,
+    awaiting_funds_event_id text,
+    reserved_product_ids uuid[],
+    buyer_since timestamptz,
     constraint order_groups_pkey primary key (id),
     constraint order_groups_buyer_id_fkey foreign key (buyer_id) references auth.users (id) on delete set null,
     constraint order_groups_currency_fkey foreign key (currency) references payments.currencies (code),
@@ -70,6 +76,15 @@ comment on column public.order_groups.stripe_webhook_event_id is 'The Stripe eve
 comment on column public.order_groups.stripe_webhook_event_created_at is 'When Stripe made that event, by Stripe''s clock.';
 comment on column public.order_groups.stripe_webhook_received_at is 'When that event reached the database.';
 comment on column public.order_groups.stripe_session_metadata is 'The metadata of the Checkout Session, as Stripe sent it.';
+comment on column public.order_groups.expires_at is 'From when on a pending group may be cancelled; null: only by hand.';
+comment on column public.order_groups.awaiting_funds_since is
+    'When the buyer finished a checkout whose money is under way, by Stripe''s clock: such a group does not expire.';
+comment on column public.order_groups.awaiting_funds_session_id is 'The Checkout Session whose money is under way.';
+comment on column public.order_groups.awaiting_funds_event_id is 'The Stripe event that said so.';
+comment on column public.order_groups.reserved_product_ids is
+    'The products of a group that was created with a promise of stock, else null. It only finds the group: the pieces are its items''.';
+comment on column public.order_groups.buyer_since is
+    'When the group got the buyer that it has or had: created_at, or when a guest''s group was claimed. Null: a guest''s.';
 
 create table public.orders (
     id uuid not null default gen_random_uuid(),

@@ -53,6 +53,28 @@ create trigger order_groups_fit_currency
 before insert or update of currency, total_amount on public.order_groups
 for each row execute function payments.tg_order_groups__fit_currency();
 
+-- Notes since when a group has its buyer, so that whoever had one is known after the account is deleted.
+-- Called by: trigger on public.order_groups, for new groups with a buyer. Returns: the row. Locks: nothing.
+create or replace function payments.tg_order_groups__note_buyer()
+returns trigger
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    new.buyer_since := new.created_at;
+    return new;
+end;
+$$;
+comment on function payments.tg_order_groups__note_buyer() is 'A group that is made with a buyer has had one ever since.';
+revoke execute on function payments.tg_order_groups__note_buyer() from public, anon, authenticated, service_role;
+
+create trigger order_groups_note_buyer
+before insert on public.order_groups
+for each row when (new.buyer_id is not null)
+execute function payments.tg_order_groups__note_buyer();
+
 -- Lets a row be pending only, unless the writer has the rights of the table's owner: the functions, and whoever imports
 -- history. A privilege would be the wrong question: one careless `grant all` answers it for everybody.
 -- Called by: triggers on insert of groups and orders, and on the status of groups. Returns: the row, or raises 42501.
@@ -105,8 +127,29 @@ begin
         and (
             (old.status = 'pending' and new.status = 'pending')
             or (
-                (new.id, new.currency, new.total_amount, new.created_at)
-                is not distinct from (old.id, old.currency, old.total_amount, old.created_at)
+                (
+                    new.id,
+                    new.currency,
+                    new.total_amount,
+                    new.created_at,
+                    new.expires_at,
+                    new.awaiting_funds_since,
+                    new.awaiting_funds_session_id,
+                    new.awaiting_funds_event_id,
+                    new.reserved_product_ids,
+                    new.buyer_since
+                ) is not distinct from (
+                    old.id,
+                    old.currency,
+                    old.total_amount,
+                    old.created_at,
+                    old.expires_at,
+                    old.awaiting_funds_since,
+                    old.awaiting_funds_session_id,
+                    old.awaiting_funds_event_id,
+                    old.reserved_product_ids,
+                    old.buyer_since
+                )
                 and (new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)
                 and (
                     (old.status = 'pending' and new.status in ('paid', 'cancelled'))
