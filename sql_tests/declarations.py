@@ -21,11 +21,15 @@ payments.describe_event(p_event payments.stripe_events) | jsonb | sql immutable 
 payments.describe_order_group(p_order_group_id uuid) | jsonb | sql stable invoker
 payments.exceptions_of_payment(p_event payments.stripe_events) | SETOF payments.exceptions | plpgsql stable invoker
 payments.has_paid_another_group(p_event payments.stripe_events) | boolean | plpgsql stable invoker
+payments.is_representable(p_amount numeric, p_currency payments.currencies) | boolean | plpgsql immutable invoker
+payments.is_requested_group(p_group public.order_groups, p_buyer_id uuid, p_currency text, p_items payments.requested_item[], p_reserve boolean) | boolean | plpgsql stable invoker
 payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) | boolean | plpgsql immutable invoker
 payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) | payments.judgement | plpgsql stable invoker
+payments.judge_order_group_request(p_buyer_id uuid, p_currency text, p_items payments.requested_item[]) | text | plpgsql stable invoker | random_page_cost=1.1
 payments.judge_taken(p_event payments.stripe_events) | text | plpgsql stable invoker
 payments.lock_order_group(p_order_group_id uuid) | text | plpgsql volatile definer
 payments.lock_order_group_of_held_child(p_order_group_id uuid) | text | sql volatile definer | lock_timeout=900ms
+payments.malformed_field(p_orders jsonb) | text | plpgsql immutable invoker
 payments.named_order_group(p_session_metadata jsonb) | uuid | plpgsql immutable invoker
 payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) | payments.stripe_events | plpgsql stable invoker
 payments.open_doors() | TABLE(kind text, object text, role text) | sql stable invoker
@@ -35,6 +39,8 @@ payments.preview(p_payment jsonb) | jsonb | plpgsql stable invoker
 payments.privilege_differences() | TABLE(is_missing boolean, kind text, object text, column_name text, grantee text, privilege text, statement text) | sql stable invoker
 payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) | jsonb | plpgsql volatile invoker | random_page_cost=1.1
 payments.record_definitions(p_objects text[] DEFAULT NULL::text[], p_parts text[] DEFAULT '{}'::text[]) | bigint | sql volatile invoker
+payments.requested_items(p_orders jsonb) | payments.requested_item[] | plpgsql volatile invoker
+payments.reserved_pieces(p_product_id uuid) | bigint | plpgsql stable definer | random_page_cost=1.1
 payments.restore_privileges() | SETOF text | plpgsql volatile invoker
 payments.seller_of_product(p_product_id uuid) | uuid | plpgsql stable invoker
 payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) | jsonb | plpgsql volatile invoker
@@ -43,6 +49,7 @@ payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
 payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
 payments.tg_order_groups__note_buyer() | trigger | plpgsql stable invoker
 payments.tg_order_groups__stay_settled() | trigger | plpgsql volatile invoker
+payments.tg_order_items__find_promise() | trigger | plpgsql volatile definer
 payments.tg_order_items__need_pending_group() | trigger | plpgsql volatile definer
 payments.tg_order_items__stay_as_sold() | trigger | plpgsql volatile definer
 payments.tg_orders__need_pending_group() | trigger | plpgsql volatile definer
@@ -50,8 +57,10 @@ payments.tg_orders__record_changes() | trigger | plpgsql volatile definer
 payments.tg_orders__refund_as_owner() | trigger | plpgsql stable invoker
 payments.tg_settled__start_pending() | trigger | plpgsql stable invoker
 payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) | jsonb | plpgsql immutable invoker
+payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamptz, p_reserved_product_ids uuid[], p_items payments.requested_item[]) | boolean | plpgsql volatile invoker
 public.advance_order(p_order_id uuid, p_status text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.cancel_order_group(p_order_group_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamptz DEFAULT NULL::timestamptz, p_reserve boolean DEFAULT false) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable definer
 public.list_payment_exceptions(p_status text DEFAULT 'open'::text) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text) | plpgsql stable definer
 public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s

@@ -26,6 +26,21 @@ COMMENT ON COLUMN payments.judgement.has_exceptions IS 'Exceptions of this event
 
 COMMENT ON COLUMN payments.judgement.is_known IS 'This payment has paid the group that it was judged with, for this very amount and currency; null counts as false.';
 
+CREATE TYPE payments.requested_item AS (
+	order_place bigint,
+	order_id uuid,
+	gives_order_id boolean,
+	seller_id uuid,
+	total_amount numeric,
+	item_id uuid,
+	gives_item_id boolean,
+	product_id uuid,
+	quantity integer,
+	unit_amount numeric
+);
+
+COMMENT ON TYPE payments.requested_item IS 'One item of a requested order group, with its order. An id that was not given is made up; an amount that no column could hold is null.';
+
 CREATE FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
@@ -49,7 +64,7 @@ begin
     if exists (
         select 1
         from payments.currencies as c
-        where c.code = p_currency and (p_amount * c.minor_per_major) % c.minor_multiple <> 0
+        where c.code = p_currency and not payments.is_representable(p_amount, c)
     ) then
         raise exception '% cannot express %', p_currency, p_amount
             using errcode = 'check_violation',
@@ -923,36 +938,40 @@ $$;
 
 COMMENT ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) IS 'Whether this payment intent or session has paid another group.';
 
-CREATE FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) RETURNS boolean
+CREATE TABLE payments.currencies (
+    code text NOT NULL,
+    exponent smallint NOT NULL,
+    minor_multiple integer DEFAULT 1 NOT NULL,
+    minor_per_major integer GENERATED ALWAYS AS (
+CASE exponent
+    WHEN 0 THEN 1
+    WHEN 2 THEN 100
+    WHEN 3 THEN 1000
+    ELSE NULL::integer
+END) STORED NOT NULL,
+    CONSTRAINT currencies_code_is_iso_check CHECK ((code ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT currencies_exponent_is_known_check CHECK ((exponent = ANY (ARRAY[0, 2, 3]))),
+    CONSTRAINT currencies_minor_multiple_is_positive_check CHECK ((minor_multiple > 0))
+);
+
+COMMENT ON TABLE payments.currencies IS 'How Stripe writes amounts: https://docs.stripe.com/currencies#zero-decimal. Neither ISO 4217 nor CLDR agrees with it.';
+
+COMMENT ON COLUMN payments.currencies.exponent IS 'Decimal places between Stripe''s minor unit and the major unit.';
+
+COMMENT ON COLUMN payments.currencies.minor_multiple IS 'Amounts in minor units must be a multiple of this: ISK and UGX have no cents, yet Stripe counts them in hundredths.';
+
+COMMENT ON COLUMN payments.currencies.minor_per_major IS 'Minor units in one major unit. Amounts are compared by multiplying with it, which is exact; a division may round.';
+
+CREATE FUNCTION payments.is_representable(p_amount numeric, p_currency payments.currencies) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
     AS $$
 begin
-    return (
-        p_known.type,
-        p_known.created_at,
-        p_known.livemode,
-        p_known.order_group_id,
-        p_known.checkout_session_id,
-        p_known.payment_intent_id,
-        p_known.amount_minor,
-        p_known.currency,
-        p_known.account
-    ) is not distinct from (
-        p_event.type,
-        p_event.created_at,
-        p_event.livemode,
-        p_event.order_group_id,
-        p_event.checkout_session_id,
-        p_event.payment_intent_id,
-        p_event.amount_minor,
-        p_event.currency,
-        p_event.account
-    );
+    return p_amount < 1e15 and (p_amount * p_currency.minor_per_major) % p_currency.minor_multiple = 0;
 end;
 $$;
 
-COMMENT ON FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) IS 'Replay or collision: whether a known event id came with the payload that was processed under it.';
+COMMENT ON FUNCTION payments.is_representable(p_amount numeric, p_currency payments.currencies) IS 'Whether Stripe can charge the amount, in major units, in the currency.';
 
 CREATE TABLE public.order_groups (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1008,6 +1027,122 @@ COMMENT ON COLUMN public.order_groups.awaiting_funds_event_id IS 'The Stripe eve
 COMMENT ON COLUMN public.order_groups.reserved_product_ids IS 'The products of a group that was created with a promise of stock, else null. It only finds the group: the pieces are its items''.';
 
 COMMENT ON COLUMN public.order_groups.buyer_since IS 'When the group got the buyer that it has or had: created_at, or when a guest''s group was claimed. Null: a guest''s.';
+
+CREATE FUNCTION payments.is_requested_group(p_group public.order_groups, p_buyer_id uuid, p_currency text, p_items payments.requested_item[], p_reserve boolean) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return p_group.currency = p_currency
+        and p_reserve = (p_group.reserved_product_ids is not null)
+        and (
+            p_buyer_id is not distinct from p_group.buyer_id
+            or (p_buyer_id is null and p_group.buyer_since is distinct from p_group.created_at)
+        )
+        and not exists (
+            with requested as (
+                select
+                    r.order_id,
+                    r.gives_order_id,
+                    r.item_id,
+                    r.gives_item_id,
+                    jsonb_build_array(r.product_id, r.quantity, r.unit_amount) as item,
+                    jsonb_build_array(
+                        r.seller_id,
+                        r.total_amount,
+                        jsonb_agg(jsonb_build_array(r.product_id, r.quantity, r.unit_amount)) over (
+                            partition by r.order_place
+                            order by r.product_id, r.quantity, r.unit_amount
+                            rows between unbounded preceding and unbounded following
+                        )
+                    ) as ordered
+                from unnest(p_items) as r
+            ),
+
+            existing as (
+                select
+                    o.id as order_id,
+                    i.id as item_id,
+                    jsonb_build_array(i.product_id, i.quantity, i.unit_amount) as item,
+                    jsonb_build_array(
+                        o.seller_id,
+                        o.total_amount,
+                        jsonb_agg(jsonb_build_array(i.product_id, i.quantity, i.unit_amount)) over (
+                            partition by o.id
+                            order by i.product_id, i.quantity, i.unit_amount
+                            rows between unbounded preceding and unbounded following
+                        )
+                    ) as ordered
+                from public.orders as o
+                left join public.order_items as i on o.id = i.order_id
+                where o.order_group_id = p_group.id
+            ),
+
+            -- Orders and items as often as they occur, without their ids.
+            both_ways as (
+                (
+                    select ordered, item from requested
+                    except all
+                    select ordered, item from existing
+                )
+                union all
+                (
+                    select ordered, item from existing
+                    except all
+                    select ordered, item from requested
+                )
+            )
+
+            select 1
+            from both_ways
+            union all
+            select 1
+            from requested as r
+            where (r.gives_order_id or r.gives_item_id) and not exists (
+                select 1
+                from existing as e
+                where
+                    e.ordered = r.ordered
+                    and e.item = r.item
+                    and (e.order_id = r.order_id or not r.gives_order_id)
+                    and (e.item_id = r.item_id or not r.gives_item_id)
+            )
+        );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.is_requested_group(p_group public.order_groups, p_buyer_id uuid, p_currency text, p_items payments.requested_item[], p_reserve boolean) IS 'Whether an order group is what a request asks for.';
+
+CREATE FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return (
+        p_known.type,
+        p_known.created_at,
+        p_known.livemode,
+        p_known.order_group_id,
+        p_known.checkout_session_id,
+        p_known.payment_intent_id,
+        p_known.amount_minor,
+        p_known.currency,
+        p_known.account
+    ) is not distinct from (
+        p_event.type,
+        p_event.created_at,
+        p_event.livemode,
+        p_event.order_group_id,
+        p_event.checkout_session_id,
+        p_event.payment_intent_id,
+        p_event.amount_minor,
+        p_event.currency,
+        p_event.account
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) IS 'Replay or collision: whether a known event id came with the payload that was processed under it.';
 
 CREATE FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) RETURNS payments.judgement
     LANGUAGE plpgsql STABLE
@@ -1148,6 +1283,78 @@ $$;
 
 COMMENT ON FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) IS 'The one judgement of a payment, for the function that acts on it and for the preview.';
 
+CREATE FUNCTION payments.judge_order_group_request(p_buyer_id uuid, p_currency text, p_items payments.requested_item[]) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET random_page_cost TO '1.1'
+    AS $$
+declare
+    v_currency payments.currencies;
+begin
+    select c.* into v_currency
+    from payments.currencies as c
+    where c.code = p_currency;
+
+    return case
+        when v_currency.code is null then 'currency_unsupported'
+        when exists (
+            select 1
+            from unnest(p_items) as r
+            where
+                payments.is_representable(r.total_amount, v_currency) is not true
+                or payments.is_representable(r.unit_amount, v_currency) is not true
+        ) or not payments.is_representable((
+            select sum(o.total_amount)
+            from (
+                select distinct
+                    r.order_place,
+                    r.total_amount
+                from unnest(p_items) as r
+            ) as o
+        ), v_currency) then 'amount_not_representable'
+        when exists (
+            select 1
+            from unnest(p_items) as r
+            left join public.sellers as s on r.seller_id = s.id
+            where s.id is null
+        ) then 'seller_not_found'
+        when exists (
+            select 1
+            from unnest(p_items) as r
+            left join public.products as p on r.product_id = p.id
+            where p.id is null
+        ) then 'product_not_found'
+        when exists (
+            select 1
+            from unnest(p_items) as r
+            inner join public.products as p on r.product_id = p.id
+            where p.seller_id <> r.seller_id
+        ) then 'product_not_of_seller'
+        when p_buyer_id is not null and not exists (
+            select 1
+            from auth.users as u
+            where u.id = p_buyer_id
+        ) then 'buyer_not_found'
+        when exists (
+            select 1
+            from unnest(p_items) as r
+            inner join public.orders as o on r.order_id = o.id
+        ) or exists (
+            select 1
+            from unnest(p_items) as r
+            inner join public.order_items as i on r.item_id = i.id
+        ) or (
+            select
+                count(distinct r.order_id) <> count(distinct r.order_place)
+                or count(distinct r.item_id) <> count(*)
+            from unnest(p_items) as r
+        ) then 'malformed_request'
+    end;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.judge_order_group_request(p_buyer_id uuid, p_currency text, p_items payments.requested_item[]) IS 'The reason why an order group cannot be created as requested.';
+
 CREATE FUNCTION payments.judge_taken(p_event payments.stripe_events) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -1205,6 +1412,99 @@ CREATE FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) R
 $$;
 
 COMMENT ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) IS 'As lock_order_group, for an edit whose row is locked already: gives up before a deadlock would look for its victim.';
+
+CREATE FUNCTION payments.malformed_field(p_orders jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_uuid constant pg_catalog.text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    v_amount constant pg_catalog.text := '^[0-9]+(\.[0-9]+)?$';
+    v_most_pieces constant integer := 2147483647;
+    v_field pg_catalog.text;
+begin
+    if jsonb_typeof(p_orders) is distinct from 'array' then
+        return 'p_orders';
+    end if;
+
+    -- A field is a name, its value, and whether it can be read.
+    with orders as (
+        select
+            o.place,
+            format('p_orders[%s]', o.place - 1) as path,
+            o.value
+        from jsonb_array_elements(p_orders) with ordinality as o (value, place)
+    ),
+
+    items as (
+        select
+            o.place as order_place,
+            i.place,
+            format('%s.items[%s]', o.path, i.place - 1) as path,
+            i.value
+        from orders as o
+        cross join lateral jsonb_array_elements(
+            case jsonb_typeof(o.value -> 'items') when 'array' then o.value -> 'items' else '[]' end
+        ) with ordinality as i (value, place)
+    ),
+
+    wrong as (
+        select
+            o.place as order_place,
+            0::bigint as item_place,
+            o.path,
+            case
+                when jsonb_typeof(o.value) <> 'object' then ''
+                when o.value ->> 'id' is not null and o.value ->> 'id' !~* v_uuid then '.id'
+                when coalesce(o.value ->> 'seller_id', '') !~* v_uuid then '.seller_id'
+                when
+                    coalesce(jsonb_typeof(o.value -> 'total_amount'), '') not in ('string', 'number')
+                    or o.value ->> 'total_amount' !~ v_amount
+                    then '.total_amount'
+                when jsonb_typeof(o.value -> 'items') is distinct from 'array' then '.items'
+                when o.value - '{id,seller_id,total_amount,items}'::pg_catalog.text[] <> '{}' then (
+                    select '.' || min(k.name)
+                    from jsonb_object_keys(o.value - '{id,seller_id,total_amount,items}'::pg_catalog.text[]) as k (name)
+                )
+            end as field
+        from orders as o
+        union all
+        select
+            i.order_place,
+            i.place as item_place,
+            i.path,
+            case
+                when jsonb_typeof(i.value) <> 'object' then ''
+                when i.value ->> 'id' is not null and i.value ->> 'id' !~* v_uuid then '.id'
+                when coalesce(i.value ->> 'product_id', '') !~* v_uuid then '.product_id'
+                when
+                    jsonb_typeof(i.value -> 'quantity') is distinct from 'number'
+                    or (i.value ->> 'quantity')::pg_catalog.numeric not between 1 and v_most_pieces
+                    or (i.value ->> 'quantity')::pg_catalog.numeric % 1 <> 0
+                    then '.quantity'
+                when
+                    coalesce(jsonb_typeof(i.value -> 'unit_amount'), '') not in ('string', 'number')
+                    or i.value ->> 'unit_amount' !~ v_amount
+                    then '.unit_amount'
+                when i.value - '{id,product_id,quantity,unit_amount}'::pg_catalog.text[] <> '{}' then (
+                    select '.' || min(k.name)
+                    from jsonb_object_keys(i.value - '{id,product_id,quantity,unit_amount}'::pg_catalog.text[]) as k (name)
+                )
+            end as field
+        from items as i
+    )
+
+    select w.path || w.field
+    into v_field
+    from wrong as w
+    where w.field is not null
+    order by w.order_place, w.item_place
+    limit 1;
+    return v_field;
+end;
+$_$;
+
+COMMENT ON FUNCTION payments.malformed_field(p_orders jsonb) IS 'The first field of a requested order group that cannot be read.';
 
 CREATE FUNCTION payments.named_order_group(p_session_metadata jsonb) RETURNS uuid
     LANGUAGE plpgsql IMMUTABLE
@@ -2119,6 +2419,78 @@ $$;
 
 COMMENT ON FUNCTION payments.record_definitions(p_objects text[], p_parts text[]) IS 'Makes the definitions of now the expected ones. For migrations; objects as regclass or regprocedure print them, parts by name.';
 
+CREATE FUNCTION payments.requested_items(p_orders jsonb) RETURNS payments.requested_item[]
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    -- Longer ones are beyond every currency, and beyond what a numeric should be asked to read.
+    v_longest_amount constant integer := 100;
+    v_items payments.requested_item[];
+begin
+    with orders as materialized (
+        select
+            o.place,
+            coalesce((o.value ->> 'id')::pg_catalog.uuid, gen_random_uuid()) as id,
+            o.value ->> 'id' is not null as gives_id,
+            (o.value ->> 'seller_id')::pg_catalog.uuid as seller_id,
+            case
+                when length(o.value ->> 'total_amount') <= v_longest_amount
+                    then (o.value ->> 'total_amount')::pg_catalog.numeric
+            end as total_amount,
+            o.value -> 'items' as items
+        from jsonb_array_elements(p_orders) with ordinality as o (value, place)
+    )
+
+    select
+        array_agg(
+            row(
+                o.place,
+                o.id,
+                o.gives_id,
+                o.seller_id,
+                o.total_amount,
+                coalesce((i.value ->> 'id')::pg_catalog.uuid, gen_random_uuid()),
+                i.value ->> 'id' is not null,
+                (i.value ->> 'product_id')::pg_catalog.uuid,
+                (i.value ->> 'quantity')::pg_catalog.numeric::integer,
+                case
+                    when length(i.value ->> 'unit_amount') <= v_longest_amount
+                        then (i.value ->> 'unit_amount')::pg_catalog.numeric
+                end
+            )::payments.requested_item
+            order by o.place, i.place
+        )
+    into v_items
+    from orders as o
+    cross join lateral jsonb_array_elements(o.items) with ordinality as i (value, place);
+    return v_items;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.requested_items(p_orders jsonb) IS 'The items of a requested order group, each with its order.';
+
+CREATE FUNCTION payments.reserved_pieces(p_product_id uuid) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET random_page_cost TO '1.1'
+    AS $$
+begin
+    return (
+        select coalesce(sum(i.quantity), 0)
+        from public.order_groups as g
+        inner join public.order_items as i on g.id = i.order_group_id
+        where
+            g.status = 'pending'
+            and g.reserved_product_ids @> array[p_product_id]
+            and (g.expires_at is null or g.expires_at > now() or g.awaiting_funds_since is not null)
+            and i.product_id = p_product_id
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.reserved_pieces(p_product_id uuid) IS 'Pieces of a product that pending order groups were promised.';
+
 CREATE FUNCTION payments.restore_privileges() RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2419,6 +2791,30 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_order_groups__stay_settled() IS 'Settled order groups do not change; each step of a group is recorded.';
 
+CREATE FUNCTION payments.tg_order_items__find_promise() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    update public.order_groups as g
+    set reserved_product_ids = g.reserved_product_ids || n.product_ids
+    from (
+        select
+            i.order_group_id,
+            array_agg(distinct i.product_id) as product_ids
+        from new_items as i
+        group by i.order_group_id
+    ) as n
+    where
+        g.id = n.order_group_id
+        and g.status = 'pending'
+        and not g.reserved_product_ids @> n.product_ids;
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_order_items__find_promise() IS 'Keeps reserved_product_ids of a group that was promised stock: it names each product of its items.';
+
 CREATE FUNCTION payments.tg_order_items__need_pending_group() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -2667,6 +3063,68 @@ $$;
 
 COMMENT ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) IS 'The answer of reconcile_order_group_payment.';
 
+CREATE FUNCTION payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamp with time zone, p_reserved_product_ids uuid[], p_items payments.requested_item[]) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    insert into public.order_groups (id, buyer_id, currency, total_amount, expires_at, reserved_product_ids)
+    select
+        p_order_group_id,
+        p_buyer_id,
+        p_currency,
+        sum(o.total_amount),
+        p_expires_at,
+        p_reserved_product_ids
+    from (
+        select distinct
+            r.order_place,
+            r.total_amount
+        from unnest(p_items) as r
+    ) as o
+    on conflict (id) do nothing;
+    if not found then
+        return false;
+    end if;
+
+    insert into public.orders (id, order_group_id, seller_id, total_amount)
+    select distinct
+        r.order_id,
+        p_order_group_id,
+        r.seller_id,
+        r.total_amount
+    from unnest(p_items) as r
+    order by r.order_id;
+
+    insert into public.order_items (id, order_id, product_id, quantity, unit_amount)
+    select
+        r.item_id,
+        r.order_id,
+        r.product_id,
+        r.quantity,
+        r.unit_amount
+    from unnest(p_items) as r;
+
+    if exists (
+        select 1
+        from unnest(p_items) as r
+        where not exists (
+            select 1
+            from public.order_items as i
+            where i.id = r.item_id and i.order_id = r.order_id and i.order_group_id = p_order_group_id
+        )
+    ) then
+        raise exception 'order group % is not written as it was requested', p_order_group_id
+            using
+                errcode = 'data_corrupted',
+                hint = 'a trigger or a rule on order_groups, orders or order_items changes its rows';
+    end if;
+    return true;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamp with time zone, p_reserved_product_ids uuid[], p_items payments.requested_item[]) IS 'Writes a requested order group, its orders and items; false where the group exists.';
+
 CREATE FUNCTION public.advance_order(p_order_id uuid, p_status text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -2759,6 +3217,124 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.cancel_order_group(p_order_group_id uuid) IS 'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
+
+CREATE FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_reserve boolean DEFAULT false) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $_$
+declare
+    v_currency constant pg_catalog.text := upper(btrim(p_currency));
+    v_outcome pg_catalog.text := 'rejected';
+    v_reason pg_catalog.text;
+    v_detail pg_catalog.text;
+    v_lines pg_catalog.jsonb;
+    v_items payments.requested_item[];
+    v_product_ids pg_catalog.uuid[];
+    v_group public.order_groups;
+begin
+    v_detail := case
+        when p_order_group_id is null then 'p_order_group_id'
+        when p_currency is null then 'p_currency'
+        when p_expires_at not between '2000-01-01 00:00:00+00' and '2100-01-01 00:00:00+00' then 'p_expires_at'
+        when p_reserve is null then 'p_reserve'
+        else payments.malformed_field(p_orders)
+    end;
+    if v_detail is not null then
+        v_reason := 'malformed_request';
+    elsif p_orders = '[]' or p_orders @? '$[*].items ? (@.size() == 0)' then
+        v_reason := 'order_group_empty';
+    else
+        v_items := payments.requested_items(p_orders);
+        v_product_ids := array(
+            select distinct r.product_id
+            from unnest(v_items) as r
+            order by r.product_id
+        );
+        if p_reserve then
+            if current_setting('transaction_isolation') <> 'read committed' then
+                raise exception 'stock is promised in read committed transactions only'
+                    using errcode = 'active_sql_transaction';
+            end if;
+            perform p.id
+            from public.products as p
+            where p.id = any(v_product_ids)
+            order by p.id
+            for no key update;
+        end if;
+    end if;
+
+    while v_reason is null and v_outcome = 'rejected' loop
+        select g.* into v_group
+        from public.order_groups as g
+        where g.id = p_order_group_id;
+        if found then
+            if payments.is_requested_group(v_group, p_buyer_id, v_currency, v_items, p_reserve) then
+                v_outcome := 'already_created';
+            else
+                v_reason := 'order_group_differs';
+            end if;
+            continue;
+        end if;
+
+        v_reason := payments.judge_order_group_request(p_buyer_id, v_currency, v_items);
+        if v_reason = 'malformed_request' then
+            v_detail := 'id';
+        elsif v_reason is null and p_reserve then
+            select jsonb_agg(
+                jsonb_build_object(
+                    'product_id', l.product_id, 'requested', r.requested, 'available', l.available
+                )
+                order by l.product_id
+            )
+            into v_lines
+            from (
+                select
+                    i.product_id,
+                    sum(i.quantity) as requested
+                from unnest(v_items) as i
+                group by i.product_id
+            ) as r
+            inner join public.inventory_levels as l on r.product_id = l.product_id
+            where l.available < r.requested;
+            v_reason := case when v_lines is not null then 'insufficient_stock' end;
+        end if;
+        -- Where a rival has made the group since, the next turn of the loop finds it.
+        if v_reason is null and payments.write_order_group(
+            p_order_group_id, p_buyer_id, v_currency, p_expires_at, case when p_reserve then v_product_ids end, v_items
+        ) then
+            v_outcome := 'created';
+        end if;
+    end loop;
+
+    if v_reason is null then
+        select g.* into v_group
+        from public.order_groups as g
+        where g.id = p_order_group_id;
+    else
+        v_group := null;
+    end if;
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', v_reason,
+        'detail', v_detail,
+        'lines', v_lines,
+        'order_group_id', p_order_group_id,
+        'status', v_group.status,
+        'currency', lower(v_group.currency),
+        'total_amount', v_group.total_amount::pg_catalog.text,
+        'amount_minor', (
+            select (v_group.total_amount * c.minor_per_major)::bigint
+            from payments.currencies as c
+            where c.code = v_group.currency
+        ),
+        'expires_at', v_group.expires_at
+    );
+end;
+$_$;
+
+COMMENT ON FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamp with time zone, p_reserve boolean) IS 'Creates a pending order group with its orders and items, or nothing. Amounts in major units; idempotent by its id.';
 
 CREATE FUNCTION public.explain_order_group(p_order_group_id uuid) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3694,30 +4270,6 @@ $$;
 
 COMMENT ON FUNCTION public.security_findings() IS 'Differences between the catalogue and what the migrations made and granted; no row when all is well.';
 
-CREATE TABLE payments.currencies (
-    code text NOT NULL,
-    exponent smallint NOT NULL,
-    minor_multiple integer DEFAULT 1 NOT NULL,
-    minor_per_major integer GENERATED ALWAYS AS (
-CASE exponent
-    WHEN 0 THEN 1
-    WHEN 2 THEN 100
-    WHEN 3 THEN 1000
-    ELSE NULL::integer
-END) STORED NOT NULL,
-    CONSTRAINT currencies_code_is_iso_check CHECK ((code ~ '^[A-Z]{3}$'::text)),
-    CONSTRAINT currencies_exponent_is_known_check CHECK ((exponent = ANY (ARRAY[0, 2, 3]))),
-    CONSTRAINT currencies_minor_multiple_is_positive_check CHECK ((minor_multiple > 0))
-);
-
-COMMENT ON TABLE payments.currencies IS 'How Stripe writes amounts: https://docs.stripe.com/currencies#zero-decimal. Neither ISO 4217 nor CLDR agrees with it.';
-
-COMMENT ON COLUMN payments.currencies.exponent IS 'Decimal places between Stripe''s minor unit and the major unit.';
-
-COMMENT ON COLUMN payments.currencies.minor_multiple IS 'Amounts in minor units must be a multiple of this: ISK and UGX have no cents, yet Stripe counts them in hundredths.';
-
-COMMENT ON COLUMN payments.currencies.minor_per_major IS 'Minor units in one major unit. Amounts are compared by multiplying with it, which is exact; a division may round.';
-
 ALTER TABLE payments.exceptions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME payments.exceptions_id_seq
     START WITH 1
@@ -3833,13 +4385,17 @@ CREATE VIEW public.inventory_levels WITH (security_invoker='on') AS
     p.seller_id,
     p.sku,
     p.name,
-    COALESCE(l.on_hand, (0)::bigint) AS on_hand
+    s.on_hand,
+    s.reserved,
+    (s.on_hand - s.reserved) AS available
    FROM (public.products p
-     LEFT JOIN LATERAL ( SELECT sum(e.quantity_delta) AS on_hand
-           FROM public.inventory_ledger e
-          WHERE (e.product_id = p.id)) l ON (true));
+     CROSS JOIN LATERAL ( SELECT payments.reserved_pieces(p.id) AS reserved,
+            ( SELECT COALESCE(sum(e.quantity_delta), (0)::bigint) AS "coalesce"
+                   FROM public.inventory_ledger e
+                  WHERE (e.product_id = p.id)) AS on_hand
+         OFFSET 0) s);
 
-COMMENT ON VIEW public.inventory_levels IS 'Pieces on hand per product; zero where nothing ever moved.';
+COMMENT ON VIEW public.inventory_levels IS 'Pieces per product: on hand, promised to pending order groups, and what is left for the next one.';
 
 CREATE TABLE public.order_items (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -4045,6 +4601,8 @@ CREATE INDEX order_groups_paid_at_idx ON public.order_groups USING btree (paid_a
 
 CREATE INDEX order_groups_pending_created_at_idx ON public.order_groups USING btree (created_at) WHERE (status = 'pending'::text);
 
+CREATE INDEX order_groups_reserved_product_ids_idx ON public.order_groups USING gin (reserved_product_ids) WITH (fastupdate=off) WHERE ((status = 'pending'::text) AND (reserved_product_ids IS NOT NULL));
+
 CREATE INDEX order_groups_stripe_checkout_session_id_idx ON public.order_groups USING btree (stripe_checkout_session_id) WHERE (stripe_checkout_session_id IS NOT NULL);
 
 CREATE INDEX order_groups_stripe_payment_intent_id_idx ON public.order_groups USING btree (stripe_payment_intent_id) WHERE (stripe_payment_intent_id IS NOT NULL);
@@ -4086,6 +4644,10 @@ CREATE TRIGGER order_groups_start_pending BEFORE INSERT OR UPDATE OF status ON p
 CREATE TRIGGER order_groups_stay BEFORE DELETE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
 
 CREATE TRIGGER order_groups_stay_settled AFTER UPDATE ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
+
+CREATE TRIGGER order_items_find_promise_of_changed AFTER UPDATE ON public.order_items REFERENCING NEW TABLE AS new_items FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_order_items__find_promise();
+
+CREATE TRIGGER order_items_find_promise_of_new AFTER INSERT ON public.order_items REFERENCING NEW TABLE AS new_items FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_order_items__find_promise();
 
 CREATE TRIGGER order_items_need_pending_group BEFORE INSERT OR DELETE OR UPDATE ON public.order_items FOR EACH ROW EXECUTE FUNCTION payments.tg_order_items__need_pending_group();
 
@@ -4225,6 +4787,8 @@ ALTER TABLE public.sellers ENABLE ROW LEVEL SECURITY;
 
 REVOKE ALL ON TYPE payments.judgement FROM PUBLIC;
 
+REVOKE ALL ON TYPE payments.requested_item FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.assert_pending(p_order_group_id uuid, p_status text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.assert_representable(p_amount numeric, p_currency text) FROM PUBLIC;
@@ -4249,7 +4813,7 @@ REVOKE ALL ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_ev
 
 REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.is_representable(p_amount numeric, p_currency payments.currencies) FROM PUBLIC;
 
 GRANT SELECT ON TABLE public.order_groups TO authenticated;
 GRANT SELECT ON TABLE public.order_groups TO service_role;
@@ -4264,13 +4828,21 @@ GRANT INSERT(total_amount) ON TABLE public.order_groups TO service_role;
 
 GRANT INSERT(status) ON TABLE public.order_groups TO service_role;
 
+REVOKE ALL ON FUNCTION payments.is_requested_group(p_group public.order_groups, p_buyer_id uuid, p_currency text, p_items payments.requested_item[], p_reserve boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reason text, p_group public.order_groups) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.judge_order_group_request(p_buyer_id uuid, p_currency text, p_items payments.requested_item[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.judge_taken(p_event payments.stripe_events) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.lock_order_group(p_order_group_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.malformed_field(p_orders jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.named_order_group(p_session_metadata jsonb) FROM PUBLIC;
 
@@ -4290,6 +4862,12 @@ REVOKE ALL ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unma
 
 REVOKE ALL ON FUNCTION payments.record_definitions(p_objects text[], p_parts text[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.requested_items(p_orders jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.reserved_pieces(p_product_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION payments.reserved_pieces(p_product_id uuid) TO authenticated;
+GRANT ALL ON FUNCTION payments.reserved_pieces(p_product_id uuid) TO service_role;
+
 REVOKE ALL ON FUNCTION payments.restore_privileges() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.seller_of_product(p_product_id uuid) FROM PUBLIC;
@@ -4306,6 +4884,8 @@ REVOKE ALL ON FUNCTION payments.tg_order_groups__note_buyer() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_groups__stay_settled() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.tg_order_items__find_promise() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.tg_order_items__need_pending_group() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_items__stay_as_sold() FROM PUBLIC;
@@ -4320,12 +4900,17 @@ REVOKE ALL ON FUNCTION payments.tg_settled__start_pending() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamp with time zone, p_reserved_product_ids uuid[], p_items payments.requested_item[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) TO service_role;
+
+REVOKE ALL ON FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamp with time zone, p_reserve boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamp with time zone, p_reserve boolean) TO service_role;
 
 REVOKE ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) TO service_role;

@@ -64,6 +64,11 @@ on public.order_groups (stripe_payment_intent_id) where stripe_payment_intent_id
 create index order_groups_paid_at_idx on public.order_groups (paid_at) where paid_at is not null;
 -- Checkouts that nobody has paid, oldest first.
 create index order_groups_pending_created_at_idx on public.order_groups (created_at) where status = 'pending';
+-- Which pending groups promise a product, so that sold ones are never read. Without a list of pending entries, which each
+-- reader would have to go through.
+create index order_groups_reserved_product_ids_idx
+on public.order_groups using gin (reserved_product_ids) with (fastupdate = off)
+where status = 'pending' and reserved_product_ids is not null;
 -- See orders.seller_id: a buyer's list in the order of time is read along its index.
 alter table public.order_groups alter column buyer_id set (n_distinct = 300);
 comment on table public.order_groups is

@@ -1,7 +1,8 @@
 -- Stock as a ledger: what is on hand is the sum of what happened.
 --
--- Touches: public.inventory_ledger, public.inventory_levels, policies and grants. Rows are written by functions alone
--- and never changed; stock may become negative, because a payment that arrived is recorded whatever the shelf says.
+-- Touches: public.inventory_ledger, public.inventory_levels, payments.reserved_pieces(), policies and grants. Rows are written
+-- by functions alone and never changed; stock may become negative, because a payment that arrived is recorded whatever the
+-- shelf says. What is promised to pending groups is counted when somebody asks, and stored nowhere.
 
 create table public.inventory_ledger (
     id bigint not null generated always as identity,
@@ -68,7 +69,37 @@ using (
     ))
 );
 
--- Lateral, so that a page of the list adds up its own products and no others.
+-- Counts the pieces of a product that pending groups were promised: groups that were created with p_reserve and have not
+-- expired, or whose money is under way.
+-- Called by: public.inventory_levels, so by whoever may read it. A member sees no order groups: hence it runs as its owner,
+-- and tells nothing but a number. Nobody may enter its schema, so that it cannot be asked about another seller's product.
+-- Returns: pieces, zero where none are promised. Locks: nothing.
+create or replace function payments.reserved_pieces(p_product_id uuid)
+returns bigint
+language plpgsql
+stable
+security definer
+set search_path = ''
+set random_page_cost = 1.1
+as $$
+begin
+    return (
+        select coalesce(sum(i.quantity), 0)
+        from public.order_groups as g
+        inner join public.order_items as i on g.id = i.order_group_id
+        where
+            g.status = 'pending'
+            and g.reserved_product_ids @> array[p_product_id]
+            and (g.expires_at is null or g.expires_at > now() or g.awaiting_funds_since is not null)
+            and i.product_id = p_product_id
+    );
+end;
+$$;
+comment on function payments.reserved_pieces(uuid) is 'Pieces of a product that pending order groups were promised.';
+revoke execute on function payments.reserved_pieces(uuid) from public, anon, authenticated, service_role;
+grant execute on function payments.reserved_pieces(uuid) to authenticated, service_role;
+
+-- Lateral, so that a page of the list adds up its own products and no others; `offset 0` so that each is counted once.
 create view public.inventory_levels
 with (security_invoker = on) as
 select
@@ -76,14 +107,22 @@ select
     p.seller_id,
     p.sku,
     p.name,
-    coalesce(l.on_hand, 0)::bigint as on_hand
+    s.on_hand,
+    s.reserved,
+    s.on_hand - s.reserved as available
 from public.products as p
-left join lateral (
-    select sum(e.quantity_delta) as on_hand
-    from public.inventory_ledger as e
-    where e.product_id = p.id
-) as l on true;
-comment on view public.inventory_levels is 'Pieces on hand per product; zero where nothing ever moved.';
+cross join lateral (
+    select
+        payments.reserved_pieces(p.id) as reserved,
+        (
+            select coalesce(sum(e.quantity_delta), 0)::bigint
+            from public.inventory_ledger as e
+            where e.product_id = p.id
+        ) as on_hand
+    offset 0
+) as s;
+comment on view public.inventory_levels is
+    'Pieces per product: on hand, promised to pending order groups, and what is left for the next one.';
 revoke all on table public.inventory_levels from public, anon, authenticated, service_role;
 grant select on table public.inventory_levels to authenticated, service_role;
 
@@ -92,4 +131,6 @@ values
 ('public.inventory_ledger', 'authenticated', 'SELECT'),
 ('public.inventory_ledger', 'service_role', 'SELECT'),
 ('public.inventory_levels', 'authenticated', 'SELECT'),
-('public.inventory_levels', 'service_role', 'SELECT');
+('public.inventory_levels', 'service_role', 'SELECT'),
+('payments.reserved_pieces(uuid)', 'authenticated', 'EXECUTE'),
+('payments.reserved_pieces(uuid)', 'service_role', 'EXECUTE');

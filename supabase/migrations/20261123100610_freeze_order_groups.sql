@@ -1,6 +1,24 @@
 -- An order group starts pending, and is frozen as soon as it is pending no more.
 --
--- Touches: triggers on public.order_groups, payments.assert_representable().
+-- Touches: triggers on public.order_groups, payments.is_representable(), payments.assert_representable().
+
+-- Tells whether an amount is a whole number of the least units that Stripe charges in the currency, and fits the tables.
+-- Called by: the function below, payments.judge_order_group_request(). Returns: true or false; null for no amount. Locks: nothing.
+create or replace function payments.is_representable(p_amount numeric, p_currency payments.currencies)
+returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    return p_amount < 1e15 and (p_amount * p_currency.minor_per_major) % p_currency.minor_multiple = 0;
+end;
+$$;
+comment on function payments.is_representable(numeric, payments.currencies) is
+    'Whether Stripe can charge the amount, in major units, in the currency.';
+revoke execute on function payments.is_representable(numeric, payments.currencies)
+from public, anon, authenticated, service_role;
 
 -- Refuses an amount that the currency cannot express: the buyer would pay another one, and the payment be set aside.
 -- Called by: triggers on order groups and orders. Returns: nothing, or raises 23514; a currency that Stripe does not know is
@@ -16,7 +34,7 @@ begin
     if exists (
         select 1
         from payments.currencies as c
-        where c.code = p_currency and (p_amount * c.minor_per_major) % c.minor_multiple <> 0
+        where c.code = p_currency and not payments.is_representable(p_amount, c)
     ) then
         raise exception '% cannot express %', p_currency, p_amount
             using errcode = 'check_violation',

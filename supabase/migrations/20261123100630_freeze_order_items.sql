@@ -117,3 +117,43 @@ revoke execute on function payments.tg_order_items__stay_as_sold() from public, 
 create trigger order_items_stay_as_sold
 after update on public.order_items
 for each row execute function payments.tg_order_items__stay_as_sold();
+
+-- Has a group that was promised stock found by every product of its items, also by those that are added later.
+-- Called by: triggers on public.order_items. Returns: nothing. Locks: the group, which the writer of its items holds.
+create or replace function payments.tg_order_items__find_promise()
+returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    update public.order_groups as g
+    set reserved_product_ids = g.reserved_product_ids || n.product_ids
+    from (
+        select
+            i.order_group_id,
+            array_agg(distinct i.product_id) as product_ids
+        from new_items as i
+        group by i.order_group_id
+    ) as n
+    where
+        g.id = n.order_group_id
+        and g.status = 'pending'
+        and not g.reserved_product_ids @> n.product_ids;
+    return null;
+end;
+$$;
+comment on function payments.tg_order_items__find_promise() is
+    'Keeps reserved_product_ids of a group that was promised stock: it names each product of its items.';
+revoke execute on function payments.tg_order_items__find_promise() from public, anon, authenticated, service_role;
+
+create trigger order_items_find_promise_of_new
+after insert on public.order_items
+referencing new table as new_items
+for each statement execute function payments.tg_order_items__find_promise();
+
+create trigger order_items_find_promise_of_changed
+after update on public.order_items
+referencing new table as new_items
+for each statement execute function payments.tg_order_items__find_promise();
