@@ -141,9 +141,11 @@ public.inventory_ledger.quantity_delta integer not null
 public.inventory_ledger.seller_id uuid not null
 public.inventory_ledger.stripe_webhook_event_id text
 
+public.inventory_levels.available bigint
 public.inventory_levels.name text
 public.inventory_levels.on_hand bigint
 public.inventory_levels.product_id uuid
+public.inventory_levels.reserved bigint
 public.inventory_levels.seller_id uuid
 public.inventory_levels.sku text
 
@@ -225,6 +227,7 @@ order_groups_buyer_id_created_at_idx ON public.order_groups USING btree (buyer_i
 order_groups_currency_idx ON public.order_groups USING btree (currency)
 order_groups_paid_at_idx ON public.order_groups USING btree (paid_at) WHERE (paid_at IS NOT NULL)
 order_groups_pending_created_at_idx ON public.order_groups USING btree (created_at) WHERE (status = 'pending'::text)
+order_groups_reserved_product_ids_idx ON public.order_groups USING gin (reserved_product_ids) WITH (fastupdate=off) WHERE ((status = 'pending'::text) AND (reserved_product_ids IS NOT NULL))
 order_groups_stripe_checkout_session_id_idx ON public.order_groups USING btree (stripe_checkout_session_id) WHERE (stripe_checkout_session_id IS NOT NULL)
 order_groups_stripe_payment_intent_id_idx ON public.order_groups USING btree (stripe_payment_intent_id) WHERE (stripe_payment_intent_id IS NOT NULL)
 order_items_order_group_id_idx ON public.order_items USING btree (order_group_id)
@@ -269,6 +272,7 @@ unique stripe_events_pkey ON payments.stripe_events USING btree (id)
 STORAGE = """
 public.inventory_levels security_invoker=on
 public.order_groups.buyer_id n_distinct=300
+public.order_groups_reserved_product_ids_idx fastupdate=off
 public.orders fillfactor=80
 public.orders.seller_id n_distinct=300
 """

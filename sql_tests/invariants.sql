@@ -376,6 +376,28 @@ broken (invariant, subject, detail) as (
             e.outcome = 'applied'
             and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
     where x.resolution = 'refunded' and x.reason <> 'foreign_account'
+
+    -- Promises
+
+    union all
+    select
+        'promise_is_found_by_its_products',
+        'order_item ' || i.id,
+        'its order group ' || g.id || ' was promised stock, and does not name product ' || i.product_id
+    from public.order_groups as g
+    inner join public.order_items as i on g.id = i.order_group_id
+    where g.status = 'pending' and not g.reserved_product_ids @> array[i.product_id]
+
+    union all
+    select
+        'reserved_is_not_negative',
+        'product ' || i.product_id,
+        sum(i.quantity) || ' pieces are promised'
+    from public.order_groups as g
+    inner join public.order_items as i on g.id = i.order_group_id
+    where g.status = 'pending' and g.reserved_product_ids is not null
+    group by i.product_id
+    having sum(i.quantity) < 0
 )
 
 select

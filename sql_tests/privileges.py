@@ -180,7 +180,7 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.reconciliation_readiness()",
     "public.security_findings()",
 }
-# A member of the order's seller calls the first; it asks who calls. The second is behind a view, in a schema that nobody enters.
+# The first asks who calls: a member of the order's seller. The second serves a view: nobody enters its schema.
 FUNCTIONS_FOR_BOTH = {"public.advance_order(uuid,text)", "payments.reserved_pieces(uuid)"}
 FUNCTIONS_FOR_NOBODY = {
     "payments.caller()",

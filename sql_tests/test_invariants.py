@@ -113,7 +113,8 @@ FAULTS: dict[str, LiteralString] = {
     """,
     "on_hand_is_the_sum_of_the_ledger": """
         create or replace view public.inventory_levels with (security_invoker = on) as
-        select p.id as product_id, p.seller_id, p.sku, p.name, sum(l.quantity_delta)::bigint as on_hand
+        select p.id as product_id, p.seller_id, p.sku, p.name, sum(l.quantity_delta)::bigint as on_hand,
+            0::bigint as reserved, 0::bigint as available
         from public.products as p inner join public.inventory_ledger as l on l.product_id = p.id
         where l.entry_type <> 'receipt' group by p.id
     """,
@@ -140,6 +141,16 @@ FAULTS: dict[str, LiteralString] = {
             stripe_event_id, payment_intent_id, reason, status, resolution, resolved_by, resolved_at)
         select 'evt_2', e.payment_intent_id, 'missing_reference', 'resolved', 'refunded', 'ada', now()
         from payments.stripe_events as e where e.id = :event
+    """,
+    "promise_is_found_by_its_products": """
+        update public.order_groups set reserved_product_ids = '{}' where id = :pending
+    """,
+    "reserved_is_not_negative": """
+        alter table public.order_items drop constraint order_items_quantity_is_positive_check;
+        update public.order_groups as g set reserved_product_ids = array(
+            select i.product_id from public.order_items as i where i.order_group_id = g.id
+        ) where g.id = :pending;
+        update public.order_items set quantity = -quantity where order_group_id = :pending
     """,
 }
 

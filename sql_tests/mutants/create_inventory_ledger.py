@@ -101,16 +101,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "levels-of-moved-products",
         "a product that never moved has no level",
         FILE,
-        ") as l on true;",
-        ") as l on l.on_hand is not null\nwhere l.on_hand is not null;",
+        ") as s;",
+        ") as s where s.on_hand <> 0;",
         ("test_product_that_never_moved",),
     ),
     Mutant(
         "levels-null",
         "a product that never moved has an unknown level",
         FILE,
-        "coalesce(l.on_hand, 0)::bigint",
-        "l.on_hand::bigint",
+        "coalesce(sum(e.quantity_delta), 0)::bigint",
+        "sum(e.quantity_delta)::bigint",
         ("test_product_that_never_moved",),
     ),
     Mutant(
@@ -168,5 +168,53 @@ MUTANTS: tuple[Mutant, ...] = (
         "create index inventory_ledger_created_at_idx on public.inventory_ledger using brin (created_at);\n",
         "",
         ("test_each_index_is_there_in_its_form",),
+    ),
+    *(
+        Mutant(id_, breaks, FILE, search, replace, ("test_a_promise_lasts_until",))
+        for id_, breaks, search, replace in (
+            (
+                "settled-groups-promise",
+                "a group that is paid or cancelled goes on promising stock",
+                "            g.status = 'pending'\n            and g.reserved",
+                "            g.reserved",
+            ),
+            (
+                "all-groups-promise",
+                "a group that was created without a promise has one",
+                "            and g.reserved_product_ids @> array[p_product_id]\n",
+                "",
+            ),
+            ("promise-for-ever", "an expired group goes on promising stock", "g.expires_at > now()", "true"),
+            (
+                "promise-needs-an-end",
+                "a group that never expires promises nothing",
+                "g.expires_at is null or ",
+                "",
+            ),
+            (
+                "funds-under-way-promise-nothing",
+                "a group whose money is under way loses its promise as it expires",
+                " or g.awaiting_funds_since is not null",
+                "",
+            ),
+            ("promised-rows", "a promise counts items, not pieces", "sum(i.quantity)", "count(i.quantity)"),
+            ("available-is-on-hand", "what is promised is still offered", "s.on_hand - s.reserved as", "s.on_hand as"),
+        )
+    ),
+    Mutant(
+        "promise-of-the-whole-group",
+        "a promise counts the pieces of the group's other products",
+        FILE,
+        "            and i.product_id = p_product_id\n",
+        "",
+        ("test_what_is_not_there_is_not_promised",),
+    ),
+    Mutant(
+        "promise-as-the-caller",
+        "a member counts promises in the order groups that a member sees",
+        FILE,
+        "stable\nsecurity definer",
+        "stable\nsecurity invoker",
+        ("test_a_member_reads_the_figures",),
     ),
 )

@@ -117,4 +117,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "constraint = 'order_items_order'",
         ("test_constraint_refuses_what_it_is_for",),
     ),
+    Mutant(
+        "changed-item-is-not-promised",
+        "an item that becomes another product is not promised",
+        FILE,
+        "set reserved_product_ids = g.reserved_product_ids || n.product_ids",
+        "set reserved_product_ids = g.reserved_product_ids",
+        ("test_items_that_come_later_are_promised_too",),
+    ),
 )

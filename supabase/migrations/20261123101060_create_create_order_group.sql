@@ -138,39 +138,38 @@ begin
     with orders as materialized (
         select
             o.place,
-            coalesce((o.value ->> 'id')::pg_catalog.uuid, gen_random_uuid()) as id,
+            coalesce(o.value ->> 'id', gen_random_uuid()::pg_catalog.text) as id,
             o.value ->> 'id' is not null as gives_id,
-            (o.value ->> 'seller_id')::pg_catalog.uuid as seller_id,
             case
                 when length(o.value ->> 'total_amount') <= v_longest_amount
                     then (o.value ->> 'total_amount')::pg_catalog.numeric
             end as total_amount,
-            o.value -> 'items' as items
+            o.value
         from jsonb_array_elements(p_orders) with ordinality as o (value, place)
     )
 
     select
         array_agg(
-            row(
-                o.place,
-                o.id,
-                o.gives_id,
-                o.seller_id,
-                o.total_amount,
-                coalesce((i.value ->> 'id')::pg_catalog.uuid, gen_random_uuid()),
-                i.value ->> 'id' is not null,
-                (i.value ->> 'product_id')::pg_catalog.uuid,
-                (i.value ->> 'quantity')::pg_catalog.numeric::integer,
-                case
+            jsonb_populate_record(null::payments.requested_item, jsonb_build_object(
+                'order_place', o.place,
+                'order_id', o.id,
+                'gives_order_id', o.gives_id,
+                'seller_id', o.value -> 'seller_id',
+                'total_amount', o.total_amount,
+                'item_id', coalesce(i.value ->> 'id', gen_random_uuid()::pg_catalog.text),
+                'gives_item_id', i.value ->> 'id' is not null,
+                'product_id', i.value -> 'product_id',
+                'quantity', (i.value -> 'quantity')::integer,
+                'unit_amount', case
                     when length(i.value ->> 'unit_amount') <= v_longest_amount
                         then (i.value ->> 'unit_amount')::pg_catalog.numeric
                 end
-            )::payments.requested_item
+            ))
             order by o.place, i.place
         )
     into v_items
     from orders as o
-    cross join lateral jsonb_array_elements(o.items) with ordinality as i (value, place);
+    cross join lateral jsonb_array_elements(o.value -> 'items') with ordinality as i (value, place);
     return v_items;
 end;
 $$;
@@ -484,7 +483,7 @@ begin
     end;
     if v_detail is not null then
         v_reason := 'malformed_request';
-    elsif p_orders = '[]' or p_orders @? '$[*].items ? (@.size() == 0)' then
+    elsif p_orders = '[]' or p_orders @? 'strict $[*].items ? (@.size() == 0)' then
         v_reason := 'order_group_empty';
     else
         v_items := payments.requested_items(p_orders);

@@ -46,7 +46,9 @@ values
 (23, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
 (24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group'),
 (25, 'payment_that_paid_left_no_exception_open', 'A payment that has paid left none of its exceptions open'),
-(26, 'refunded_exception_is_of_money_that_paid_nothing', 'Money that was sent back for an exception has paid nothing');
+(26, 'refunded_exception_is_of_money_that_paid_nothing', 'Money that was sent back for an exception has paid nothing'),
+(27, 'promise_is_found_by_its_products', 'A promise of stock is found by each of its products'),
+(28, 'reserved_is_not_negative', 'The stock that is promised is not less than nothing');
 
 -- Names each broken invariant and its subject.
 -- Called by: public.payment_report(). Returns: one row per fault, none when all is well. Locks: nothing.
@@ -427,6 +429,28 @@ as $$
                 e.outcome = 'applied'
                 and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
         where x.resolution = 'refunded' and x.reason <> 'foreign_account'
+
+        -- Promises
+
+        union all
+        select
+            'promise_is_found_by_its_products',
+            'order_item ' || i.id,
+            'its order group ' || g.id || ' was promised stock, and does not name product ' || i.product_id
+        from public.order_groups as g
+        inner join public.order_items as i on g.id = i.order_group_id
+        where g.status = 'pending' and not g.reserved_product_ids @> array[i.product_id]
+
+        union all
+        select
+            'reserved_is_not_negative',
+            'product ' || i.product_id,
+            sum(i.quantity) || ' pieces are promised'
+        from public.order_groups as g
+        inner join public.order_items as i on g.id = i.order_group_id
+        where g.status = 'pending' and g.reserved_product_ids is not null
+        group by i.product_id
+        having sum(i.quantity) < 0
     )
 
     select
