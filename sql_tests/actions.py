@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar, Literal, Protocol
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import psycopg
 
 from sql_tests.model import FROZEN, Item, Model, Order
 from testkit.database import Connection, scalar
+from testkit.order_group_requests import OrderGroupRequest, line
 from testkit.payments import Payment, reconcile
+from testkit.shop import Shop
 
 Actor = Literal["service_role", "postgres"]  # the shop's server, or the owner, who may edit carts by hand
 LOCK_TIMEOUT = "55P03"
@@ -49,6 +51,49 @@ class Pay:
 
     def predict(self, model: Model) -> str:
         return model.pay(self.payment)
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A basket: each of its items, with an order of its own, costs one unit of the currency."""
+
+    actor: ClassVar[Actor] = "service_role"
+    shop: Shop
+    currency: str
+    lines: tuple[tuple[int, int, int], ...]  # place of the seller, place of the product, quantity
+    promises: bool
+    group_id: UUID = field(default_factory=uuid4)
+
+    def _ids(self) -> list[tuple[UUID, UUID]]:
+        return [(uuid5(self.group_id, f"order {n}"), uuid5(self.group_id, f"item {n}")) for n in range(len(self.lines))]
+
+    def perform(self, connection: Connection) -> str:
+        orders = [
+            {
+                "id": str(order_id),
+                "seller_id": str(self.shop.sellers[seller].id),
+                "total_amount": "1",
+                "items": [line(self.shop.sellers[seller].product_ids[product], quantity, "0", id=str(item_id))],
+            }
+            for (order_id, item_id), (seller, product, quantity) in zip(self._ids(), self.lines, strict=True)
+        ]
+        answer = OrderGroupRequest(
+            order_group_id=self.group_id,
+            buyer_id=self.shop.buyer_id,
+            currency=self.currency,
+            orders=orders,
+            reserve=self.promises,
+        ).send(connection)
+        return f"{answer['outcome']} {answer['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        ids = self._ids()
+        orders = {order_id: Order(self.group_id, Decimal(1)) for order_id, _ in ids}
+        items = {
+            item_id: Item(order_id, self.shop.sellers[seller].product_ids[product], quantity)
+            for (order_id, item_id), (seller, product, quantity) in zip(ids, self.lines, strict=True)
+        }
+        return model.create(self.group_id, self.currency, orders, items, self.promises)
 
 
 @dataclass(frozen=True, slots=True)

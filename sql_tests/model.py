@@ -6,6 +6,7 @@ database must show after them, whatever ran beside them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Group:
     total: Decimal
     status: str = "pending"
     paid_by: Payment | None = None
+    promises: bool = False
 
 
 @dataclass(slots=True)
@@ -74,7 +76,8 @@ class Model:
         """Takes a pending group over from the database, as it was made there."""
         group = _one(connection, "select * from public.order_groups where id = %s", group_id)
         assert group["status"] == "pending"
-        self.groups[group_id] = Group(group["currency"], group["total_amount"])
+        promises = group["reserved_product_ids"] is not None
+        self.groups[group_id] = Group(group["currency"], group["total_amount"], promises=promises)
         for order in connection.execute("select * from public.orders where order_group_id = %s", [group_id]):
             self.orders[order["id"]] = Order(group_id, order["total_amount"])
             for item in connection.execute("select * from public.order_items where order_id = %s", [order["id"]]):
@@ -127,6 +130,42 @@ class Model:
                 self.commits[item_id] = (item.product_id, -item.quantity, payment.event_id)
                 self.moved[item.product_id] -= item.quantity
         return outcome
+
+    def create(
+        self, group_id: UUID, currency: str, asked: dict[UUID, Order], items: dict[UUID, Item], promises: bool
+    ) -> str:
+        """A basket of known ids becomes a pending group, unless it is one already or the stock does not suffice."""
+        if known := self.groups.get(group_id):
+            is_same = (known.currency, known.promises) == (currency, promises) and {
+                key: order.total for key, order in asked.items()
+            } == {key: order.total for key, order in self.orders_of(group_id).items()}
+            if is_same and items == self.items_of(group_id):
+                return "already_created"
+            return "rejected order_group_differs"
+        wanted = Counter[UUID]()
+        for item in items.values():
+            wanted[item.product_id] += item.quantity
+        if promises and any(
+            self.moved.get(product, 0) - self.reserved(product) < quantity for product, quantity in wanted.items()
+        ):
+            return "rejected insufficient_stock"
+        total = sum((order.total for order in asked.values()), Decimal(0))
+        self.groups[group_id] = Group(currency, total, promises=promises)
+        self.orders |= asked
+        self.items |= items
+        for product in wanted:
+            self.moved.setdefault(product, 0)
+        return "created"
+
+    def reserved(self, product_id: UUID) -> int:
+        """Pieces that pending groups were promised."""
+        return sum(
+            item.quantity
+            for item in self.items.values()
+            if item.product_id == product_id
+            and (group := self.groups[self.orders[item.order_id].group_id]).promises
+            and group.status == "pending"
+        )
 
     def cancel(self, group_id: UUID) -> str:
         group = self.groups[group_id]
@@ -228,7 +267,7 @@ class Model:
             "events": {key: (event.order_group_id, outcome) for key, (event, outcome) in self.events.items()},
             "exceptions": {key: (case.reason, case.attempts, case.resolution) for key, case in self.cases.items()},
             "commits": dict(self.commits),
-            "on_hand": dict(self.moved),
+            "stock": {product: (pieces, self.reserved(product)) for product, pieces in self.moved.items()},
         }
 
     def observe(self, connection: Connection) -> World:
@@ -277,9 +316,9 @@ class Model:
                     [groups],
                 )
             ),
-            "on_hand": _keyed(
+            "stock": _keyed(
                 connection.execute(
-                    "select product_id, on_hand from public.inventory_levels where product_id = any(%s)",
+                    "select product_id, on_hand, reserved from public.inventory_levels where product_id = any(%s)",
                     [list(self.moved)],
                 )
             ),

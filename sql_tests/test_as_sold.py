@@ -151,6 +151,8 @@ def test_levels_name_the_product(service: Connection, shop: Shop) -> None:
             "sku": f"SKU-{place}",
             "name": f"Product {place} of seller 1",
             "on_hand": 3 if place == 2 else 0,
+            "reserved": 0,
+            "available": 3 if place == 2 else 0,
         }
         for place, product_id in enumerate(seller.product_ids, start=1)
     ]

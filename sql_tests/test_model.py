@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
@@ -15,10 +16,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -30,6 +33,7 @@ from sql_tests.actions import (
     AddOrder,
     Cancel,
     ChangeItem,
+    Create,
     EditGroupTotal,
     EditTotals,
     Move,
@@ -49,6 +53,8 @@ EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 STEPS = int(os.environ.get("MODEL_STEPS", "30"))
 CURRENCIES = {"USD": ("0.05", "19.99"), "JPY": ("1", "1200"), "KWD": ("0.010", "3.250"), "ISK": ("5", "990")}
 QUANTITIES = st.integers(1, 4)
+# Place of the seller, place of the product, quantity.
+BASKETS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), QUANTITIES), min_size=1, max_size=3)
 SHAPES = st.tuples(st.sampled_from(sorted(CURRENCIES)), QUANTITIES, QUANTITIES, st.integers(1, 2))
 MOST_ORDERS = 4
 SPOILT: dict[str, dict[str, Any]] = {
@@ -77,6 +83,7 @@ class Marketplace(RuleBasedStateMachine):
         self.shop: Shop = open_shop(self.superuser, self.service, products=2)
         self.model = Model()
         self.sent_back: set[str] = set()
+        self.requests: list[Create] = []
         self.superuser.execute("analyze")  # or the invariants are planned for the empty tables of the beginning
         self.broken_before = broken_invariants(self.superuser)
 
@@ -90,7 +97,9 @@ class Marketplace(RuleBasedStateMachine):
         answer = attempt(self.service if action.actor == "service_role" else self.owner, action)
         assert answer == action.predict(self.model)
         assert all(answer == f"{one['outcome']} {one['reason'] or ''}".strip() for one in told)
-        if answer in {"replayed", "already_cancelled"} or (answer == "resolved" and isinstance(action, Pay)):
+        if answer in {"replayed", "already_cancelled", "already_created"} or (
+            answer == "resolved" and isinstance(action, Pay)
+        ):
             assert fingerprint(self.superuser) == before
         return answer
 
@@ -110,6 +119,29 @@ class Marketplace(RuleBasedStateMachine):
         group = self.shop.order_group([[(first, small), (second, large)]] * orders, currency=currency)
         self.model.adopt(self.superuser, group.id)
         return group
+
+    @rule(target=groups, currency=st.sampled_from(sorted(CURRENCIES)), lines=BASKETS, promises=st.booleans())
+    def ask_for_a_group(
+        self, currency: str, lines: list[tuple[int, int, int]], promises: bool
+    ) -> OrderGroup | MultipleResults[OrderGroup]:
+        """Into the groups that all other rules pay, edit and cancel, where there is stock for it."""
+        self.requests.append(asked := Create(self.shop, currency, tuple(lines), promises))
+        if self.do(asked) != "created":
+            return multiple()
+        return OrderGroup(
+            id=asked.group_id,
+            buyer_id=self.shop.buyer_id,
+            currency=currency,
+            total_amount=Decimal(len(lines)),
+            order_ids=tuple(self.model.orders_of(asked.group_id)),
+            item_ids=tuple(self.model.items_of(asked.group_id)),
+        )
+
+    @precondition(lambda self: self.requests)
+    @rule(number=st.integers(0, 9), promises=st.booleans())
+    def ask_again(self, number: int, promises: bool) -> None:
+        asked = self.requests[number % len(self.requests)]
+        self.do(asked if promises else replace(asked, promises=False))
 
     @rule(group=groups, difference=st.sampled_from([Decimal(1), Decimal(7)]))
     def edit_totals(self, group: OrderGroup, difference: Decimal) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from sql_tests.actions import Action, Actor, AddItem, Cancel, Move, Pay
+from sql_tests.actions import Action, Actor, AddItem, Cancel, Create, Move, Pay
 from sql_tests.model import Model
 from sql_tests.volume import BIG_TABLES, GROUPS, Plan, filled, key, scanned, touched, walk
 from testkit.database import Connection, Database, scalar
@@ -71,6 +71,18 @@ def test_invariants_are_checked_by_joins_and_not_row_by_row(big: Connection) -> 
 
 # the functions
 
+
+def stocked(shop: Shop) -> Shop:
+    for seller in shop.sellers:
+        Move(seller.product_ids[0], 5).perform(shop.service)
+    return shop
+
+
+def created(request: Create) -> Create:
+    assert request.perform(request.shop.service) == "created"
+    return request
+
+
 # What is called -> the answer that it must give; each makes what it needs before its statements are watched.
 CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
     "a new event": (lambda shop: Pay(shop.order_group().payment()), "applied"),
@@ -101,6 +113,11 @@ CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
         lambda _: Pay(old_payment(84).but(event_id="evt_x1", order_group_id=key("nobody1"))),
         "rejected order_group_not_found",
     ),
+    "a promise of stock": (
+        lambda shop: Create(stocked(shop), "USD", ((0, 0, 1), (1, 0, 2)), promises=True),
+        "created",
+    ),
+    "a group once more": (lambda shop: created(Create(shop, "USD", ((0, 1, 1),), promises=False)), "already_created"),
     "a cancellation": (lambda shop: Cancel(shop.order_group().id), "cancelled"),
     "an added item": (
         lambda shop: AddItem(shop.order_group().order_ids[0], shop.sellers[0].product_ids[0]),

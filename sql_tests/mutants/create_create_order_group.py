@@ -121,7 +121,8 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "fewer-items-are-equal": (
         "a request without some of the items is the same",
-        "                    select ordered, item from existing\n                    except all\n                    select ordered, item from requested\n",
+        "                    select ordered, item from existing\n                    except all\n"
+        "                    select ordered, item from requested\n",
         "                    select ordered, item from existing\n                    where false\n",
         ANOTHER,
     ),
