@@ -2498,14 +2498,14 @@ CREATE FUNCTION payments.reserved_pieces(p_product_id uuid) RETURNS bigint
     AS $$
 begin
     return (
-        select coalesce(sum(i.quantity), 0)
+        -- Each group's items are few, and a product's many: by `filter`, nobody gets to them by the product.
+        select coalesce(sum(i.quantity) filter (where i.product_id = p_product_id), 0)
         from public.order_groups as g
         inner join public.order_items as i on g.id = i.order_group_id
         where
             g.status = 'pending'
             and g.reserved_product_ids @> array[p_product_id]
             and (g.expires_at is null or g.expires_at > now() or g.awaiting_funds_since is not null)
-            and i.product_id = p_product_id
     );
 end;
 $$;
@@ -3317,7 +3317,14 @@ begin
                 from unnest(v_items) as i
                 group by i.product_id
             ) as r
-            inner join public.inventory_levels as l on r.product_id = l.product_id
+            cross join lateral (
+                select
+                    v.product_id,
+                    v.available
+                from public.inventory_levels as v
+                where v.product_id = r.product_id
+                offset 0  -- counted once, for the comparison and the answer
+            ) as l
             where l.available < r.requested;
             v_reason := case when v_lines is not null then 'insufficient_stock' end;
         end if;
@@ -4413,8 +4420,7 @@ CREATE VIEW public.inventory_levels WITH (security_invoker='on') AS
      CROSS JOIN LATERAL ( SELECT payments.reserved_pieces(p.id) AS reserved,
             ( SELECT COALESCE(sum(e.quantity_delta), (0)::bigint) AS "coalesce"
                    FROM public.inventory_ledger e
-                  WHERE (e.product_id = p.id)) AS on_hand
-         OFFSET 0) s);
+                  WHERE (e.product_id = p.id)) AS on_hand) s);
 
 COMMENT ON VIEW public.inventory_levels IS 'Pieces per product: on hand, promised to pending order groups, and what is left for the next one.';
 

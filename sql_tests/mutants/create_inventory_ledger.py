@@ -197,7 +197,12 @@ MUTANTS: tuple[Mutant, ...] = (
                 " or g.awaiting_funds_since is not null",
                 "",
             ),
-            ("promised-rows", "a promise counts items, not pieces", "sum(i.quantity)", "count(i.quantity)"),
+            (
+                "promised-rows",
+                "a promise counts items, not pieces",
+                "sum(i.quantity) filter",
+                "count(i.quantity) filter",
+            ),
             ("available-is-on-hand", "what is promised is still offered", "s.on_hand - s.reserved as", "s.on_hand as"),
         )
     ),
@@ -205,7 +210,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "promise-of-the-whole-group",
         "a promise counts the pieces of the group's other products",
         FILE,
-        "            and i.product_id = p_product_id\n",
+        " filter (where i.product_id = p_product_id)",
         "",
         ("test_what_is_not_there_is_not_promised",),
     ),

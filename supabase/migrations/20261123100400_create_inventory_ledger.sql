@@ -84,14 +84,14 @@ set random_page_cost = 1.1
 as $$
 begin
     return (
-        select coalesce(sum(i.quantity), 0)
+        -- Each group's items are few, and a product's many: by `filter`, nobody gets to them by the product.
+        select coalesce(sum(i.quantity) filter (where i.product_id = p_product_id), 0)
         from public.order_groups as g
         inner join public.order_items as i on g.id = i.order_group_id
         where
             g.status = 'pending'
             and g.reserved_product_ids @> array[p_product_id]
             and (g.expires_at is null or g.expires_at > now() or g.awaiting_funds_since is not null)
-            and i.product_id = p_product_id
     );
 end;
 $$;
@@ -99,7 +99,7 @@ comment on function payments.reserved_pieces(uuid) is 'Pieces of a product that 
 revoke execute on function payments.reserved_pieces(uuid) from public, anon, authenticated, service_role;
 grant execute on function payments.reserved_pieces(uuid) to authenticated, service_role;
 
--- Lateral, so that a page of the list adds up its own products and no others; `offset 0` so that each is counted once.
+-- Lateral, so that a page of the list counts its own products and no others.
 create view public.inventory_levels
 with (security_invoker = on) as
 select
@@ -119,7 +119,6 @@ cross join lateral (
             from public.inventory_ledger as e
             where e.product_id = p.id
         ) as on_hand
-    offset 0
 ) as s;
 comment on view public.inventory_levels is
     'Pieces per product: on hand, promised to pending order groups, and what is left for the next one.';

@@ -536,7 +536,14 @@ begin
                 from unnest(v_items) as i
                 group by i.product_id
             ) as r
-            inner join public.inventory_levels as l on r.product_id = l.product_id
+            cross join lateral (
+                select
+                    v.product_id,
+                    v.available
+                from public.inventory_levels as v
+                where v.product_id = r.product_id
+                offset 0  -- counted once, for the comparison and the answer
+            ) as l
             where l.available < r.requested;
             v_reason := case when v_lines is not null then 'insufficient_stock' end;
         end if;
