@@ -989,7 +989,7 @@ CREATE FUNCTION payments.is_representable(p_amount numeric, p_currency payments.
     SET search_path TO ''
     AS $$
 begin
-    return p_amount < 1e15 and (p_amount * p_currency.minor_per_major) % p_currency.minor_multiple = 0;
+    return (p_amount * p_currency.minor_per_major) % p_currency.minor_multiple = 0;
 end;
 $$;
 
@@ -1311,6 +1311,7 @@ CREATE FUNCTION payments.judge_order_group_request(p_buyer_id uuid, p_currency t
     SET random_page_cost TO '1.1'
     AS $$
 declare
+    v_beyond constant pg_catalog.numeric := 1e15;  -- what the tables hold is less
     v_currency payments.currencies;
 begin
     select c.* into v_currency
@@ -1321,19 +1322,23 @@ begin
         when v_currency.code is null then 'currency_unsupported'
         when exists (
             select 1
-            from unnest(p_items) as r
-            where
-                payments.is_representable(r.total_amount, v_currency) is not true
-                or payments.is_representable(r.unit_amount, v_currency) is not true
-        ) or not payments.is_representable((
-            select sum(o.total_amount)
             from (
-                select distinct
-                    r.order_place,
-                    r.total_amount
+                select r.unit_amount
                 from unnest(p_items) as r
-            ) as o
-        ), v_currency) then 'amount_not_representable'
+                union all
+                select r.total_amount
+                from unnest(p_items) as r
+                union all
+                select sum(o.total_amount)
+                from (
+                    select distinct
+                        r.order_place,
+                        r.total_amount
+                    from unnest(p_items) as r
+                ) as o
+            ) as a (amount)
+            where (a.amount < v_beyond and payments.is_representable(a.amount, v_currency)) is not true
+        ) then 'amount_not_representable'
         when exists (
             select 1
             from unnest(p_items) as r
@@ -4413,14 +4418,13 @@ CREATE VIEW public.inventory_levels WITH (security_invoker='on') AS
     p.seller_id,
     p.sku,
     p.name,
-    s.on_hand,
-    s.reserved,
-    (s.on_hand - s.reserved) AS available
+    COALESCE(l.on_hand, (0)::bigint) AS on_hand,
+    payments.reserved_pieces(p.id) AS reserved,
+    (COALESCE(l.on_hand, (0)::bigint) - payments.reserved_pieces(p.id)) AS available
    FROM (public.products p
-     CROSS JOIN LATERAL ( SELECT payments.reserved_pieces(p.id) AS reserved,
-            ( SELECT COALESCE(sum(e.quantity_delta), (0)::bigint) AS "coalesce"
-                   FROM public.inventory_ledger e
-                  WHERE (e.product_id = p.id)) AS on_hand) s);
+     LEFT JOIN LATERAL ( SELECT sum(e.quantity_delta) AS on_hand
+           FROM public.inventory_ledger e
+          WHERE (e.product_id = p.id)) l ON (true));
 
 COMMENT ON VIEW public.inventory_levels IS 'Pieces per product: on hand, promised to pending order groups, and what is left for the next one.';
 

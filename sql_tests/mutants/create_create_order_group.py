@@ -146,14 +146,14 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
     ),
     "unit-of-no-money": (
         "an item may cost what its currency cannot express",
-        "\n                or payments.is_representable(r.unit_amount, v_currency) is not true",
+        "                select r.unit_amount\n                from unnest(p_items) as r\n                union all\n",
         "",
         HAS,
     ),
     "sum-beyond-the-tables": (
         "totals may add up to more than a column holds",
-        "is_representable((",
-        "is_representable(0 * (",
+        "select sum(o.total_amount)\n                from (",
+        "select max(o.total_amount)\n                from (",
         HAS,
     ),
     "anybodys-product": (

@@ -99,7 +99,7 @@ comment on function payments.reserved_pieces(uuid) is 'Pieces of a product that 
 revoke execute on function payments.reserved_pieces(uuid) from public, anon, authenticated, service_role;
 grant execute on function payments.reserved_pieces(uuid) to authenticated, service_role;
 
--- Lateral, so that a page of the list counts its own products and no others.
+-- Lateral, so that a page of the list adds up its own products and no others.
 create view public.inventory_levels
 with (security_invoker = on) as
 select
@@ -107,19 +107,15 @@ select
     p.seller_id,
     p.sku,
     p.name,
-    s.on_hand,
-    s.reserved,
-    s.on_hand - s.reserved as available
+    coalesce(l.on_hand, 0)::bigint as on_hand,
+    payments.reserved_pieces(p.id) as reserved,
+    coalesce(l.on_hand, 0)::bigint - payments.reserved_pieces(p.id) as available
 from public.products as p
-cross join lateral (
-    select
-        payments.reserved_pieces(p.id) as reserved,
-        (
-            select coalesce(sum(e.quantity_delta), 0)::bigint
-            from public.inventory_ledger as e
-            where e.product_id = p.id
-        ) as on_hand
-) as s;
+left join lateral (
+    select sum(e.quantity_delta) as on_hand
+    from public.inventory_ledger as e
+    where e.product_id = p.id
+) as l on true;
 comment on view public.inventory_levels is
     'Pieces per product: on hand, promised to pending order groups, and what is left for the next one.';
 revoke all on table public.inventory_levels from public, anon, authenticated, service_role;

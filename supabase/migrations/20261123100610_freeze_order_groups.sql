@@ -2,7 +2,7 @@
 --
 -- Touches: triggers on public.order_groups, payments.is_representable(), payments.assert_representable().
 
--- Tells whether an amount is a whole number of the least units that Stripe charges in the currency, and fits the tables.
+-- Tells whether an amount is a whole number of the least units that Stripe charges in the currency.
 -- Called by: the function below, payments.judge_order_group_request(). Returns: true or false; null for no amount. Locks: nothing.
 create or replace function payments.is_representable(p_amount numeric, p_currency payments.currencies)
 returns boolean
@@ -12,7 +12,7 @@ security invoker
 set search_path = ''
 as $$
 begin
-    return p_amount < 1e15 and (p_amount * p_currency.minor_per_major) % p_currency.minor_multiple = 0;
+    return (p_amount * p_currency.minor_per_major) % p_currency.minor_multiple = 0;
 end;
 $$;
 comment on function payments.is_representable(numeric, payments.currencies) is

@@ -294,6 +294,7 @@ set search_path = ''
 set random_page_cost = 1.1
 as $$
 declare
+    v_beyond constant pg_catalog.numeric := 1e15;  -- what the tables hold is less
     v_currency payments.currencies;
 begin
     select c.* into v_currency
@@ -304,19 +305,23 @@ begin
         when v_currency.code is null then 'currency_unsupported'
         when exists (
             select 1
-            from unnest(p_items) as r
-            where
-                payments.is_representable(r.total_amount, v_currency) is not true
-                or payments.is_representable(r.unit_amount, v_currency) is not true
-        ) or not payments.is_representable((
-            select sum(o.total_amount)
             from (
-                select distinct
-                    r.order_place,
-                    r.total_amount
+                select r.unit_amount
                 from unnest(p_items) as r
-            ) as o
-        ), v_currency) then 'amount_not_representable'
+                union all
+                select r.total_amount
+                from unnest(p_items) as r
+                union all
+                select sum(o.total_amount)
+                from (
+                    select distinct
+                        r.order_place,
+                        r.total_amount
+                    from unnest(p_items) as r
+                ) as o
+            ) as a (amount)
+            where (a.amount < v_beyond and payments.is_representable(a.amount, v_currency)) is not true
+        ) then 'amount_not_representable'
         when exists (
             select 1
             from unnest(p_items) as r
