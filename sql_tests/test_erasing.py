@@ -236,6 +236,24 @@ def test_unknown_group_leaves_no_word(db: Database, service: Connection, shop: S
     assert db.snapshot() == before
 
 
+def test_copy_that_an_older_release_kept_in_a_collision_is_emptied_too(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group, other = shop.order_group(), shop.order_group()
+    paid = pay(service, group.payment(), "applied", KIM)
+    pay(service, other.payment().but(event_id=paid.event_id), "rejected event_collision", KIM)
+    superuser.execute(
+        "update payments.exceptions set details = jsonb_set(details, '{expected}',"
+        " (details -> 'expected') || jsonb_build_object('session_metadata', jsonb_build_object('email', %s::text)))",
+        [JENNY],
+    )
+
+    erase(service, group.id)
+
+    assert places(superuser, JENNY) == {}
+    assert places(superuser, KIM) == {"payments.exceptions": 1}
+
+
 def test_evidence_that_is_nested_deeply_is_no_obstacle(service: Connection, superuser: Connection, shop: Shop) -> None:
     group = shop.order_group()
     deep = "[" * 5000 + "]" * 5000
