@@ -33,9 +33,10 @@ VARIABLES: Final[Mapping[str, str]] = {
     "RELAY_LOG_LEVEL": "info",
     "STRIPE_ACCOUNTS": "",
     "RELAY_UNREFERENCED_SESSIONS": "exception",
+    "RELAY_METADATA_KEYS": "",
 }
 """Every variable and its default. A variable with an empty default must be set, unless MAY_BE_EMPTY names it."""
-MAY_BE_EMPTY: Final = frozenset({"STRIPE_ACCOUNTS"})
+MAY_BE_EMPTY: Final = frozenset({"STRIPE_ACCOUNTS", "RELAY_METADATA_KEYS"})
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # In seconds. The relay must answer Stripe within ten seconds. The function's lock_timeout (3 s) and the authenticator's
 # statement_timeout (8 s) should fire before the relay gives up; otherwise nobody learns what they decided.
@@ -51,6 +52,7 @@ _NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
 _ACCOUNT: Final = re.compile(r"acct_[0-9A-Za-z]{1,250}")
 # The values of RELAY_UNREFERENCED_SESSIONS, and whether a paid session without any reference is ignored.
 _UNREFERENCED: Final = {"exception": False, "ignore": True}
+_LONGEST_METADATA_KEY: Final = 40  # characters
 _KEY_MODES: Final = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
 
 
@@ -97,6 +99,8 @@ class Settings:
     """The Stripe accounts whose events are reconciled. Events that name no account always are."""
     ignores_unreferenced: bool
     """Whether a paid session without any reference is ignored, because something else sold it."""
+    metadata_keys: frozenset[str] | None
+    """The keys of the session's metadata that are sent to the database; None: all."""
 
     @property
     def livemode(self) -> bool:
@@ -136,6 +140,7 @@ class Settings:
             log_level=values["RELAY_LOG_LEVEL"].lower(),
             stripe_accounts=frozenset(filter(None, _parts(values["STRIPE_ACCOUNTS"]))),
             ignores_unreferenced=_UNREFERENCED[values["RELAY_UNREFERENCED_SESSIONS"]],
+            metadata_keys=frozenset(_parts(keys)) if (keys := values["RELAY_METADATA_KEYS"]) else None,
         )
 
 
@@ -207,6 +212,9 @@ def _fault(name: str, value: str, now: float) -> str | None:
             fault = None if usable else "must be acct_... ids, separated by commas, none of them blank"
         case "RELAY_UNREFERENCED_SESSIONS":
             fault = None if value in _UNREFERENCED else f"must be one of {', '.join(_UNREFERENCED)}"
+        case "RELAY_METADATA_KEYS":
+            usable = all(map(_is_metadata_key, _parts(value)))
+            fault = None if usable else "must be keys of metadata, separated by commas, none of them blank"
         case _:
             fault = None if _is_token(value) else "must be a host name or an address"
     return fault
@@ -215,6 +223,11 @@ def _fault(name: str, value: str, now: float) -> str | None:
 def _is_token(value: str) -> bool:
     """Printable ASCII without blanks: what can be sent in a header, or resolved."""
     return value.isascii() and value.isprintable() and " " not in value
+
+
+def _is_metadata_key(value: str) -> bool:
+    """Stripe's keys have 40 characters at most and no square brackets: https://docs.stripe.com/api/metadata"""
+    return 0 < len(value) <= _LONGEST_METADATA_KEY and value.isprintable() and not set("[]") & set(value)
 
 
 def _whole_number(value: str) -> int | None:

@@ -93,7 +93,7 @@ class Create:
             item_id: Item(order_id, self.shop.sellers[seller].product_ids[product], quantity)
             for (order_id, item_id), (seller, product, quantity) in zip(ids, self.lines, strict=True)
         }
-        return model.create(self.group_id, self.currency, orders, items, self.promises)
+        return model.create(self.group_id, self.shop.buyer_id, self.currency, orders, items, self.promises)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,37 @@ class Cancel:
 
     def predict(self, model: Model) -> str:
         return model.cancel(self.group_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody who has signed up gets the group, if it never had a buyer."""
+
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID
+    buyer_id: UUID
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(connection, "select public.claim_order_group(%s, %s)", self.group_id, self.buyer_id)
+        return f"{answer['outcome']} {answer['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        return model.claim(self.group_id, self.buyer_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """What the sessions of the group's payments said is forgotten."""
+
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(connection, "select public.erase_order_group_metadata(%s, 'ada', 'asked to')", self.group_id)
+        return str(answer["outcome"])
+
+    def predict(self, model: Model) -> str:
+        return model.erase(self.group_id)
 
 
 @dataclass(frozen=True, slots=True)

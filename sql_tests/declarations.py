@@ -43,7 +43,7 @@ payments.requested_items(p_orders jsonb) | payments.requested_item[] | plpgsql v
 payments.reserved_pieces(p_product_id uuid) | bigint | plpgsql stable definer | random_page_cost=1.1
 payments.restore_privileges() | SETOF text | plpgsql volatile invoker
 payments.seller_of_product(p_product_id uuid) | uuid | plpgsql stable invoker
-payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) | jsonb | plpgsql volatile invoker
+payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid DEFAULT NULL::uuid) | jsonb | plpgsql volatile invoker
 payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) | jsonb | plpgsql volatile invoker
 payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
 payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
@@ -56,11 +56,15 @@ payments.tg_orders__need_pending_group() | trigger | plpgsql volatile definer
 payments.tg_orders__record_changes() | trigger | plpgsql volatile definer
 payments.tg_orders__refund_as_owner() | trigger | plpgsql stable invoker
 payments.tg_settled__start_pending() | trigger | plpgsql stable invoker
+payments.tg_stripe_events__lose_metadata_alone() | trigger | plpgsql stable invoker
 payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) | jsonb | plpgsql immutable invoker
+payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) | jsonb | plpgsql immutable invoker
 payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamptz, p_reserved_product_ids uuid[], p_items payments.requested_item[]) | boolean | plpgsql volatile invoker
 public.advance_order(p_order_id uuid, p_status text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.cancel_order_group(p_order_group_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamptz DEFAULT NULL::timestamptz, p_reserve boolean DEFAULT false) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable definer
 public.list_payment_exceptions(p_status text DEFAULT 'open'::text) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text) | plpgsql stable definer
 public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s
@@ -109,6 +113,11 @@ payments.expected_grants.privilege text not null
 payments.invariants.claim text not null
 payments.invariants.name text not null
 payments.invariants.place integer not null
+
+payments.metadata_erasures.erased_at timestamptz not null
+payments.metadata_erasures.erased_by text not null
+payments.metadata_erasures.note text not null
+payments.metadata_erasures.order_group_id uuid not null
 
 payments.reasons.outcome text not null
 payments.reasons.reason text not null
@@ -251,6 +260,7 @@ unique invariants_pkey ON payments.invariants USING btree (name)
 unique invariants_place_key ON payments.invariants USING btree (place)
 unique inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text)
 unique inventory_ledger_pkey ON public.inventory_ledger USING btree (id)
+unique metadata_erasures_pkey ON payments.metadata_erasures USING btree (order_group_id)
 unique order_groups_pkey ON public.order_groups USING btree (id)
 unique order_groups_stripe_webhook_event_id_key ON public.order_groups USING btree (stripe_webhook_event_id)
 unique order_items_pkey ON public.order_items USING btree (id)

@@ -398,6 +398,38 @@ broken (invariant, subject, detail) as (
     where g.status = 'pending' and g.reserved_product_ids is not null
     group by i.product_id
     having sum(i.quantity) < 0
+
+    -- What was erased
+
+    union all
+    select
+        'erased_metadata_are_gone',
+        'order_group ' || w.order_group_id,
+        'its session metadata were erased on ' || w.erased_at || ', but ' || held.by_whom || ' has some'
+    from payments.metadata_erasures as w
+    inner join (
+        select
+            g.id as order_group_id,
+            'it' as by_whom
+        from public.order_groups as g
+        where g.stripe_session_metadata <> '{}'
+        union all
+        select
+            e.order_group_id,
+            'stripe_event ' || e.id
+        from payments.stripe_events as e
+        where e.session_metadata <> '{}'
+        union all
+        select
+            t.order_group_id,
+            'exception ' || x.id
+        from payments.exceptions as x
+        inner join payments.metadata_erasures as t
+            on
+                coalesce(x.order_group_id::pg_catalog.text, x.details ->> 'named_order_group_id')
+                = t.order_group_id::pg_catalog.text
+        where x.details <> payments.without_metadata(x.details, t.order_group_id)
+    ) as held on w.order_group_id = held.order_group_id
 )
 
 select

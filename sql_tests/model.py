@@ -46,6 +46,9 @@ class Group:
     status: str = "pending"
     paid_by: Payment | None = None
     promises: bool = False
+    buyer_id: UUID | None = None
+    had_buyer: bool = False
+    is_erased: bool = False
 
 
 @dataclass(slots=True)
@@ -77,7 +80,13 @@ class Model:
         group = _one(connection, "select * from public.order_groups where id = %s", group_id)
         assert group["status"] == "pending"
         promises = group["reserved_product_ids"] is not None
-        self.groups[group_id] = Group(group["currency"], group["total_amount"], promises=promises)
+        self.groups[group_id] = Group(
+            group["currency"],
+            group["total_amount"],
+            promises=promises,
+            buyer_id=group["buyer_id"],
+            had_buyer=group["buyer_since"] is not None,
+        )
         for order in connection.execute("select * from public.orders where order_group_id = %s", [group_id]):
             self.orders[order["id"]] = Order(group_id, order["total_amount"])
             for item in connection.execute("select * from public.order_items where order_id = %s", [order["id"]]):
@@ -97,6 +106,7 @@ class Model:
 
     def pay(self, payment: Payment) -> str:
         """The verdict, `outcome` or `outcome reason`, and its effects."""
+        payment = payment.but(session_metadata=self._kept_metadata(payment))
         assert payment.event_id is not None
         self.tried.add(payment.event_id)
         if known := self.events.get(payment.event_id):
@@ -132,7 +142,13 @@ class Model:
         return outcome
 
     def create(
-        self, group_id: UUID, currency: str, asked: dict[UUID, Order], items: dict[UUID, Item], promises: bool
+        self,
+        group_id: UUID,
+        buyer_id: UUID,
+        currency: str,
+        asked: dict[UUID, Order],
+        items: dict[UUID, Item],
+        promises: bool,
     ) -> str:
         """A basket of known ids becomes a pending group, unless it is one already or the stock does not suffice."""
         if known := self.groups.get(group_id):
@@ -150,7 +166,7 @@ class Model:
         ):
             return "rejected insufficient_stock"
         total = sum((order.total for order in asked.values()), Decimal(0))
-        self.groups[group_id] = Group(currency, total, promises=promises)
+        self.groups[group_id] = Group(currency, total, promises=promises, buyer_id=buyer_id, had_buyer=True)
         self.orders |= asked
         self.items |= items
         for product in wanted:
@@ -177,6 +193,24 @@ class Model:
         for order in self.orders_of(group_id).values():
             order.status = "cancelled"
         return "cancelled"
+
+    def claim(self, group_id: UUID, buyer_id: UUID) -> str:
+        group = self.groups[group_id]
+        if group.buyer_id == buyer_id:
+            return "already_claimed"
+        if group.had_buyer:
+            return "rejected order_group_has_buyer"
+        group.buyer_id, group.had_buyer = buyer_id, True
+        return "claimed"
+
+    def erase(self, group_id: UUID) -> str:
+        """Empties what the sessions of a group's payments said, and of those that only named it."""
+        self.groups[group_id].is_erased = True
+        for event_id, (event, outcome) in self.events.items():
+            self.events[event_id] = (event.but(session_metadata=self._kept_metadata(event)), outcome)
+        for case in self.cases.values():
+            case.event = case.event.but(session_metadata=self._kept_metadata(case.event))
+        return "erased"
 
     def resolve(self, event_id: str, resolution: str) -> str:
         case = self.cases[event_id]
@@ -229,6 +263,13 @@ class Model:
             return "payment_already_used"
         return None
 
+    def _kept_metadata(self, payment: Payment) -> dict[str, Any]:
+        """What is kept of the session's metadata: nothing where those of its order group were erased."""
+        metadata = payment.session_metadata or {}
+        named = metadata.get("order_group_id")
+        group_id = payment.order_group_id or (UUID(named) if named else None)
+        return {} if group_id in self.groups and self.groups[group_id].is_erased else metadata
+
     def _sent_back(self, payment: Payment) -> Case | None:
         """The first closed case of this payment whose money an operator has sent back."""
         return next((case for case in self._cases_of(payment) if case.resolution == "refunded"), None)
@@ -259,16 +300,35 @@ class Model:
         """All that the database must show of this model's groups, events and products."""
         return {
             "groups": {
-                key: (group.status, group.total, group.paid_by.event_id if group.paid_by else None)
+                key: (
+                    group.status,
+                    group.total,
+                    group.paid_by.event_id if group.paid_by else None,
+                    group.buyer_id,
+                    group.had_buyer,
+                    self._metadata_of(group),
+                )
                 for key, group in self.groups.items()
             },
             "orders": {key: (order.group_id, order.status, order.total) for key, order in self.orders.items()},
             "items": {key: (item.order_id, item.product_id, item.quantity) for key, item in self.items.items()},
-            "events": {key: (event.order_group_id, outcome) for key, (event, outcome) in self.events.items()},
-            "exceptions": {key: (case.reason, case.attempts, case.resolution) for key, case in self.cases.items()},
+            "events": {
+                key: (event.order_group_id, outcome, event.session_metadata)
+                for key, (event, outcome) in self.events.items()
+            },
+            "exceptions": {
+                key: (case.reason, case.attempts, case.resolution, case.event.session_metadata)
+                for key, case in self.cases.items()
+            },
             "commits": dict(self.commits),
             "stock": {product: (pieces, self.reserved(product)) for product, pieces in self.moved.items()},
         }
+
+    def _metadata_of(self, group: Group) -> dict[str, Any] | None:
+        if group.paid_by is None:
+            return None
+        assert group.paid_by.event_id is not None
+        return self.events[group.paid_by.event_id][0].session_metadata
 
     def observe(self, connection: Connection) -> World:
         """The same of the database, whatever else it holds."""
@@ -276,8 +336,8 @@ class Model:
         return {
             "groups": _keyed(
                 connection.execute(
-                    "select id, status, total_amount, stripe_webhook_event_id"
-                    " from public.order_groups where id = any(%s)",
+                    "select id, status, total_amount, stripe_webhook_event_id, buyer_id, buyer_since is not null,"
+                    " stripe_session_metadata from public.order_groups where id = any(%s)",
                     [groups],
                 )
             ),
@@ -296,14 +356,15 @@ class Model:
             ),
             "events": _keyed(
                 connection.execute(
-                    "select id, order_group_id, outcome from payments.stripe_events"
+                    "select id, order_group_id, outcome, session_metadata from payments.stripe_events"
                     " where order_group_id = any(%s) or id = any(%s)",
                     [groups, list(self.tried)],
                 )
             ),
             "exceptions": _keyed(
                 connection.execute(
-                    "select stripe_event_id, reason, attempts, resolution from payments.exceptions"
+                    "select stripe_event_id, reason, attempts, resolution, details -> 'received' -> 'session_metadata'"
+                    " from payments.exceptions"
                     " where order_group_id = any(%s) or stripe_event_id = any(%s)",
                     [groups, list(self.tried)],
                 )

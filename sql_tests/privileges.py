@@ -97,6 +97,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "payments.expected_definitions": ("kind", "object", "name", "definition"),
     "payments.expected_grants": ("object", "column_name", "grantee", "privilege"),
     "payments.invariants": ("name", "place", "claim"),
+    "payments.metadata_erasures": ("order_group_id", "erased_at", "erased_by", "note"),
     "payments.reasons": ("reason", "outcome", "sentence"),
     "payments.exceptions": (
         "id",
@@ -174,6 +175,8 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.reopen_payment_exception(bigint,text,text)",
     "public.cancel_order_group(uuid)",
     "public.create_order_group(uuid,uuid,text,jsonb,timestamp with time zone,boolean)",
+    "public.claim_order_group(uuid,uuid)",
+    "public.erase_order_group_metadata(uuid,text,text)",
     "public.explain_order_group(uuid)",
     "public.preview_order_group_payments(jsonb)",
     "public.payment_report(timestamp with time zone,timestamp with time zone)",
@@ -220,7 +223,7 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.record_definitions(text[],text[])",
     "payments.restore_privileges()",
     "payments.seller_of_product(uuid)",
-    "payments.set_aside(payments.stripe_events,text,text,jsonb)",
+    "payments.set_aside(payments.stripe_events,text,text,jsonb,uuid)",
     "payments.set_aside_with(payments.stripe_events,bigint)",
     "payments.tg_history__refuse_change()",
     "payments.tg_order_groups__fit_currency()",
@@ -231,7 +234,9 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.tg_orders__refund_as_owner()",
     "payments.tg_orders__need_pending_group()",
     "payments.tg_settled__start_pending()",
+    "payments.tg_stripe_events__lose_metadata_alone()",
     "payments.verdict(uuid,text,text,text,integer,integer)",
+    "payments.without_metadata(jsonb,uuid)",
 }
 FUNCTIONS = sorted(FUNCTIONS_FOR_SERVICE_ROLE | FUNCTIONS_FOR_BOTH | FUNCTIONS_FOR_NOBODY)
 

@@ -471,6 +471,38 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         where g.status = 'pending' and g.reserved_product_ids is not null
         group by i.product_id
         having sum(i.quantity) < 0
+
+        -- What was erased
+
+        union all
+        select
+            'erased_metadata_are_gone',
+            'order_group ' || w.order_group_id,
+            'its session metadata were erased on ' || w.erased_at || ', but ' || held.by_whom || ' has some'
+        from payments.metadata_erasures as w
+        inner join (
+            select
+                g.id as order_group_id,
+                'it' as by_whom
+            from public.order_groups as g
+            where g.stripe_session_metadata <> '{}'
+            union all
+            select
+                e.order_group_id,
+                'stripe_event ' || e.id
+            from payments.stripe_events as e
+            where e.session_metadata <> '{}'
+            union all
+            select
+                t.order_group_id,
+                'exception ' || x.id
+            from payments.exceptions as x
+            inner join payments.metadata_erasures as t
+                on
+                    coalesce(x.order_group_id::pg_catalog.text, x.details ->> 'named_order_group_id')
+                    = t.order_group_id::pg_catalog.text
+            where x.details <> payments.without_metadata(x.details, t.order_group_id)
+        ) as held on w.order_group_id = held.order_group_id
     )
 
     select
@@ -904,8 +936,8 @@ COMMENT ON COLUMN payments.exceptions.order_group_id IS 'What the event named; n
 
 COMMENT ON COLUMN payments.exceptions.attempts IS 'How often Stripe, or the sweep, has brought this event.';
 
-COMMENT ON COLUMN payments.exceptions.details IS 'What was expected and what came, amounts as text; `named_order_group_id`: the group that another account''s session
-    named; `earlier` keeps former reasons of the same event.';
+COMMENT ON COLUMN payments.exceptions.details IS 'What was expected and what came, amounts as text; `named_order_group_id`: the group that the metadata of an event
+    without a group named; `earlier` keeps former reasons of the same event.';
 
 COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the payment was applied after all.';
 
@@ -1015,6 +1047,7 @@ CREATE TABLE public.order_groups (
     awaiting_funds_event_id text,
     reserved_product_ids uuid[],
     buyer_since timestamp with time zone,
+    CONSTRAINT order_groups_buyer_has_its_time_check CHECK (((buyer_id IS NULL) OR (buyer_since IS NOT NULL))),
     CONSTRAINT order_groups_paid_has_its_payment_check CHECK (((status <> 'paid'::text) OR ((paid_at IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL) AND (stripe_checkout_session_id IS NOT NULL)))),
     CONSTRAINT order_groups_status_is_known_check CHECK ((status = ANY ('{pending,paid,cancelled,refunded}'::text[]))),
     CONSTRAINT order_groups_total_amount_is_money_check CHECK (((total_amount <@ '[0,1000000000000000)'::numrange) AND (min_scale(total_amount) <= 3))),
@@ -2259,6 +2292,7 @@ CREATE FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_r
 declare
     v_event payments.stripe_events;
     v_group public.order_groups;
+    v_named_id pg_catalog.uuid;
     v_is_replay boolean;
     v_judgement payments.judgement;
 begin
@@ -2279,6 +2313,23 @@ begin
     from public.order_groups as g
     where g.id = p_event.order_group_id
     for update;
+
+    -- What was erased for an order group does not come back with a later event. One that has no group belongs to the one
+    -- that its metadata name, whose lock makes it wait for an erasure.
+    if p_event.order_group_id is null then
+        v_named_id := payments.named_order_group(p_event.session_metadata);
+        perform 1
+        from public.order_groups as g
+        where g.id = v_named_id
+        for share;
+    end if;
+    if exists (
+        select 1
+        from payments.metadata_erasures as e
+        where e.order_group_id = coalesce(p_event.order_group_id, v_named_id)
+    ) then
+        p_event.session_metadata := '{}';
+    end if;
     v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
 
     -- Locked, so that an operator's resolution comes either before this verdict or after it; and before the event is
@@ -2375,12 +2426,14 @@ begin
         v_judgement.reason,
         case v_judgement.reason
             when 'event_collision' then (
-                select payments.describe_event(e)
+                -- The event keeps its metadata itself; a copy would escape the erasure of its order group.
+                select payments.describe_event(e) - 'session_metadata'
                 from payments.stripe_events as e
                 where e.id = p_event.id
             )
             else payments.describe_order_group(p_event.order_group_id)
-        end
+        end,
+        v_named_id
     );
 end;
 $$;
@@ -2598,7 +2651,7 @@ $$;
 
 COMMENT ON FUNCTION payments.seller_of_product(p_product_id uuid) IS 'The seller of a product, which every movement of its stock bears.';
 
-CREATE FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) RETURNS jsonb
+CREATE FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid DEFAULT NULL::uuid) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -2626,10 +2679,9 @@ begin
         v_now,
         v_now,
         jsonb_build_object('expected', p_expected, 'received', payments.describe_event(p_event))
-        || case p_reason
-            when 'foreign_account' then jsonb_build_object(
-                'named_order_group_id', payments.named_order_group(p_event.session_metadata)
-            )
+        || case
+            when p_reason = 'foreign_account' or p_named_order_group_id is not null
+                then jsonb_build_object('named_order_group_id', p_named_order_group_id)
             else '{}'::pg_catalog.jsonb
         end
     )
@@ -2664,7 +2716,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) IS 'Keeps the evidence of an event that cannot be applied: one exception per event, later attempts count it up.';
+COMMENT ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid) IS 'Keeps the evidence of an event that cannot be applied: one exception per event, later attempts count it up.';
 
 CREATE FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) RETURNS jsonb
     LANGUAGE plpgsql
@@ -2741,7 +2793,17 @@ CREATE FUNCTION payments.tg_order_groups__stay_settled() RETURNS trigger
     AS $$
 declare
     v_is_payment boolean;
+    v_is_erasure boolean := false;
 begin
+    -- A statement of its own: who writes a column of the shop's may not read the private schema.
+    if tg_op = 'UPDATE' and old.stripe_session_metadata <> '{}' and new.stripe_session_metadata = '{}' then
+        v_is_erasure := exists (
+            select 1
+            from payments.metadata_erasures as e
+            where e.order_group_id = new.id
+        );
+    end if;
+
     if tg_op = 'UPDATE'
         and (
             (old.status = 'pending' and new.status = 'pending')
@@ -2755,8 +2817,7 @@ begin
                     new.awaiting_funds_since,
                     new.awaiting_funds_session_id,
                     new.awaiting_funds_event_id,
-                    new.reserved_product_ids,
-                    new.buyer_since
+                    new.reserved_product_ids
                 ) is not distinct from (
                     old.id,
                     old.currency,
@@ -2766,10 +2827,19 @@ begin
                     old.awaiting_funds_since,
                     old.awaiting_funds_session_id,
                     old.awaiting_funds_event_id,
-                    old.reserved_product_ids,
-                    old.buyer_since
+                    old.reserved_product_ids
                 )
-                and (new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)
+                and (
+                    (
+                        new.buyer_since is not distinct from old.buyer_since
+                        and (new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)
+                    )
+                    or (
+                        new.status = old.status
+                        and num_nulls(old.buyer_id, old.buyer_since) = 2
+                        and num_nulls(new.buyer_id, new.buyer_since) = 0
+                    )
+                )
                 and (
                     (old.status = 'pending' and new.status in ('paid', 'cancelled'))
                     or (
@@ -2780,16 +2850,18 @@ begin
                             new.stripe_webhook_event_created_at,
                             new.stripe_webhook_received_at,
                             new.stripe_payment_intent_id,
-                            new.stripe_checkout_session_id,
-                            new.stripe_session_metadata
+                            new.stripe_checkout_session_id
                         ) is not distinct from (
                             old.paid_at,
                             old.stripe_webhook_event_id,
                             old.stripe_webhook_event_created_at,
                             old.stripe_webhook_received_at,
                             old.stripe_payment_intent_id,
-                            old.stripe_checkout_session_id,
-                            old.stripe_session_metadata
+                            old.stripe_checkout_session_id
+                        )
+                        and (
+                            new.stripe_session_metadata is not distinct from old.stripe_session_metadata
+                            or v_is_erasure
                         )
                     )
                 )
@@ -3071,6 +3143,38 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_settled__start_pending() IS 'Order groups and orders are pending until the functions say otherwise.';
 
+CREATE FUNCTION payments.tg_stripe_events__lose_metadata_alone() RETURNS trigger
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_others pg_catalog.text[] := array(
+        select a.attname::pg_catalog.text
+        from pg_catalog.pg_attribute as a
+        where
+            a.attrelid = tg_relid
+            and a.attnum > 0
+            and (a.attgenerated <> '' or a.attname in ('session_metadata', 'updated_at'))
+    );
+begin
+    if new.session_metadata = '{}'
+        and (to_jsonb(new) - v_others)::pg_catalog.text = (to_jsonb(old) - v_others)::pg_catalog.text
+        and exists (
+            select 1
+            from payments.metadata_erasures as e
+            where e.order_group_id = new.order_group_id
+        )
+    then
+        return null;
+    end if;
+    raise exception 'payments.stripe_events is append-only: update is refused'
+        using errcode = 'insufficient_privilege',
+            hint = 'public.erase_order_group_metadata() empties the session metadata.';
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_stripe_events__lose_metadata_alone() IS 'Refuses to change a recorded event; its session metadata are emptied where payments.metadata_erasures has its group.';
+
 CREATE FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO ''
@@ -3088,6 +3192,48 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) IS 'The answer of reconcile_order_group_payment.';
+
+CREATE FUNCTION payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    case jsonb_typeof(p_evidence)
+        when 'object' then
+            if p_evidence ? 'session_metadata' and coalesce(
+                p_evidence ->> 'order_group_id',
+                payments.named_order_group(p_evidence -> 'session_metadata')::pg_catalog.text
+            ) = p_order_group_id::pg_catalog.text then
+                return p_evidence || '{"session_metadata": {}}';
+            end if;
+            return (
+                select coalesce(
+                    jsonb_object_agg(
+                        part.name,
+                        case part.name
+                            when 'session_metadata' then part.said
+                            else payments.without_metadata(part.said, p_order_group_id)
+                        end
+                    ),
+                    '{}'
+                )
+                from jsonb_each(p_evidence) as part (name, said)
+            );
+        when 'array' then
+            return (
+                select coalesce(
+                    jsonb_agg(payments.without_metadata(part.said, p_order_group_id) order by part.place),
+                    '[]'
+                )
+                from jsonb_array_elements(p_evidence) with ordinality as part (said, place)
+            );
+        else
+            return p_evidence;
+    end case;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) IS 'The evidence of an exception with the session metadata of this order group''s payments emptied.';
 
 CREATE FUNCTION payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamp with time zone, p_reserved_product_ids uuid[], p_items payments.requested_item[]) RETURNS boolean
     LANGUAGE plpgsql
@@ -3244,6 +3390,64 @@ $$;
 
 COMMENT ON FUNCTION public.cancel_order_group(p_order_group_id uuid) IS 'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
 
+CREATE FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_status pg_catalog.text := payments.lock_order_group(p_order_group_id);
+    v_buyer_id pg_catalog.uuid;
+    v_buyer_since pg_catalog.timestamptz;
+    v_outcome pg_catalog.text := 'rejected';
+    v_reason pg_catalog.text;
+    v_constraint pg_catalog.text;
+begin
+    select
+        g.buyer_id,
+        g.buyer_since
+    into v_buyer_id, v_buyer_since
+    from public.order_groups as g
+    where g.id = p_order_group_id;
+
+    case
+        when v_status is null then
+            v_reason := 'order_group_not_found';
+        when p_buyer_id is null then
+            v_reason := 'buyer_not_found';
+        when v_buyer_id = p_buyer_id then
+            v_outcome := 'already_claimed';
+        when v_buyer_since is not null then
+            v_reason := 'order_group_has_buyer';
+        else
+            -- The foreign key knows the buyer, also one whose account is being deleted at this moment.
+            begin
+                update public.order_groups as g
+                set
+                    buyer_id = p_buyer_id,
+                    buyer_since = clock_timestamp()
+                where g.id = p_order_group_id;
+                v_outcome := 'claimed';
+            exception
+                when foreign_key_violation then
+                    get stacked diagnostics v_constraint = constraint_name;
+                    if v_constraint <> 'order_groups_buyer_id_fkey' then
+                        raise;
+                    end if;
+                    v_reason := 'buyer_not_found';
+            end;
+    end case;
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', v_reason,
+        'order_group_id', p_order_group_id
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) IS 'Gives a guest''s order group to its buyer, once; a group that ever had a buyer is left alone and the answer says so.';
+
 CREATE FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_reserve boolean DEFAULT false) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -3369,6 +3573,88 @@ $_$;
 
 COMMENT ON FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamp with time zone, p_reserve boolean) IS 'Creates a pending order group with its orders and items, or nothing. Amounts in major units; idempotent by its id.';
 
+CREATE FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_exceptions pg_catalog.int8[];
+    v_rows integer;
+    v_emptied integer := 0;
+begin
+    if btrim(coalesce(p_by, '')) = '' or btrim(coalesce(p_note, '')) = '' then
+        raise exception 'p_by must say who erases, p_note why'
+            using errcode = 'invalid_parameter_value';
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'metadata are erased under read committed: what a rival has just kept would be overlooked'
+            using errcode = 'invalid_transaction_state';
+    elsif payments.lock_order_group(p_order_group_id) is null then
+        return jsonb_build_object(
+            'outcome', 'rejected',
+            'reason', 'order_group_not_found',
+            'order_group_id', p_order_group_id,
+            'emptied', 0
+        );
+    end if;
+
+    insert into payments.metadata_erasures (order_group_id, erased_at, erased_by, note)
+    values (p_order_group_id, clock_timestamp(), btrim(p_by), btrim(p_note))
+    on conflict (order_group_id) do nothing;
+    if found then
+        -- The group is written even where nothing is to be emptied: a payment under a stricter isolation that waits for
+        -- its lock would else not know of the row above.
+        update public.order_groups as g
+        set stripe_session_metadata = g.stripe_session_metadata
+        where g.id = p_order_group_id;
+    end if;
+
+    update public.order_groups as g
+    set stripe_session_metadata = '{}'
+    where g.id = p_order_group_id and g.stripe_session_metadata <> '{}';
+    get diagnostics v_rows = row_count;
+    v_emptied := v_emptied + v_rows;
+
+    update payments.stripe_events as e
+    set session_metadata = '{}'
+    where e.order_group_id = p_order_group_id and e.session_metadata <> '{}';
+    get diagnostics v_rows = row_count;
+    v_emptied := v_emptied + v_rows;
+
+    -- Of other groups' exceptions only a collision, or a former reason of the event, can tell of this group.
+    v_exceptions := array(
+        select x.id
+        from payments.exceptions as x
+        where
+            (
+                x.order_group_id = p_order_group_id
+                or x.details ->> 'named_order_group_id' = p_order_group_id::pg_catalog.text
+                or x.reason = 'event_collision'
+                or x.details ? 'earlier'
+            )
+            and x.details <> payments.without_metadata(x.details, p_order_group_id)
+        order by x.id
+        for update
+    );
+
+    update payments.exceptions as x
+    set details = payments.without_metadata(x.details, p_order_group_id)
+    where x.id = any(v_exceptions);
+    get diagnostics v_rows = row_count;
+    v_emptied := v_emptied + v_rows;
+
+    return jsonb_build_object(
+        'outcome', 'erased',
+        'reason', null,
+        'order_group_id', p_order_group_id,
+        'emptied', v_emptied
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) IS 'Empties the session metadata of an order group''s payments in all places, and keeps by whom and why.';
+
 CREATE FUNCTION public.explain_order_group(p_order_group_id uuid) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -3425,6 +3711,31 @@ begin
                 'rule', 'an order group starts pending and waits for one payment of its total'
             ) as story
         where v_group.id is not null
+        union all
+        select
+            v_group.buyer_since,
+            5,
+            0,
+            jsonb_build_object(
+                'at', v_group.buyer_since,
+                'kind', 'order_group_claimed',
+                'rule', 'a guest''s order group gets its buyer once'
+            )
+        where v_group.buyer_since <> v_group.created_at
+        union all
+        select
+            e.erased_at,
+            6,
+            0,
+            jsonb_build_object(
+                'at', e.erased_at,
+                'kind', 'metadata_erased',
+                'erased_by', e.erased_by,
+                'note', e.note,
+                'rule', 'erased session metadata are gone in all places, and later ones are not kept'
+            )
+        from payments.metadata_erasures as e
+        where e.order_group_id = p_order_group_id
         union all
         select
             e.processed_at,
@@ -4350,6 +4661,19 @@ COMMENT ON COLUMN payments.invariants.place IS 'Where the report lists it.';
 
 COMMENT ON COLUMN payments.invariants.claim IS 'What is true while nothing is broken, for a person.';
 
+CREATE TABLE payments.metadata_erasures (
+    order_group_id uuid NOT NULL,
+    erased_at timestamp with time zone NOT NULL,
+    erased_by text NOT NULL,
+    note text NOT NULL
+);
+
+COMMENT ON TABLE payments.metadata_erasures IS 'The order groups whose session metadata were erased, and by whom: what comes later is not kept. Append-only.';
+
+COMMENT ON COLUMN payments.metadata_erasures.order_group_id IS 'No foreign key: a pending group can be removed, and the word stays.';
+
+COMMENT ON COLUMN payments.metadata_erasures.erased_at IS 'When metadata of the group were erased first.';
+
 CREATE TABLE payments.reasons (
     reason text NOT NULL,
     outcome text NOT NULL,
@@ -4548,6 +4872,9 @@ ALTER TABLE ONLY payments.invariants
 ALTER TABLE ONLY payments.invariants
     ADD CONSTRAINT invariants_place_key UNIQUE (place);
 
+ALTER TABLE ONLY payments.metadata_erasures
+    ADD CONSTRAINT metadata_erasures_pkey PRIMARY KEY (order_group_id);
+
 ALTER TABLE ONLY payments.reasons
     ADD CONSTRAINT reasons_pkey PRIMARY KEY (reason);
 
@@ -4658,9 +4985,17 @@ CREATE INDEX orders_to_fulfil_paid_at_idx ON public.orders USING btree (paid_at)
 
 CREATE INDEX seller_members_seller_id_idx ON public.seller_members USING btree (seller_id);
 
-CREATE TRIGGER stripe_events_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.stripe_events FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+CREATE TRIGGER metadata_erasures_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.metadata_erasures FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE payments.metadata_erasures ENABLE ALWAYS TRIGGER metadata_erasures_is_append_only;
+
+CREATE TRIGGER stripe_events_is_append_only BEFORE DELETE OR TRUNCATE ON payments.stripe_events FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
 ALTER TABLE payments.stripe_events ENABLE ALWAYS TRIGGER stripe_events_is_append_only;
+
+CREATE TRIGGER stripe_events_lose_metadata_alone AFTER UPDATE ON payments.stripe_events FOR EACH ROW EXECUTE FUNCTION payments.tg_stripe_events__lose_metadata_alone();
+
+ALTER TABLE payments.stripe_events ENABLE ALWAYS TRIGGER stripe_events_lose_metadata_alone;
 
 CREATE TRIGGER inventory_ledger_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.inventory_ledger FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
@@ -4747,6 +5082,8 @@ CREATE POLICY "Nobody can read expected grants" ON payments.expected_grants FOR 
 
 CREATE POLICY "Nobody can read invariants" ON payments.invariants FOR SELECT USING (false);
 
+CREATE POLICY "Nobody can read metadata erasures" ON payments.metadata_erasures FOR SELECT USING (false);
+
 CREATE POLICY "Nobody can read reasons" ON payments.reasons FOR SELECT USING (false);
 
 ALTER TABLE payments.currencies ENABLE ROW LEVEL SECURITY;
@@ -4758,6 +5095,8 @@ ALTER TABLE payments.expected_definitions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE payments.expected_grants ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.invariants ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.metadata_erasures ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.reasons ENABLE ROW LEVEL SECURITY;
 
@@ -4903,7 +5242,7 @@ REVOKE ALL ON FUNCTION payments.restore_privileges() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.seller_of_product(p_product_id uuid) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) FROM PUBLIC;
 
@@ -4929,7 +5268,11 @@ REVOKE ALL ON FUNCTION payments.tg_orders__refund_as_owner() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_settled__start_pending() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.tg_stripe_events__lose_metadata_alone() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamp with time zone, p_reserved_product_ids uuid[], p_items payments.requested_item[]) FROM PUBLIC;
 
@@ -4940,8 +5283,14 @@ GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO se
 REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) TO service_role;
 
+REVOKE ALL ON FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) TO service_role;
+
 REVOKE ALL ON FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamp with time zone, p_reserve boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamp with time zone, p_reserve boolean) TO service_role;
+
+REVOKE ALL ON FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) TO service_role;

@@ -81,6 +81,10 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
     ("order_groups_unpaid_has_no_payment_check", GROUP + "('USD', 1, 'cancelled', null, null, 'pi', null)"),
     ("order_groups_unpaid_has_no_payment_check", GROUP + "('USD', 1, 'pending', null, null, null, 'cs')"),
     ("order_groups_stripe_webhook_event_id_key", GROUP + "('USD', 1, 'paid', now(), %(event)s, null, 'cs')"),
+    (
+        "order_groups_buyer_has_its_time_check",
+        "update public.order_groups set buyer_since = null where id = %(pending)s",
+    ),
     ("orders_order_group_id_fkey", ORDER + f"({NOBODY}, %(seller)s, 1, 'pending')"),
     ("orders_order_group_id_fkey", "delete from public.order_groups where id = %(pending)s"),
     ("orders_seller_id_fkey", ORDER + f"(%(pending)s, {NOBODY}, 1, 'pending')"),

@@ -128,7 +128,15 @@ def test_deleted_buyer_is_forgotten_and_the_paid_group_stays(
     assert row == {"buyer_id": None, "status": "paid"}
 
 
-@pytest.mark.parametrize("table", ["public.inventory_ledger", "public.order_status_changes", "payments.stripe_events"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "public.inventory_ledger",
+        "public.order_status_changes",
+        "payments.stripe_events",
+        "payments.metadata_erasures",
+    ],
+)
 @pytest.mark.parametrize("verb", ["update", "delete", "truncate", "truncate cascade"])
 @pytest.mark.parametrize("replica", [False, True])
 def test_history_cannot_be_rewritten_by_anybody(
@@ -142,9 +150,10 @@ def test_history_cannot_be_rewritten_by_anybody(
     *,
     replica: bool,
 ) -> None:
-    reconcile(service, shop.order_group().payment())
+    reconcile(service, (group := shop.order_group()).payment())
+    scalar(service, "select public.erase_order_group_metadata(%s, 'ada', 'asked to')", group.id)
     before = db.snapshot()
-    key = {"public.inventory_ledger": "note", "public.order_status_changes": "changed_by"}.get(table, "source")
+    key = {"public.order_status_changes": "changed_by", "payments.stripe_events": "source"}.get(table, "note")
     statement = {
         "update": f"update {table} set {key} = 'sweep' where true",
         "delete": f"delete from {table} where true",

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from sql_tests.other_values import another, columns
 from sql_tests.settling import SETTLED, settle
 from testkit.database import Connection, Database, scalar
 from testkit.payments import reconcile
@@ -18,29 +19,7 @@ PATH = ("paid", "fulfilled", "shipped", "delivered")
 GROUP_STATUSES = ("pending", "paid", "cancelled", "refunded")
 ORDER_STATUSES = ("pending", *PATH, "cancelled", "refunded")
 
-# Another value of each type; each differs from whatever stands in the row.
-OTHERS = {
-    "uuid": "gen_random_uuid()",
-    "_uuid": "coalesce({}, '{{}}') || gen_random_uuid()",
-    "text": "coalesce({}, '') || 'X'",
-    "numeric": "coalesce({}, 0) + 1",
-    "int4": "coalesce({}, 0) + 1",
-    "timestamptz": "coalesce({}, now()) - interval '1 day'",
-    "jsonb": "coalesce({}, '{{}}') || '{{\"another\": true}}'",
-}
-
 TABLES = ("order_groups", "orders", "order_items")
-
-
-def columns(connection: Connection, table: str) -> dict[str, str]:
-    """Column to type, as the catalogue has them: a column that is added later is tried too."""
-    rows = connection.execute(
-        "select a.attname::text as name, t.typname::text as type from pg_attribute as a"
-        " inner join pg_type as t on t.oid = a.atttypid"
-        " where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped order by a.attnum",
-        [f"public.{table}"],
-    )
-    return {row["name"]: row["type"] for row in rows}
 
 
 def refused(connection: Connection, statement: sql.SQL | sql.Composed, *values: object) -> bool:
@@ -52,10 +31,6 @@ def refused(connection: Connection, statement: sql.SQL | sql.Composed, *values: 
     except psycopg.IntegrityError:
         return True
     return False
-
-
-def another(column: str, type_: str) -> sql.Composed:
-    return sql.SQL(OTHERS[type_]).format(sql.Identifier(column))
 
 
 @pytest.mark.parametrize("status", SETTLED)
@@ -85,7 +60,7 @@ def test_every_column_of_a_settled_group_its_orders_and_items_is_frozen(
 
     changeable = set()
     for table in TABLES:
-        for (column, type_), id_ in product(columns(owner, table).items(), ids[table]):
+        for (column, type_), id_ in product(columns(owner, f"public.{table}").items(), ids[table]):
             somebody = somebodys.get(f"{table}.{column}")
             value = sql.Literal(somebody) if somebody else another(column, type_)
             statement = sql.SQL("update {} set {} = {} where id = %s").format(
@@ -109,7 +84,7 @@ def test_every_column_of_a_payment_stays_though_the_status_moves_on(
     before = db.snapshot()
 
     changeable = set()
-    for column, type_ in columns(owner, "order_groups").items():
+    for column, type_ in columns(owner, "public.order_groups").items():
         if column in ("status", "buyer_id"):
             continue
         statement = sql.SQL("update public.order_groups set status = {}, {} = {} where id = %s").format(
@@ -132,7 +107,7 @@ def test_pending_group_is_edited_but_keeps_its_currency_and_its_children_their_p
     def kept(table: str, id_: object) -> set[str]:
         return {
             column
-            for column, type_ in columns(owner, table).items()
+            for column, type_ in columns(owner, f"public.{table}").items()
             if refused(
                 owner,
                 sql.SQL("update {} set {} = {} where id = %s").format(

@@ -152,6 +152,9 @@ FAULTS: dict[str, LiteralString] = {
         ) where g.id = :pending;
         update public.order_items set quantity = -quantity where order_group_id = :pending
     """,
+    "erased_metadata_are_gone": """
+        insert into payments.metadata_erasures values (:paid, now(), 'ada', 'asked to')
+    """,
 }
 
 
@@ -203,6 +206,36 @@ def test_fault_is_named_by_its_invariant_and_by_no_other(example: Example, invar
     assert {row["invariant"] for row in broken} == {row["invariant"] for row in of_window} == {invariant}
     assert [row for row in of_window if row not in broken] == of_another == []
     assert all(row["subject"] and row["detail"] for row in broken)
+
+
+def test_erased_metadata_are_found_in_each_of_their_places(example: Example) -> None:
+    names = {"paid": example.names["paid"], "said": '{"email": "jenny@example.test"}'}
+
+    with past_every_guard(example.superuser, force_rollback=True):
+        run = example.superuser.execute
+        run("insert into payments.metadata_erasures values (%(paid)s, now(), 'ada', 'asked to')", names)
+        run("update public.order_groups set stripe_session_metadata = '{}' where id = %(paid)s", names)
+        run("update payments.stripe_events set session_metadata = '{}' where order_group_id = %(paid)s", names)
+        healthy = broken_invariants(example.superuser)
+        run(
+            "insert into payments.exceptions (stripe_event_id, order_group_id, reason, details) select 'evt_' || g.n,"
+            " case g.n when 1 then %(paid)s::uuid end, 'conflicting_references', jsonb_build_object("
+            " 'named_order_group_id', %(paid)s::text, 'received', jsonb_build_object("
+            " 'session_metadata', %(said)s::jsonb || jsonb_build_object('order_group_id', %(paid)s::text)))"
+            " from generate_series(1, 2) as g (n)",
+            names,
+        )
+        run("update public.order_groups set stripe_session_metadata = %(said)s where id = %(paid)s", names)
+        run("update payments.stripe_events set session_metadata = %(said)s where order_group_id = %(paid)s", names)
+        broken = broken_invariants(example.superuser)
+        told = run("select * from payments.broken_invariants()").fetchall()
+
+    assert healthy == []
+    assert told == broken
+    assert {(row["invariant"], row["subject"]) for row in broken} == {
+        ("erased_metadata_are_gone", f"order_group {names['paid']}")
+    }
+    assert len({row["detail"] for row in broken}) == len(broken) == 5
 
 
 def test_every_invariant_has_its_fault_and_its_claim_in_the_order_of_the_query(example: Example) -> None:

@@ -33,9 +33,11 @@ from sql_tests.actions import (
     AddOrder,
     Cancel,
     ChangeItem,
+    Claim,
     Create,
     EditGroupTotal,
     EditTotals,
+    Erase,
     Move,
     Pay,
     RemoveItem,
@@ -113,12 +115,28 @@ class Marketplace(RuleBasedStateMachine):
     def create(self, shape: tuple[str, int, int, int]) -> OrderGroup:
         return self.make(shape)
 
-    def make(self, shape: tuple[str, int, int, int]) -> OrderGroup:
+    def make(self, shape: tuple[str, int, int, int], *, is_guests: bool = False) -> OrderGroup:
         currency, first, second, orders = shape
         small, large = CURRENCIES[currency]
         group = self.shop.order_group([[(first, small), (second, large)]] * orders, currency=currency)
+        if is_guests:
+            self.superuser.execute(
+                "update public.order_groups set buyer_id = null, buyer_since = null where id = %s", [group.id]
+            )
         self.model.adopt(self.superuser, group.id)
         return group
+
+    @rule(target=groups, shape=SHAPES)
+    def create_for_a_guest(self, shape: tuple[str, int, int, int]) -> OrderGroup:
+        return self.make(shape, is_guests=True)
+
+    @rule(group=groups, by_the_buyer=st.booleans())
+    def claim(self, group: OrderGroup, by_the_buyer: bool) -> None:
+        self.do(Claim(group.id, self.shop.buyer_id if by_the_buyer else self.shop.stranger_id))
+
+    @rule(group=groups)
+    def erase(self, group: OrderGroup) -> None:
+        self.do(Erase(group.id))
 
     @rule(target=groups, currency=st.sampled_from(sorted(CURRENCIES)), lines=BASKETS, promises=st.booleans())
     def ask_for_a_group(
@@ -247,7 +265,11 @@ class Marketplace(RuleBasedStateMachine):
     def right_payment(self, group: OrderGroup) -> Payment:
         total = self.model.groups[group.id].total
         exponent = {"JPY": 0, "KWD": 3}.get(group.currency, 2)
-        return group.payment().but(amount_minor=int(total.scaleb(exponent)), amount=format(total, "f"))
+        return group.payment().but(
+            amount_minor=int(total.scaleb(exponent)),
+            amount=format(total, "f"),
+            session_metadata={"order_group_id": str(group.id), "source": "web"},
+        )
 
     def send(self, payment: Payment) -> Payment:
         if self.do(Pay(payment)) == "resolved":

@@ -39,6 +39,8 @@ LIFE = {
     "refund": "refunded paid",
     "receipt and adjustment": 7,
     "exceptions": 4,
+    "claim": "claimed",
+    "erase": "erased 1, 4",
     "delete the buyer": [("cancelled", True), ("paid", True), ("pending", True), ("refunded", True)],
     "delete a member": 0,
     "explain": "Paid by event",
@@ -142,6 +144,14 @@ def live(db: Database, superuser: Connection, owner: Connection, service: Connec
     told["refund"] = refund(owner, refunded)
     told["receipt and adjustment"] = stock(service, shop)
     told["exceptions"] = scalar(service, "select count(*) from public.list_payment_exceptions('all')")
+
+    superuser.execute("update public.order_groups set buyer_id = null, buyer_since = null where id = %s", [waiting.id])
+    told["claim"] = word(scalar(service, "select public.claim_order_group(%s, %s)", waiting.id, shop.buyer_id))
+    emptied = [
+        scalar(service, "select public.erase_order_group_metadata(%s, 'ada', 'asked to')", group.id)["emptied"]
+        for group in (cancelled, first)
+    ]
+    told["erase"] = f"erased {emptied[0]}, {emptied[1]}"
 
     superuser.execute("delete from auth.users where id = %s", [shop.buyer_id])
     told["delete the buyer"] = [

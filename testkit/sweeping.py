@@ -20,10 +20,12 @@ def settings(stripe: StripeServer) -> dict[str, str]:
     return {"STRIPE_API_BASE": stripe.url, "STRIPE_SECRET_KEY": STRIPE_KEY}
 
 
-async def sweep(project: Project, stripe: StripeServer, *arguments: str) -> tuple[Ended, dict[str, Any]]:
+async def sweep(
+    project: Project, stripe: StripeServer, *arguments: str, **environment: str
+) -> tuple[Ended, dict[str, Any]]:
     """The command's end and its JSON."""
     command = ("sweep", "--json", *([] if "--since" in arguments else ["--since", "72h"]), *arguments)
-    ended = await project.relay(*command, **settings(stripe))
+    ended = await project.relay(*command, **settings(stripe), **environment)
     return ended, json.loads(ended.output) if ended.output else {}
 
 

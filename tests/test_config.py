@@ -57,6 +57,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (usable.webhook_tolerance, usable.rpc_timeout) == (300, 9.0)
     assert (usable.stripe_api_base, usable.log_level) == ("https://api.stripe.com", "info")
     assert (usable.stripe_accounts, usable.ignores_unreferenced) == (frozenset(), False)
+    assert usable.metadata_keys is None
 
 
 def test_port_counts_where_relay_port_is_not_set() -> None:
@@ -250,6 +251,14 @@ def test_sessions_without_a_reference_are_exceptions_or_ignored() -> None:
     assert settings(RELAY_UNREFERENCED_SESSIONS="ignore").ignores_unreferenced is True
     assert settings(RELAY_UNREFERENCED_SESSIONS="exception").ignores_unreferenced is False
     fault_of("RELAY_UNREFERENCED_SESSIONS", "ignored")
+
+
+def test_metadata_keys_are_stripes_and_separated_by_commas() -> None:
+    assert settings(RELAY_METADATA_KEYS=" campaign, Gift note ").metadata_keys == frozenset({"campaign", "Gift note"})
+    assert settings(RELAY_METADATA_KEYS=" ").metadata_keys is None
+    assert settings(RELAY_METADATA_KEYS="k" * 40).metadata_keys == frozenset({"k" * 40})
+    for value in ("campaign,", ",campaign", "a,,b", "k" * 41, "a[b]", "a\nb", ","):
+        fault_of("RELAY_METADATA_KEYS", value)
 
 
 def test_no_repr_shows_a_secret() -> None:

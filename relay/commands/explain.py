@@ -92,6 +92,13 @@ class Movement(Entry):
     order_item_id: str
 
 
+class Erasure(Entry):
+    """The session metadata of the group were erased."""
+
+    erased_by: str
+    note: str
+
+
 class Story(TypedDict):
     """What `explain_order_group` returns."""
 
@@ -176,6 +183,9 @@ def _entry(entry: Entry) -> str:
                 f"stock: {movement['quantity_delta']:+d} of product {movement['product_id']} "
                 f"(ledger {movement['ledger_id']}, item {movement['order_item_id']})"
             )
+        case "metadata_erased":
+            erasure = answers.read(Erasure, entry, of=_FUNCTION)
+            what = f"metadata erased by {erasure['erased_by']}: {erasure['note']}"
         case kind:
             what = kind.replace("_", " ")
     return f"  {terminal.when(entry['at'])}  {terminal.clean(what)}\n{'':27}because {terminal.clean(entry['rule'])}\n"

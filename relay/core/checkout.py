@@ -22,6 +22,7 @@ _PAYMENT_STATUSES: Final = frozenset({"paid", "unpaid", "no_payment_required"})
 # A thin event names the id of its object and does not carry the object: https://docs.stripe.com/event-destinations#thin-events
 _THIN_EVENT: Final = "v2.core.event"
 _THIN_TYPES: Final = frozenset({f"v1.{event_type}" for event_type in RECONCILING_TYPES})
+_REFERENCE: Final = "order_group_id"
 _BIGINT_MAX: Final = 2**63 - 1
 # The bounds of the database function, which raises beyond them.
 _EARLIEST_CREATED: Final = 946_684_800  # 2000-01-01
@@ -44,6 +45,8 @@ class Rules:
     """The accounts whose events are reconciled. Events that name no account always are."""
     ignores_unreferenced: bool = False
     """Whether a paid session without any reference is ignored."""
+    metadata_keys: frozenset[str] | None = None
+    """The keys of the session's metadata that are sent to the database; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Payment:
     """In major units, as plain decimal text; None where `amount_minor` is None."""
     currency: str | None
     metadata: Mapping[str, str]
+    """What is kept of the session's metadata."""
     order_group_id: str | None
     """Canonical lower-case UUID; None only inside `Unmatched`."""
     account: str | None = None
@@ -120,7 +124,7 @@ def judge(event: Event, rules: Rules) -> Decision:
     awaits_funds = status == "unpaid" or (status == "no_payment_required" and amount_minor != 0)
     foreign = next((name for name in named_accounts if name not in rules.accounts), None)
     if foreign is not None:
-        if awaits_funds or _uuid(metadata.get("order_group_id")) is None:
+        if awaits_funds or _uuid(metadata.get(_REFERENCE)) is None:
             return Ignored(Reason.FOREIGN_ACCOUNT, session_id)
         order_group_id, problem = None, Reason.FOREIGN_ACCOUNT
     elif problem is Reason.MISSING_REFERENCE and rules.ignores_unreferenced:
@@ -128,6 +132,10 @@ def judge(event: Event, rules: Rules) -> Decision:
     elif awaits_funds:
         reason = None if status == "unpaid" else Reason.NO_PAYMENT_REQUIRED
         return AwaitingFunds(reason, session_id, order_group_id)
+    if rules.metadata_keys is not None:
+        # A payment without a group keeps its reference: nothing else leads a person from it to the order group.
+        kept = rules.metadata_keys if order_group_id else rules.metadata_keys | {_REFERENCE}
+        metadata = {key: value for key, value in metadata.items() if key in kept}
     payment = Payment(
         event_id=event.id,
         event_type=event.type,
@@ -192,7 +200,7 @@ def _reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
     `client_reference_id`. https://docs.stripe.com/payment-links/url-parameters
     """
     metadata = session.get("metadata")
-    named = metadata.get("order_group_id") if isinstance(metadata, dict) else None
+    named = metadata.get(_REFERENCE) if isinstance(metadata, dict) else None
     client_reference = session.get("client_reference_id")
     if _is_blank(named):
         if _is_blank(client_reference):

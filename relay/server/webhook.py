@@ -49,6 +49,7 @@ class Webhook:
             livemode=settings.livemode,
             accounts=settings.stripe_accounts,
             ignores_unreferenced=settings.ignores_unreferenced,
+            metadata_keys=settings.metadata_keys,
         )
         self._telemetry = telemetry
         self._data_api = data_api

@@ -39,4 +39,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "'rule', r.reason",
         ("test_explanation_tells_the_whole_story",),
     ),
+    Mutant(
+        "every-buyer-has-claimed",
+        "a group that was made with its buyer tells of a claim",
+        FILE,
+        "where v_group.buyer_since <> v_group.created_at",
+        "where v_group.buyer_since is not null",
+        ("test_story_tells_when_a_group_was_claimed",),
+    ),
+    Mutant(
+        "erasure-of-another-told",
+        "a story tells the erasures of other groups",
+        FILE,
+        "from payments.metadata_erasures as e\n        where e.order_group_id = p_order_group_id",
+        "from payments.metadata_erasures as e",
+        ("test_story_tells_by_whom",),
+    ),
 )

@@ -10,6 +10,8 @@ from sql_tests.mutants.mutant import Mutant
 FILE = "freeze_order_groups"
 
 EVERY_COLUMN = "test_every_column_of_a_settled_group_its_orders_and_items_is_frozen"
+CLAIM_STEPS = "test_settled_group_takes_these_steps_of_its_buyer"
+METADATA_ALONE = "test_settled_group_loses_its_metadata_alone"
 # What a settled group keeps, and what a payment wrote, as the trigger's function compares them.
 KEPT = (
     "id",
@@ -21,7 +23,6 @@ KEPT = (
     "awaiting_funds_session_id",
     "awaiting_funds_event_id",
     "reserved_product_ids",
-    "buyer_since",
 )
 PAID = (
     "paid_at",
@@ -30,7 +31,6 @@ PAID = (
     "stripe_webhook_received_at",
     "stripe_payment_intent_id",
     "stripe_checkout_session_id",
-    "stripe_session_metadata",
 )
 
 
@@ -103,6 +103,78 @@ MUTANTS: tuple[Mutant, ...] = (
         "(new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)",
         "true",
         (FROZEN,),
+    ),
+    Mutant(
+        "settled-buyer-since-editable",
+        "a settled group's buyer_since may be changed",
+        FILE,
+        "new.buyer_since is not distinct from old.buyer_since\n                        and ",
+        "",
+        (CLAIM_STEPS,),
+    ),
+    Mutant(
+        "settled-group-never-claimed",
+        "a settled group of a guest gets no buyer",
+        FILE,
+        "and num_nulls(new.buyer_id, new.buyer_since) = 0",
+        "and false",
+        ("test_guests_group_is_claimed_once",),
+    ),
+    Mutant(
+        "guest-without-buyer-had-one",
+        "a settled group of a guest may be told that it had a buyer",
+        FILE,
+        "and num_nulls(new.buyer_id, new.buyer_since) = 0",
+        "and new.buyer_since is not null",
+        (CLAIM_STEPS,),
+    ),
+    Mutant(
+        "settled-group-claimed-again",
+        "a settled group whose buyer's account was deleted may get another buyer",
+        FILE,
+        "num_nulls(old.buyer_id, old.buyer_since) = 2",
+        "old.buyer_id is null",
+        (CLAIM_STEPS,),
+    ),
+    Mutant(
+        "claimed-along-with-a-refund",
+        "a group may be claimed and refunded in one go",
+        FILE,
+        "new.status = old.status\n                        and num_nulls(old",
+        "num_nulls(old",
+        (CLAIM_STEPS,),
+    ),
+    Mutant(
+        "settled-session-metadata-editable",
+        "a settled group's stripe_session_metadata may be changed",
+        FILE,
+        "new.stripe_session_metadata is not distinct from old.stripe_session_metadata\n",
+        "true\n",
+        (EVERY_COLUMN,),
+    ),
+    Mutant(
+        "settled-metadata-emptied-without-a-word",
+        "a settled group's metadata may be emptied where another group's were erased",
+        FILE,
+        "where e.order_group_id = new.id",
+        "where true",
+        (METADATA_ALONE,),
+    ),
+    Mutant(
+        "settled-metadata-rewritten-on-a-word",
+        "a settled group's metadata may be rewritten where they were erased",
+        FILE,
+        "old.stripe_session_metadata <> '{}' and new.stripe_session_metadata = '{}' then",
+        "old.stripe_session_metadata <> '{}' then",
+        (METADATA_ALONE,),
+    ),
+    Mutant(
+        "cancelled-group-gets-metadata",
+        "an erasure gives metadata, empty ones, to a group that had none",
+        FILE,
+        "old.stripe_session_metadata <> '{}' and new.stripe_session_metadata = '{}' then",
+        "new.stripe_session_metadata = '{}' then",
+        ("test_cancelled_group_gets_no_metadata",),
     ),
     Mutant(
         "buyer-cannot-leave",

@@ -50,7 +50,8 @@ create table public.order_groups (
         or num_nonnulls(
             paid_at, stripe_webhook_event_id, stripe_payment_intent_id, stripe_checkout_session_id
         ) = 0
-    )
+    ),
+    constraint order_groups_buyer_has_its_time_check check (buyer_id is null or buyer_since is not null)
 );
 -- A buyer's own groups, newest first: the list of their purchases, and the array of the policies below.
 create index order_groups_buyer_id_created_at_idx

@@ -124,8 +124,8 @@ comment on column payments.exceptions.order_group_id is
     'What the event named; no foreign key, because it may not exist. Null where the event names none.';
 comment on column payments.exceptions.attempts is 'How often Stripe, or the sweep, has brought this event.';
 comment on column payments.exceptions.details is
-    'What was expected and what came, amounts as text; `named_order_group_id`: the group that another account''s session
-    named; `earlier` keeps former reasons of the same event.';
+    'What was expected and what came, amounts as text; `named_order_group_id`: the group that the metadata of an event
+    without a group named; `earlier` keeps former reasons of the same event.';
 comment on column payments.exceptions.resolution is
     'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the payment was applied after all.';
 

@@ -126,8 +126,9 @@ create trigger order_groups_start_pending
 before insert or update of status on public.order_groups
 for each row execute function payments.tg_settled__start_pending();
 
--- Keeps what a settled group is: paid may become refunded, a deleted buyer may be forgotten, nothing else. It compares the
--- values that came to stand in the row, after every other trigger; columns of the shop's own are the shop's.
+-- Keeps what a settled group is: paid may become refunded, a deleted buyer may be forgotten, a guest's group may be claimed by
+-- its first buyer, metadata may be emptied where payments.metadata_erasures says so, nothing else. It compares the values that
+-- came to stand in the row, after every other trigger; columns of the shop's own are the shop's.
 -- Records each step of a group, which is one that only the table's owner takes.
 -- Called by: triggers on update of order groups and on delete of settled ones. Returns: nothing, or raises 23514. Locks:
 -- nothing more.
@@ -140,7 +141,17 @@ set search_path = ''
 as $$
 declare
     v_is_payment boolean;
+    v_is_erasure boolean := false;
 begin
+    -- A statement of its own: who writes a column of the shop's may not read the private schema.
+    if tg_op = 'UPDATE' and old.stripe_session_metadata <> '{}' and new.stripe_session_metadata = '{}' then
+        v_is_erasure := exists (
+            select 1
+            from payments.metadata_erasures as e
+            where e.order_group_id = new.id
+        );
+    end if;
+
     if tg_op = 'UPDATE'
         and (
             (old.status = 'pending' and new.status = 'pending')
@@ -154,8 +165,7 @@ begin
                     new.awaiting_funds_since,
                     new.awaiting_funds_session_id,
                     new.awaiting_funds_event_id,
-                    new.reserved_product_ids,
-                    new.buyer_since
+                    new.reserved_product_ids
                 ) is not distinct from (
                     old.id,
                     old.currency,
@@ -165,10 +175,19 @@ begin
                     old.awaiting_funds_since,
                     old.awaiting_funds_session_id,
                     old.awaiting_funds_event_id,
-                    old.reserved_product_ids,
-                    old.buyer_since
+                    old.reserved_product_ids
                 )
-                and (new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)
+                and (
+                    (
+                        new.buyer_since is not distinct from old.buyer_since
+                        and (new.buyer_id is null or new.buyer_id is not distinct from old.buyer_id)
+                    )
+                    or (
+                        new.status = old.status
+                        and num_nulls(old.buyer_id, old.buyer_since) = 2
+                        and num_nulls(new.buyer_id, new.buyer_since) = 0
+                    )
+                )
                 and (
                     (old.status = 'pending' and new.status in ('paid', 'cancelled'))
                     or (
@@ -179,16 +198,18 @@ begin
                             new.stripe_webhook_event_created_at,
                             new.stripe_webhook_received_at,
                             new.stripe_payment_intent_id,
-                            new.stripe_checkout_session_id,
-                            new.stripe_session_metadata
+                            new.stripe_checkout_session_id
                         ) is not distinct from (
                             old.paid_at,
                             old.stripe_webhook_event_id,
                             old.stripe_webhook_event_created_at,
                             old.stripe_webhook_received_at,
                             old.stripe_payment_intent_id,
-                            old.stripe_checkout_session_id,
-                            old.stripe_session_metadata
+                            old.stripe_checkout_session_id
+                        )
+                        and (
+                            new.stripe_session_metadata is not distinct from old.stripe_session_metadata
+                            or v_is_erasure
                         )
                     )
                 )

@@ -104,8 +104,8 @@ revoke execute on function payments.describe_order_group(uuid)
 from public, anon, authenticated, service_role;
 
 -- Reads the order group that a session's metadata name: a UUID in hex digits, with hyphens or without.
--- Called by: payments.set_aside(), for a payment whose group is none of its parameters. Returns: the id, or null where the
--- metadata name none. Locks: nothing.
+-- Called by: payments.reconcile() and payments.without_metadata(), for a payment whose group is none of its parameters.
+-- Returns: the id, or null where the metadata name none. Locks: nothing.
 create or replace function payments.named_order_group(p_session_metadata jsonb)
 returns uuid
 language plpgsql
@@ -124,12 +124,14 @@ revoke execute on function payments.named_order_group(jsonb) from public, anon, 
 
 -- Keeps the evidence of an event that cannot be applied, and says so.
 -- Called by: payments.reconcile() and the function below, never for a case that an operator has closed: the judgement
--- tells. Returns: the verdict. Locks: the event's exception row.
+-- tells. `p_named_order_group_id` is the group that the metadata of an event without a group name; the metadata may be erased.
+-- Returns: the verdict. Locks: the event's exception row.
 create or replace function payments.set_aside(
     p_event payments.stripe_events,
     p_outcome text,
     p_reason text,
-    p_expected jsonb
+    p_expected jsonb,
+    p_named_order_group_id uuid default null
 )
 returns jsonb
 language plpgsql
@@ -161,10 +163,9 @@ begin
         v_now,
         v_now,
         jsonb_build_object('expected', p_expected, 'received', payments.describe_event(p_event))
-        || case p_reason
-            when 'foreign_account' then jsonb_build_object(
-                'named_order_group_id', payments.named_order_group(p_event.session_metadata)
-            )
+        || case
+            when p_reason = 'foreign_account' or p_named_order_group_id is not null
+                then jsonb_build_object('named_order_group_id', p_named_order_group_id)
             else '{}'::pg_catalog.jsonb
         end
     )
@@ -198,9 +199,9 @@ begin
     return payments.verdict(p_event.order_group_id, p_event.id, p_outcome, p_reason);
 end;
 $$;
-comment on function payments.set_aside(payments.stripe_events, text, text, jsonb) is
+comment on function payments.set_aside(payments.stripe_events, text, text, jsonb, uuid) is
     'Keeps the evidence of an event that cannot be applied: one exception per event, later attempts count it up.';
-revoke execute on function payments.set_aside(payments.stripe_events, text, text, jsonb)
+revoke execute on function payments.set_aside(payments.stripe_events, text, text, jsonb, uuid)
 from public, anon, authenticated, service_role;
 
 -- Keeps an event with the case of its payment, which an operator has closed.

@@ -559,6 +559,7 @@ as $$
 declare
     v_event payments.stripe_events;
     v_group public.order_groups;
+    v_named_id pg_catalog.uuid;
     v_is_replay boolean;
     v_judgement payments.judgement;
 begin
@@ -579,6 +580,23 @@ begin
     from public.order_groups as g
     where g.id = p_event.order_group_id
     for update;
+
+    -- What was erased for an order group does not come back with a later event. One that has no group belongs to the one
+    -- that its metadata name, whose lock makes it wait for an erasure.
+    if p_event.order_group_id is null then
+        v_named_id := payments.named_order_group(p_event.session_metadata);
+        perform 1
+        from public.order_groups as g
+        where g.id = v_named_id
+        for share;
+    end if;
+    if exists (
+        select 1
+        from payments.metadata_erasures as e
+        where e.order_group_id = coalesce(p_event.order_group_id, v_named_id)
+    ) then
+        p_event.session_metadata := '{}';
+    end if;
     v_judgement := payments.judge(p_event, p_unmatched_reason, v_group);
 
     -- Locked, so that an operator's resolution comes either before this verdict or after it; and before the event is
@@ -675,12 +693,14 @@ begin
         v_judgement.reason,
         case v_judgement.reason
             when 'event_collision' then (
-                select payments.describe_event(e)
+                -- The event keeps its metadata itself; a copy would escape the erasure of its order group.
+                select payments.describe_event(e) - 'session_metadata'
                 from payments.stripe_events as e
                 where e.id = p_event.id
             )
             else payments.describe_order_group(p_event.order_group_id)
-        end
+        end,
+        v_named_id
     );
 end;
 $$;

@@ -66,6 +66,31 @@ begin
         where v_group.id is not null
         union all
         select
+            v_group.buyer_since,
+            5,
+            0,
+            jsonb_build_object(
+                'at', v_group.buyer_since,
+                'kind', 'order_group_claimed',
+                'rule', 'a guest''s order group gets its buyer once'
+            )
+        where v_group.buyer_since <> v_group.created_at
+        union all
+        select
+            e.erased_at,
+            6,
+            0,
+            jsonb_build_object(
+                'at', e.erased_at,
+                'kind', 'metadata_erased',
+                'erased_by', e.erased_by,
+                'note', e.note,
+                'rule', 'erased session metadata are gone in all places, and later ones are not kept'
+            )
+        from payments.metadata_erasures as e
+        where e.order_group_id = p_order_group_id
+        union all
+        select
             e.processed_at,
             1,
             0,

@@ -48,7 +48,8 @@ values
 (25, 'payment_that_paid_left_no_exception_open', 'A payment that has paid left none of its exceptions open'),
 (26, 'refunded_exception_is_of_money_that_paid_nothing', 'Money that was sent back for an exception has paid nothing'),
 (27, 'promise_is_found_by_its_products', 'A promise of stock is found by each of its products'),
-(28, 'reserved_is_not_negative', 'The stock that is promised is not less than nothing');
+(28, 'reserved_is_not_negative', 'The stock that is promised is not less than nothing'),
+(29, 'erased_metadata_are_gone', 'Session metadata that were erased are nowhere');
 
 -- Names each broken invariant and its subject.
 -- Called by: public.payment_report(). Returns: one row per fault, none when all is well. Locks: nothing.
@@ -451,6 +452,38 @@ as $$
         where g.status = 'pending' and g.reserved_product_ids is not null
         group by i.product_id
         having sum(i.quantity) < 0
+
+        -- What was erased
+
+        union all
+        select
+            'erased_metadata_are_gone',
+            'order_group ' || w.order_group_id,
+            'its session metadata were erased on ' || w.erased_at || ', but ' || held.by_whom || ' has some'
+        from payments.metadata_erasures as w
+        inner join (
+            select
+                g.id as order_group_id,
+                'it' as by_whom
+            from public.order_groups as g
+            where g.stripe_session_metadata <> '{}'
+            union all
+            select
+                e.order_group_id,
+                'stripe_event ' || e.id
+            from payments.stripe_events as e
+            where e.session_metadata <> '{}'
+            union all
+            select
+                t.order_group_id,
+                'exception ' || x.id
+            from payments.exceptions as x
+            inner join payments.metadata_erasures as t
+                on
+                    coalesce(x.order_group_id::pg_catalog.text, x.details ->> 'named_order_group_id')
+                    = t.order_group_id::pg_catalog.text
+            where x.details <> payments.without_metadata(x.details, t.order_group_id)
+        ) as held on w.order_group_id = held.order_group_id
     )
 
     select

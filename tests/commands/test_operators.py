@@ -219,6 +219,22 @@ async def test_explain_as_json_is_the_functions_answer_without_metadata(project:
     assert "jenny" in (await project.relay("explain", group, "--json", "--metadata")).output
 
 
+async def test_explain_tells_a_claim_and_an_erasure(project: Project) -> None:
+    group = project.shop.order_group()
+    project.query(
+        "update public.order_groups set buyer_id = null, buyer_since = null where id = %s returning 1", group.id
+    )
+    service = project.shop.service
+    service.execute("select public.claim_order_group(%s, %s)", [group.id, project.shop.buyer_id])
+    service.execute("select public.erase_order_group_metadata(%s, 'ada', 'asked to')", [group.id])
+
+    ended = await project.relay("explain", str(group.id))
+
+    assert ended.status == 0
+    told = [line[27:] for line in ended.output.splitlines() if "order group claimed" in line or "erased by" in line]
+    assert [line.strip() for line in told] == ["order group claimed", "metadata erased by ada: asked to"]
+
+
 async def test_explain_of_an_unknown_group_is_status_1_and_still_tells_what_came(project: Project) -> None:
     payment = project.shop.order_group().payment().but(order_group_id=uuid.uuid4())
     reconcile(project.shop.service, payment)

@@ -305,6 +305,17 @@ async def test_metadata_changed_after_the_payment_are_no_drift(project: Project,
     assert project.snapshot() == before
 
 
+async def test_the_sweep_sends_only_the_listed_metadata(project: Project, stripe: StripeServer) -> None:
+    group = project.shop.order_group()
+    session = stripe.session(group)
+    session["metadata"] |= {"campaign": "spring", "email": "jenny@example.test"}
+
+    _, told = await sweep(project, stripe, RELAY_METADATA_KEYS="campaign")
+
+    assert told["applied"] == 1
+    assert project.group(group)["stripe_session_metadata"] == {"campaign": "spring"}
+
+
 async def test_a_group_whose_session_names_another_one_is_told(project: Project, stripe: StripeServer) -> None:
     group, other = project.shop.order_group(), project.shop.order_group()
     session = stripe.session(group)

@@ -265,6 +265,51 @@ def test_a_wrong_reference_is_never_somebody_elses_business(session: Json, reaso
     assert decision.reason is reason
 
 
+METADATA = {"order_group_id": GROUP, "campaign": "spring", "email": "jenny@example.test"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "kept"),
+    [
+        (None, METADATA),
+        (frozenset(), {}),
+        (frozenset({"campaign", "never sent"}), {"campaign": "spring"}),
+        (frozenset({"campaign", "order_group_id"}), {"campaign": "spring", "order_group_id": GROUP}),
+    ],
+)
+def test_of_a_payment_with_a_group_the_listed_metadata_are_kept(
+    keys: frozenset[str] | None, kept: dict[str, str]
+) -> None:
+    rules = Rules(livemode=False, metadata_keys=keys)
+
+    decision = judge(read_event(json.dumps(completed(metadata=METADATA))), rules)
+
+    assert isinstance(decision, Payment)
+    assert (decision.metadata, decision.order_group_id) == (kept, GROUP)
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({"client_reference_id": OTHER_GROUP}, Reason.CONFLICTING_REFERENCES),
+        ({"metadata": METADATA | {"order_group_id": "cart-17"}}, Reason.MALFORMED_REFERENCE),
+        ({"metadata": {"campaign": "spring", "email": "jenny@example.test"}}, Reason.MISSING_REFERENCE),
+        ({"account": "acct_seller"}, Reason.FOREIGN_ACCOUNT),
+    ],
+)
+def test_a_payment_without_a_group_keeps_its_reference_whatever_is_listed(event: Json, reason: Reason) -> None:
+    account = {key: event[key] for key in event if key == "account"}
+    session = {"metadata": METADATA} | {key: event[key] for key in event if key != "account"}
+    rules = Rules(livemode=False, metadata_keys=frozenset({"campaign"}))
+
+    decision = judge(read_event(json.dumps(completed(**session) | account)), rules)
+
+    assert isinstance(decision, Unmatched)
+    assert decision.reason is reason
+    reference = {key: value for key, value in session["metadata"].items() if key == "order_group_id"}
+    assert decision.payment.metadata == {"campaign": "spring"} | reference
+
+
 # Not for us, or not yet
 
 

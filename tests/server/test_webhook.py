@@ -4,6 +4,7 @@ import gzip
 import json
 import time
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -246,6 +247,21 @@ async def test_sessions_without_a_reference_are_ignored_where_the_settings_say_s
         (200, "unmatched", "malformed_reference"),
     ]
     assert len(data_api.calls) == 1
+
+
+async def test_only_the_listed_metadata_reach_the_database(data_api: DataApi) -> None:
+    group_id = str(uuid4())
+    metadata = {"order_group_id": group_id, "campaign": "spring", "email": "jenny@example.test"}
+    async with serving(environ(data_api.url, RELAY_METADATA_KEYS="campaign, gift")) as relay:
+        paid = await relay.deliver(completed(metadata=metadata))
+        foreign = await relay.deliver(completed(metadata=metadata) | {"account": "acct_seller"})
+
+    assert [answer.json["outcome"] for answer in (paid, foreign)] == ["applied", "unmatched"]
+    assert [call.parameters["p_session_metadata"] for call in data_api.calls] == [
+        {"campaign": "spring"},
+        {"order_group_id": group_id, "campaign": "spring"},
+    ]
+    assert data_api.calls[0].parameters["p_order_group_id"] == group_id
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
                         livemode=settings.livemode,
                         accounts=settings.stripe_accounts,
                         ignores_unreferenced=settings.ignores_unreferenced,
+                        metadata_keys=settings.metadata_keys,
                     ),
                     since=since,
                     until=until,
