@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from testkit.project import Project
+from testkit.shop import paid
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import SUCCEEDED
 from testkit.sweeping import LISTS, delivered, exceptions_of, found, paying_event, settings, sweep
@@ -29,7 +30,25 @@ async def test_after_one_sweep_no_drift_is_left_and_a_second_one_changes_nothing
     ended, told = await sweep(project, stripe)
 
     assert (ended.status, ended.errors) == (0, "")
-    assert told == {"known": 2, "applied": 3, **{name: [] for name in LISTS}}
+    assert told == {
+        "known": 2,
+        "applied": 3,
+        "simulated": 0,
+        "applied_now": sorted(
+            (
+                {
+                    "checkout_session_id": sessions[name]["id"],
+                    "order_group_id": str(groups[name].id),
+                    "reason": "",
+                    "amount": format(groups[name].total_amount, "f"),
+                    "currency": "USD",
+                }
+                for name in ("dropped", "delayed", "never made")
+            ),
+            key=lambda one: one["checkout_session_id"],
+        ),
+        **{name: [] for name in LISTS},
+    }
     assert {project.group(group)["status"] for group in groups.values()} == {"paid"}
     assert paying_event(project, groups["dropped"])["id"] == dropped["id"]
     assert paying_event(project, groups["delayed"])["id"] == late["id"]
@@ -42,8 +61,18 @@ async def test_after_one_sweep_no_drift_is_left_and_a_second_one_changes_nothing
     before = project.snapshot()
     ended, told = await sweep(project, stripe)
     assert ended.status == 0
-    assert told == {"known": 5, "applied": 0, **{name: [] for name in LISTS}}
+    assert told == {"known": 5, "applied": 0, "simulated": 0, "applied_now": [], **{name: [] for name in LISTS}}
     assert project.snapshot() == before
+
+
+async def test_what_a_simulation_paid_is_counted_apart_and_is_no_drift(project: Project, stripe: StripeServer) -> None:
+    group = project.shop.order_group()
+    assert delivered(project, paid(group, id="cs_test_sim_1"))["outcome"] == "applied"
+
+    ended, told = await sweep(project, stripe)
+
+    assert (ended.status, told["simulated"], told["known"]) == (0, 1, 0)
+    assert all(told[name] == [] for name in LISTS)
 
 
 async def test_a_delivery_after_the_sweep_is_a_replay_or_a_twin(project: Project, stripe: StripeServer) -> None:

@@ -8,12 +8,13 @@ from typing import Final, TextIO
 
 from relay.commands import console, terminal, window
 from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
-from relay.commands.sweep.findings import Findings
+from relay.commands.sweep.findings import Findings, place
 from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
 from relay.commands.sweep.sweep import Sweep
 from relay.commands.sweep_lists import SWEEP_LISTS
 from relay.config import Settings
 from relay.core.checkout import Rules
+from relay.core.currency import format_amount
 from relay.data_api.records import Clients
 
 NAME: Final = "sweep"
@@ -81,7 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
 def as_dict(findings: Findings) -> dict[str, object]:
     """The findings as --json prints them (docs/contract.md)."""
     lists = {name: [asdict(one) for one in found] for name, found in findings.lists.items()}
-    return {"known": findings.known, "applied": findings.applied, **lists}
+    return {
+        "known": findings.known,
+        "applied": findings.applied,
+        "simulated": findings.simulated,
+        "applied_now": [asdict(one) for one in sorted(findings.applied_now, key=place)],
+        **lists,
+    }
 
 
 def _status(findings: Findings, *, dry_run: bool) -> int:
@@ -94,9 +101,16 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
     counts = [
         ("known", findings.known),
         ("would be applied" if dry_run else "applied now", findings.applied),
+        *([("paid by relay simulate", findings.simulated)] if findings.simulated else []),
         *((SWEEP_LISTS[name], len(found)) for name, found in findings.lists.items()),
     ]
     parts = [f"{title}{', nothing was written' if dry_run else ''}\n\n", terminal.facts(counts)]
+    if findings.applied_now:
+        applied = [
+            (format_amount(one.amount, one.currency), one.checkout_session_id, one.order_group_id)
+            for one in sorted(findings.applied_now, key=place)
+        ]
+        parts.append("\n" + console.fit_table((counts[1][0], "checkout session", "order group"), applied))
     rows = [
         (SWEEP_LISTS[name], one.reason, one.checkout_session_id, one.order_group_id)
         for name, found in findings.lists.items()

@@ -14,24 +14,39 @@ class Finding:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Applied(Finding):
+    """A payment that the sweep applied, or would apply. `amount` is in major units."""
+
+    amount: str | None
+    currency: str | None
+
+
 @dataclass(slots=True)
 class Findings:
-    """What a sweep found: the numbers of payments that are known and that it applied, and lists of what needs a
-    person.
+    """What a sweep found: the number of payments that are known, those that it applied, the number of order groups that
+    `relay simulate` has paid, and lists of what needs a person.
     """
 
     known: int = 0
-    applied: int = 0
+    simulated: int = 0
+    applied_now: list[Applied] = field(default_factory=list)
     rejected: list[Finding] = field(default_factory=list)
     unmatched: list[Finding] = field(default_factory=list)
     failed: list[Finding] = field(default_factory=list)
     paid_here_only: list[Finding] = field(default_factory=list)
 
     @property
+    def applied(self) -> int:
+        """How many payments were applied."""
+        return len(self.applied_now)
+
+    @property
     def lists(self) -> dict[str, list[Finding]]:
         """The lists by their names, each sorted, so that two equal runs print the same."""
-        return {name: sorted(getattr(self, name), key=_place) for name in SWEEP_LISTS}
+        return {name: sorted(getattr(self, name), key=place) for name in SWEEP_LISTS}
 
 
-def _place(finding: Finding) -> tuple[str, str, str]:
+def place(finding: Finding) -> tuple[str, str, str]:
+    """Where the finding stands among others."""
     return finding.reason, finding.checkout_session_id or "", finding.order_group_id or ""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from relay.commands.sweep.findings import Finding, Findings
+from relay.commands.sweep.findings import Applied, Finding, Findings
 from relay.commands.sweep.paid_session import PaidSession
 from relay.commands.sweep.preview import PreviewedAnswer, preview
 from relay.commands.sweep.sendable import Sendable, payment_of, reason_of
@@ -99,7 +99,9 @@ class Reconciling:
         finding = Finding(payment.session_id, payment.order_group_id, reason)
         match verdict and verdict.outcome:
             case Outcome.APPLIED:
-                findings.applied += 1
+                findings.applied_now.append(
+                    Applied(payment.session_id, payment.order_group_id, reason, payment.amount, payment.currency)
+                )
             case Outcome.REJECTED:
                 findings.rejected.append(finding)
             case Outcome.UNMATCHED:
