@@ -170,7 +170,7 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     RECONCILE,
     "public.record_inventory_receipt(uuid,integer,text)",
     "public.record_inventory_adjustment(uuid,integer,text)",
-    "public.list_payment_exceptions(text)",
+    "public.list_payment_exceptions(text,bigint,text,text[],text,integer,timestamp with time zone)",
     "public.resolve_payment_exception(bigint,text,text,text)",
     "public.reopen_payment_exception(bigint,text,text)",
     "public.cancel_order_group(uuid)",

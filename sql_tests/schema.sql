@@ -3860,12 +3860,16 @@ $$;
 
 COMMENT ON FUNCTION public.explain_order_group(p_order_group_id uuid) IS 'An order group''s state and timeline, each entry with the rule that decided. Money as text.';
 
-CREATE FUNCTION public.list_payment_exceptions(p_status text DEFAULT 'open'::text) RETURNS TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamp with time zone, note text)
+CREATE FUNCTION public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamp with time zone, note text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
+    SET plan_cache_mode TO 'force_custom_plan'
     AS $$
 begin
-    if p_status is null or p_status not in ('open', 'resolved', 'all') then
+    if p_limit < 0 then
+        raise exception 'p_limit must not be negative, as % is', p_limit
+            using errcode = 'invalid_parameter_value';
+    elsif p_status is null or p_status not in ('open', 'resolved', 'all') then
         raise exception 'p_status must be open, resolved or all, not %', p_status
             using errcode = 'invalid_parameter_value';
     end if;
@@ -3887,12 +3891,19 @@ begin
         x.resolved_at,
         x.note
     from payments.exceptions as x
-    where p_status = 'all' or x.status = p_status
-    order by x.first_seen_at, x.id;
+    where
+        (p_status = 'all' or x.status = p_status)
+        and (p_id is null or x.id = p_id)
+        and (p_event is null or x.stripe_event_id = p_event)
+        and (p_sessions is null or x.checkout_session_id = any(p_sessions))
+        and (p_reason is null or x.reason = p_reason)
+        and (p_before is null or x.first_seen_at < p_before)
+    order by x.first_seen_at, x.id
+    limit p_limit;
 end;
 $$;
 
-COMMENT ON FUNCTION public.list_payment_exceptions(p_status text) IS 'Payment exceptions, oldest first: open, resolved or all.';
+COMMENT ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) IS 'Payment exceptions, oldest first: open, resolved or all.';
 
 CREATE FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -5295,8 +5306,8 @@ GRANT ALL ON FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p
 REVOKE ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) TO service_role;
 
-REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text) TO service_role;
+REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;

@@ -57,6 +57,44 @@ def test_lists_tell_open_from_resolved(service: Connection, shop: Shop) -> None:
         service.execute("select * from public.list_payment_exceptions(null)")
 
 
+def test_a_list_holds_what_its_parameters_ask_for(service: Connection, owner: Connection, shop: Shop) -> None:
+    rows = [wrong_amount(service, shop) for _ in range(3)]
+    resolve(service, rows[1]["id"])
+    reconcile(service, shop.order_group().payment().but(currency="eur"))
+    ids = [*(row["id"] for row in rows), max(row["id"] for row in rows) + 1]
+    for place, id_ in enumerate(ids):
+        owner.execute(
+            "update payments.exceptions set first_seen_at = %s where id = %s", [f"2026-01-0{place + 1}T00:00Z", id_]
+        )
+    first, second, third, fourth = ids
+    asked: list[tuple[dict[str, Any], list[int]]] = [
+        ({}, [first, third, fourth]),
+        ({"p_status": "all"}, ids),
+        ({"p_id": third}, [third]),
+        ({"p_id": second}, []),
+        ({"p_status": "all", "p_id": second}, [second]),
+        ({"p_event": rows[2]["stripe_event_id"]}, [third]),
+        ({"p_sessions": [rows[2]["checkout_session_id"], rows[0]["checkout_session_id"], "cs_x"]}, [first, third]),
+        ({"p_sessions": []}, []),
+        ({"p_reason": "currency_mismatch"}, [fourth]),
+        ({"p_reason": "amount_mismatch", "p_limit": 1}, [first]),
+        ({"p_limit": 0}, []),
+        ({"p_before": "2026-01-03T00:00Z"}, [first]),
+        ({"p_status": "all", "p_before": "2026-01-03T00:00:01Z", "p_limit": 2}, [first, second]),
+        ({"p_reason": "no_such_reason"}, []),
+    ]
+
+    for parameters, expected in asked:
+        named = ", ".join(f"{name} => %s" for name in parameters)
+        told = service.execute(
+            f"select id from public.list_payment_exceptions({named})".encode(), [*parameters.values()]
+        )
+        assert [row["id"] for row in told] == expected, parameters
+
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="p_limit must not be negative"):
+        service.execute("select * from public.list_payment_exceptions(p_limit => -1)")
+
+
 def test_resolving_records_who_when_what_and_why(service: Connection, superuser: Connection, shop: Shop) -> None:
     exception = wrong_amount(service, shop)
 

@@ -6,11 +6,12 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-from relay.commands import answers, console, env_file, terminal
+from relay.commands import answers, console, env_file, terminal, window
 from relay.commands.endings import NO, OK, STATUSES, CommandError
 from relay.commands.exception_rows import ExceptionRow, fetch, without_metadata
 from relay.config import Settings
 from relay.core.currency import format_amount
+from relay.core.errors import Declined
 from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
 from relay.data_api.records import Clients, Condition, Records
 
@@ -21,7 +22,9 @@ examples:
   relay exceptions list
   relay exceptions list --status all --reason duplicate_payment --json
   relay exceptions show 17
+  relay exceptions list --fail-if-any
   relay exceptions resolve 17 --resolution refunded --by ada --note "paid twice, second payment sent back"
+  relay exceptions resolve --reason missing_reference --before 7d --resolution dismissed --by ada --note "n/a" --yes
   relay exceptions reopen 17 --by ada --note "it was 71 that was sent back"
 
 A resolution stands until the exception is reopened: Stripe's further attempts for that event are answered 200. Where
@@ -61,14 +64,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reason", choices=reasons, metavar="REASON", help="only those with this reason of docs/contract.md"
     )
     listing.add_argument("--group", type=console.order_group_id, metavar="UUID", help="only those of this order group")
+    listing.add_argument(
+        "--fail-if-any", action="store_true", help="exit with status 1 where one is listed, for a scheduler"
+    )
 
     show = action("show", "show what was expected, what was received, how often, and since when", "show 17")
     show.add_argument("id", type=_number, help=_ID)
     show.add_argument("--metadata", action="store_true", help="also show the session's metadata, as the shop set them")
 
     example = 'resolve 17 --resolution refunded --by ada --note "paid twice, sent back"'
-    resolve = action("resolve", "close an exception", example)
-    resolve.add_argument("id", type=_number, help=_ID)
+    resolve = action("resolve", "close an exception, or several with one word", example)
+    resolve.add_argument("ids", type=_number, nargs="*", metavar="id", help=_ID)
+    resolve.add_argument(
+        "--reason", choices=reasons, metavar="REASON", help="instead of numbers: the open ones with this reason"
+    )
+    resolve.add_argument(
+        "--before",
+        type=window.instant,
+        metavar="WHEN",
+        help=f"with --reason: those first seen before then, {window.HELP}",
+    )
+    resolve.add_argument("--yes", action="store_true", help="with --reason: close them, instead of only listing them")
     resolve.add_argument("--resolution", choices=RESOLUTIONS, required=True)
     user = os.environ.get("USER")
     example = 'reopen 17 --by ada --note "mixed up"'
@@ -102,6 +118,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.action in ("resolve", "reopen") and not (arguments.by or "").strip():
         raise CommandError("--by NAME must say who decides")
+    if arguments.action == "resolve" and bool(arguments.ids) == bool(arguments.reason):
+        raise CommandError("either the numbers of exceptions or --reason must say which ones")
+    if arguments.action == "resolve" and arguments.ids and (arguments.before or arguments.yes):
+        raise CommandError("--before and --yes go with --reason")
     return console.run(work)
 
 
@@ -112,12 +132,17 @@ async def _list(arguments: argparse.Namespace, records: Records) -> int:
     if arguments.group:
         conditions.append(("order_group_id", "eq", arguments.group))
     rows: list[ExceptionRow] = without_metadata(await fetch(records, *conditions, status=arguments.status))
+    status = NO if rows and arguments.fail_if_any else OK
     if arguments.json:
         console.write_json(rows)
-        return OK
-    if not rows:
+    elif rows:
+        sys.stdout.write(_table(rows))
+    else:
         sys.stdout.write("Nothing: no payment waits for a person.\n" if arguments.status == "open" else "Nothing.\n")
-        return OK
+    return status
+
+
+def _table(rows: list[ExceptionRow]) -> str:
     now = datetime.now(UTC)
     header = ("id", "status", "for", "attempts", "reason", "expected", "received", "order group")
     lines = [
@@ -133,8 +158,7 @@ async def _list(arguments: argparse.Namespace, records: Records) -> int:
         )
         for row in rows
     ]
-    sys.stdout.write(console.fit_table(header, lines))
-    return OK
+    return console.fit_table(header, lines)
 
 
 async def _show(arguments: argparse.Namespace, records: Records) -> int:
@@ -150,22 +174,62 @@ async def _show(arguments: argparse.Namespace, records: Records) -> int:
 
 
 async def _resolve(arguments: argparse.Namespace, records: Records) -> int:
-    parameters = {
-        "p_exception_id": arguments.id,
-        "p_resolution": arguments.resolution,
-        "p_resolved_by": arguments.by,
-        "p_note": arguments.note,
-    }
-    answer = without_metadata(await records.call(_RESOLVE, parameters))
-    row = answers.read(ExceptionRow, answer, of=_RESOLVE)
+    if arguments.reason:
+        return await _resolve_all(arguments, records)
+    if len(arguments.ids) > 1:
+        return await _resolve_each(arguments.ids, arguments, records)
+    row = await _resolved(arguments.ids[0], arguments, records)
     if arguments.json:
         console.write_json(row)
         return OK
     sys.stdout.write(
-        f"Exception {arguments.id} is resolved: {row['resolution']}, by {terminal.clean(row['resolved_by'])}.\n"
+        f"Exception {row['id']} is resolved: {row['resolution']}, by {terminal.clean(row['resolved_by'])}.\n"
         "From now on Stripe's attempts for this event are answered 200.\n\n" + _describe(row)
     )
     return OK
+
+
+async def _resolve_all(arguments: argparse.Namespace, records: Records) -> int:
+    """Close the open exceptions of a reason; without --yes only list them."""
+    conditions: list[Condition] = [("reason", "eq", arguments.reason)]
+    if arguments.before:
+        conditions.append(("first_seen_at", "lt", arguments.before.isoformat()))
+    rows: list[ExceptionRow] = without_metadata(await fetch(records, *conditions, status="open"))
+    if arguments.yes or not rows:
+        return await _resolve_each([row["id"] for row in rows], arguments, records)
+    if arguments.json:
+        console.write_json(rows)
+    else:
+        sys.stdout.write(_table(rows))
+    raise CommandError(f"nothing was done: --yes closes these {len(rows)}", NO)
+
+
+async def _resolve_each(ids: list[int], arguments: argparse.Namespace, records: Records) -> int:
+    """Close them one by one. What the database declines is told, and the others are closed all the same."""
+    rows: list[ExceptionRow] = []
+    declined: list[str] = []
+    for id_ in ids:
+        try:
+            rows.append(await _resolved(id_, arguments, records))
+        except Declined as error:
+            declined.append(terminal.clean(str(error)))
+    if arguments.json:
+        console.write_json(rows)
+    else:
+        sys.stdout.write(f"{len(rows)} resolved: {arguments.resolution}, by {terminal.clean(arguments.by)}.\n")
+    if declined:
+        raise CommandError(f"{len(declined)} of {len(ids)} were declined: {'; '.join(declined)}", NO)
+    return OK
+
+
+async def _resolved(id_: int, arguments: argparse.Namespace, records: Records) -> ExceptionRow:
+    parameters = {
+        "p_exception_id": id_,
+        "p_resolution": arguments.resolution,
+        "p_resolved_by": arguments.by,
+        "p_note": arguments.note,
+    }
+    return answers.read(ExceptionRow, without_metadata(await records.call(_RESOLVE, parameters)), of=_RESOLVE)
 
 
 async def _reopen(arguments: argparse.Namespace, records: Records) -> int:

@@ -20,16 +20,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "list-unordered",
         "exceptions are listed as they lie in the table",
         FILE,
-        "    order by x.first_seen_at, x.id;",
-        "    ;",
+        "    order by x.first_seen_at, x.id\n",
+        "",
         ("test_case_that_came_again_keeps_its_place",),
     ),
     Mutant(
         "list-of-everything",
         "the list of open exceptions holds resolved ones",
         FILE,
-        "where p_status = 'all' or x.status = p_status",
-        "where p_status is not null or x.status = p_status",
+        "(p_status = 'all' or x.status = p_status)",
+        "true",
         ("test_lists_tell_open_from_resolved",),
     ),
     Mutant(
@@ -112,5 +112,30 @@ MUTANTS: tuple[Mutant, ...] = (
         "                or e.payment_intent_id = v_exception.payment_intent_id\n",
         "",
         ("test_money_that_has_paid_a_group",),
+    ),
+    *(
+        Mutant(
+            f"listed-whatever-{column}",
+            f"a list is not narrowed by {column}",
+            FILE,
+            f"        and ({parameter} is null or x.{column} ",
+            f"        and (true or {parameter} is null or x.{column} ",
+            ("test_a_list_holds_what_its_parameters_ask_for",),
+        )
+        for column, parameter in (
+            ("id", "p_id"),
+            ("stripe_event_id", "p_event"),
+            ("checkout_session_id", "p_sessions"),
+            ("reason", "p_reason"),
+            ("first_seen_at", "p_before"),
+        )
+    ),
+    Mutant(
+        "listed-without-limit",
+        "a list is longer than its limit",
+        FILE,
+        "    limit p_limit;",
+        "    limit p_limit + 1;",
+        ("test_a_list_holds_what_its_parameters_ask_for",),
     ),
 )

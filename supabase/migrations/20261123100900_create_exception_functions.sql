@@ -3,9 +3,19 @@
 -- Touches: public.list_payment_exceptions(), public.resolve_payment_exception(). `payments` is not in the Data API; these
 -- two are its door.
 
--- Lists exceptions, oldest first.
--- Called by: operators, as service_role. Returns: rows; raises 22023 for an unknown status. Locks: nothing.
-create or replace function public.list_payment_exceptions(p_status text default 'open')
+-- Lists exceptions, oldest first. A parameter that is null leaves nothing out; p_before is a time, before which the exception
+-- was first seen.
+-- Called by: operators, as service_role. Returns: rows; raises 22023 for an unknown status or a negative limit. Locks: nothing.
+-- Planned at each call, because each of the parameters has an index that the others do not have.
+create or replace function public.list_payment_exceptions(
+    p_status text default 'open',
+    p_id bigint default null,
+    p_event text default null,
+    p_sessions text[] default null,
+    p_reason text default null,
+    p_limit integer default null,
+    p_before timestamptz default null
+)
 returns table (
     id bigint,
     stripe_event_id text,
@@ -27,9 +37,13 @@ language plpgsql
 stable
 security definer
 set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
 as $$
 begin
-    if p_status is null or p_status not in ('open', 'resolved', 'all') then
+    if p_limit < 0 then
+        raise exception 'p_limit must not be negative, as % is', p_limit
+            using errcode = 'invalid_parameter_value';
+    elsif p_status is null or p_status not in ('open', 'resolved', 'all') then
         raise exception 'p_status must be open, resolved or all, not %', p_status
             using errcode = 'invalid_parameter_value';
     end if;
@@ -51,16 +65,26 @@ begin
         x.resolved_at,
         x.note
     from payments.exceptions as x
-    where p_status = 'all' or x.status = p_status
-    order by x.first_seen_at, x.id;
+    where
+        (p_status = 'all' or x.status = p_status)
+        and (p_id is null or x.id = p_id)
+        and (p_event is null or x.stripe_event_id = p_event)
+        and (p_sessions is null or x.checkout_session_id = any(p_sessions))
+        and (p_reason is null or x.reason = p_reason)
+        and (p_before is null or x.first_seen_at < p_before)
+    order by x.first_seen_at, x.id
+    limit p_limit;
 end;
 $$;
-comment on function public.list_payment_exceptions(text) is
+comment on function public.list_payment_exceptions(text, bigint, text, text[], text, integer, timestamptz) is
     'Payment exceptions, oldest first: open, resolved or all.';
-revoke execute on function public.list_payment_exceptions(text) from public, anon, authenticated;
-grant execute on function public.list_payment_exceptions(text) to service_role;
+revoke execute on function public.list_payment_exceptions(text, bigint, text, text[], text, integer, timestamptz)
+from public, anon, authenticated;
+grant execute on function public.list_payment_exceptions(text, bigint, text, text[], text, integer, timestamptz) to service_role;
 insert into payments.expected_grants (object, grantee, privilege)
-values ('public.list_payment_exceptions(text)', 'service_role', 'EXECUTE');
+values (
+    'public.list_payment_exceptions(text,bigint,text,text[],text,integer,timestamp with time zone)', 'service_role', 'EXECUTE'
+);
 
 -- Closes an exception with an operator's word; Stripe's further attempts are then answered `resolved`.
 -- Called by: operators, as service_role. Returns: the closed row as an object; raises 22023 for bad arguments, P0002

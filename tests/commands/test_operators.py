@@ -123,6 +123,71 @@ async def test_resolve_twice_is_declined_in_the_functions_own_words(project: Pro
     assert project.snapshot() == before
 
 
+async def test_list_fails_if_any_is_listed(project: Project) -> None:
+    payment, _ = rejected(project)
+    command = ("exceptions", "list", "--group", str(payment.order_group_id), "--fail-if-any")
+
+    there, gone = await project.relay(*command), await project.relay(*command, "--status", "resolved", "--json")
+
+    assert (there.status, there.errors) == (1, "")
+    assert "amount_mismatch" in there.output
+    assert (gone.status, json.loads(gone.output)) == (0, [])
+
+
+async def test_several_are_resolved_with_one_word_and_what_is_declined_is_told(project: Project) -> None:
+    (first, one), (second, two) = rejected(project), rejected(project)
+    word = ("--resolution", "dismissed", "--by", "ada", "--note", "a test")
+
+    ended = await project.relay("exceptions", "resolve", str(one["id"]), "999999999", str(two["id"]), *word)
+
+    assert (ended.status, ended.output) == (1, "2 resolved: dismissed, by ada.\n")
+    assert "1 of 3 were declined: there is no payment exception 999999999" in ended.errors
+    rows = [exception_of(project, payment) for payment in (first, second)]
+    assert [(row["resolution"], row["resolved_by"], row["note"]) for row in rows] == [
+        ("dismissed", "ada", "a test")
+    ] * 2
+
+
+async def test_all_of_a_reason_are_resolved_only_with_yes(project: Project) -> None:
+    unmatched = Payment(
+        order_group_id=None, unmatched_reason="malformed_reference", amount_minor=1, amount="0.01", currency="usd"
+    )
+    old, new = unmatched.but(event_id="evt_old_1"), unmatched.but(event_id="evt_new_1")
+    other, _ = rejected(project)
+    for payment in (old, new):
+        reconcile(project.shop.service, payment)
+    project.query(
+        "update payments.exceptions set first_seen_at = '2026-01-01T00:00Z' where stripe_event_id = %s returning id",
+        old.event_id,
+    )
+    of_reason = ("exceptions", "resolve", "--reason", "malformed_reference", "--before", "2026-02-01")
+    word = ("--resolution", "dismissed", "--by", "ada", "--note", "not ours")
+    before = project.snapshot()
+
+    asked = await project.relay(*of_reason, *word)
+    assert (asked.status, asked.errors) == (1, "relay: nothing was done: --yes closes these 1\n")
+    assert "malformed_reference" in asked.output
+    assert project.snapshot() == before
+    done = await project.relay(*of_reason, *word, "--yes", "--json")
+
+    assert (done.status, [row["stripe_event_id"] for row in json.loads(done.output)]) == (0, ["evt_old_1"])
+    assert [exception_of(project, one)["status"] for one in (old, new, other)] == ["resolved", "open", "open"]
+    again = await project.relay(*of_reason, *word, "--yes")
+    assert (again.status, again.output) == (0, "0 resolved: dismissed, by ada.\n")
+
+
+@pytest.mark.parametrize(
+    "which", [[], ["1", "--reason", "amount_mismatch"], ["1", "--before", "1d"], ["1", "--yes"], ["--before", "1d"]]
+)
+async def test_what_is_resolved_is_said_in_one_way(project: Project, which: list[str]) -> None:
+    ended = await project.relay(
+        "exceptions", "resolve", *which, "--resolution", "dismissed", "--by", "ada", "--note", "x"
+    )
+
+    assert (ended.status, ended.output) == (2, "")
+    assert "--reason" in ended.errors
+
+
 async def test_reopen_takes_the_word_back_and_stripes_retry_is_judged_anew(project: Project) -> None:
     payment, exception = rejected(project)
     number = str(exception["id"])
