@@ -175,7 +175,7 @@ def test_no_buyer_and_no_metadata_are_in_it(service: Connection, shop: Shop) -> 
 
     assert "jenny" not in text
     assert str(shop.buyer_id) not in text
-    assert "metadata" not in text
+    assert "session_metadata" not in text
 
 
 @pytest.mark.parametrize(("since", "until"), [(NOW, NOW), (NOW, NOW - timedelta(1)), (None, NOW), (NOW, None)])

@@ -22,12 +22,12 @@ select md5('product' || n || '-' || p)::uuid, md5('seller' || n)::uuid, 'SKU-' |
 from generate_series(0, :groups / 20 - 1) as n, generate_series(0, 4) as p;
 
 insert into public.order_groups (
-    id, buyer_id, currency, total_amount, status, created_at, paid_at,
+    id, buyer_id, buyer_since, currency, total_amount, status, created_at, paid_at,
     stripe_webhook_event_id, stripe_webhook_event_created_at, stripe_webhook_received_at,
     stripe_payment_intent_id, stripe_checkout_session_id, stripe_session_metadata
 )
 select
-    md5('group' || n)::uuid, md5('user' || n / 5 + 1)::uuid, 'USD', 20, 'paid', at, at,
+    md5('group' || n)::uuid, md5('user' || n / 5 + 1)::uuid, at, 'USD', 20, 'paid', at, at,
     'evt_' || n || '_0', at, at, 'pi_' || n, 'cs_' || n, '{}'
 from generate_series(1, :groups) as n, lateral (select timestamptz '2024-01-01 00:00Z' + n * interval '1 minute' as at) as x;
 
@@ -105,12 +105,12 @@ select
 from generate_series(1, 2 * :large) as n;
 
 insert into public.order_groups (
-    id, buyer_id, currency, total_amount, status, created_at, paid_at,
+    id, buyer_id, buyer_since, currency, total_amount, status, created_at, paid_at,
     stripe_webhook_event_id, stripe_webhook_event_created_at, stripe_webhook_received_at,
     stripe_payment_intent_id, stripe_checkout_session_id, stripe_session_metadata
 )
 select
-    order_group_id, buyer_id, 'USD', 10, 'paid', at, at, 'evt_l' || n, at, at, 'pi_l' || n, 'cs_l' || n, '{}'
+    order_group_id, buyer_id, at, 'USD', 10, 'paid', at, at, 'evt_l' || n, at, at, 'pi_l' || n, 'cs_l' || n, '{}'
 from large_order;
 
 insert into payments.stripe_events (
