@@ -72,7 +72,7 @@ public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable d
 public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reconciliation_readiness() | jsonb | sql volatile definer
 public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer
-public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text) | bigint | plpgsql volatile definer
+public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text, p_key text DEFAULT NULL::text) | bigint | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.security_findings() | TABLE(finding text, object text, detail text) | sql stable definer
@@ -147,6 +147,7 @@ public.inventory_ledger.note text
 public.inventory_ledger.order_item_id uuid
 public.inventory_ledger.product_id uuid not null
 public.inventory_ledger.quantity_delta integer not null
+public.inventory_ledger.receipt_key text
 public.inventory_ledger.seller_id uuid not null
 public.inventory_ledger.stripe_webhook_event_id text
 
@@ -260,6 +261,7 @@ unique invariants_pkey ON payments.invariants USING btree (name)
 unique invariants_place_key ON payments.invariants USING btree (place)
 unique inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text)
 unique inventory_ledger_pkey ON public.inventory_ledger USING btree (id)
+unique inventory_ledger_receipt_key_key ON public.inventory_ledger USING btree (receipt_key) WHERE (receipt_key IS NOT NULL)
 unique metadata_erasures_pkey ON payments.metadata_erasures USING btree (order_group_id)
 unique order_groups_pkey ON public.order_groups USING btree (id)
 unique order_groups_stripe_webhook_event_id_key ON public.order_groups USING btree (stripe_webhook_event_id)

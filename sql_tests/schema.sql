@@ -4227,27 +4227,61 @@ $$;
 
 COMMENT ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) IS 'Corrects stock by pieces, positive or negative, with the reason. Returns the ledger entry''s id.';
 
-CREATE FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text, p_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
-    v_id bigint;
+    -- As Stripe's own idempotency keys.
+    v_longest constant pg_catalog.int4 := 255;
+    v_key pg_catalog.text := nullif(btrim(p_key), '');
+    v_entry public.inventory_ledger;
 begin
     if p_product_id is null or p_quantity is null or p_quantity <= 0 then
         raise exception 'a receipt needs a product and a positive quantity, not %', p_quantity
             using errcode = 'invalid_parameter_value';
+    elsif length(v_key) > v_longest then
+        raise exception 'p_key has % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
-    values (
-        p_product_id, payments.seller_of_product(p_product_id), 'receipt', p_quantity, nullif(btrim(p_note), '')
-    )
-    returning id into v_id;
-    return v_id;
+
+    -- Not `on conflict do nothing`: under a stricter isolation it raises 40001, and what a shop's trigger has written for the
+    -- row would stay.
+    begin
+        insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, receipt_key)
+        values (
+            p_product_id,
+            payments.seller_of_product(p_product_id),
+            'receipt',
+            p_quantity,
+            nullif(btrim(p_note), ''),
+            v_key
+        )
+        returning * into v_entry;
+    exception
+        when unique_violation then
+            select l.*
+            into v_entry
+            from public.inventory_ledger as l
+            where l.receipt_key = v_key;
+            if not found then
+                -- It is not this key that is taken, or a stricter isolation hides the row that took it.
+                raise;
+            end if;
+    end;
+
+    if (v_entry.product_id, v_entry.quantity_delta) <> (p_product_id, p_quantity) then
+        raise exception 'p_key already stands for entry %: % of product %',
+            v_entry.id, v_entry.quantity_delta, v_entry.product_id
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return v_entry.id;
 end;
 $$;
 
-COMMENT ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) IS 'Records goods that came in: pieces, positive. Returns the ledger entry''s id.';
+COMMENT ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) IS 'Records goods that came in: pieces, positive. Returns the ledger entry''s id; with a key, one entry however often it is called.';
 
 CREATE FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4697,8 +4731,10 @@ CREATE TABLE public.inventory_ledger (
     stripe_webhook_event_id text,
     note text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    receipt_key text,
     CONSTRAINT inventory_ledger_entry_type_is_known_check CHECK ((entry_type = ANY ('{order_commit,receipt,adjustment}'::text[]))),
     CONSTRAINT inventory_ledger_only_order_commit_has_an_item_check CHECK (((entry_type = 'order_commit'::text) OR ((order_item_id IS NULL) AND (stripe_webhook_event_id IS NULL)))),
+    CONSTRAINT inventory_ledger_only_receipt_has_a_key_check CHECK (((receipt_key IS NULL) OR (entry_type = 'receipt'::text))),
     CONSTRAINT inventory_ledger_order_commit_takes_stock_check CHECK (((entry_type <> 'order_commit'::text) OR ((quantity_delta < 0) AND (order_item_id IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL)))),
     CONSTRAINT inventory_ledger_quantity_delta_is_not_zero_check CHECK ((quantity_delta <> 0)),
     CONSTRAINT inventory_ledger_receipt_adds_stock_check CHECK (((entry_type <> 'receipt'::text) OR (quantity_delta > 0)))
@@ -4715,6 +4751,8 @@ COMMENT ON COLUMN public.inventory_ledger.quantity_delta IS 'Pieces, positive wh
 COMMENT ON COLUMN public.inventory_ledger.stripe_webhook_event_id IS 'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
 
 COMMENT ON COLUMN public.inventory_ledger.created_at IS 'When stock moved. An order_commit bears the time at which its payment was processed: money and stock have one clock.';
+
+COMMENT ON COLUMN public.inventory_ledger.receipt_key IS 'The caller''s own name for a delivery of goods, under which it is recorded once: a delivery note''s number, say.';
 
 ALTER TABLE public.inventory_ledger ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.inventory_ledger_id_seq
@@ -4948,6 +4986,8 @@ CREATE INDEX inventory_ledger_created_at_idx ON public.inventory_ledger USING br
 CREATE UNIQUE INDEX inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text);
 
 CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta);
+
+CREATE UNIQUE INDEX inventory_ledger_receipt_key_key ON public.inventory_ledger USING btree (receipt_key) WHERE (receipt_key IS NOT NULL);
 
 CREATE INDEX inventory_ledger_seller_id_id_idx ON public.inventory_ledger USING btree (seller_id, id);
 
@@ -5313,8 +5353,8 @@ GRANT ALL ON FUNCTION public.reconciliation_readiness() TO service_role;
 REVOKE ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) TO service_role;
 
-REVOKE ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) TO service_role;
+REVOKE ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) TO service_role;
