@@ -13,6 +13,7 @@ from aiohttp import web
 
 from relay.config import Settings, unused_proxy
 from relay.server.app import CONNECTION_LIMIT, READINESS, TELEMETRY, WEBHOOK, answer_unparsable, make_app
+from relay.server.connection_limit import SelectorEventLoop
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
@@ -53,11 +54,11 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     """uvloop's event loop where uvloop is installed: it saves a tenth of the processor time per delivery
     (docs/performance.md).
     """
-    if not HAS_UVLOOP:
-        return asyncio.new_event_loop()
-    import uvloop
+    if HAS_UVLOOP:
+        import uvloop
 
-    return uvloop.new_event_loop()
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop() if sys.platform == "win32" else SelectorEventLoop()
 
 
 def settle_memory() -> None:
