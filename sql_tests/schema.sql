@@ -377,10 +377,13 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         from (
             select
                 p.id,
-                coalesce(sum(l.quantity_delta), 0) as moved
+                l.moved
             from public.products as p
-            left join public.inventory_ledger as l on p.id = l.product_id
-            group by p.id
+            cross join lateral (
+                select coalesce(sum(m.quantity_delta), 0) as moved
+                from public.inventory_ledger as m
+                where m.product_id = p.id
+            ) as l
         ) as p
         full join public.inventory_levels as v on p.id = v.product_id
         where p.moved is distinct from v.on_hand
@@ -520,6 +523,7 @@ CREATE FUNCTION payments.broken_invariants_of(p_since timestamp with time zone, 
     SET search_path TO ''
     SET work_mem TO '64MB'
     SET random_page_cost TO '1.1'
+    SET jit TO 'off'
     AS $_$
 declare
     v_query pg_catalog.text;
@@ -568,7 +572,7 @@ begin
             ('from payments.stripe_events as', 'from window_events as'),
             ('join payments.stripe_events as e on g.id', 'join window_events as e on g.id'),
             ('from payments.exceptions as', 'from window_exceptions as'),
-            ('from public.inventory_ledger as', 'from window_ledger as'),
+            ('from public.inventory_ledger as l', 'from window_ledger as l'),
             ('from public.products as', 'from window_products as'),
             ('full join public.inventory_levels as', 'full join window_levels as'),
             ('as not materialized', 'as materialized')
@@ -612,17 +616,37 @@ begin
             where x.order_group_id = any($1) or (x.first_seen_at >= $3 and x.first_seen_at < $4)
         ),
 
-        window_ledger as materialized (
+        window_moves as materialized (
             select l.*
             from public.inventory_ledger as l
+            where l.created_at >= $3 and l.created_at < $4
+        ),
+
+        -- Those whose order took a step in the window, and whose stock was taken before.
+        items_of_earlier_moves as materialized (
+            select i.id
+            from window_items as i
             where
-                l.created_at >= $3
-                and l.created_at < $4
-                and (l.order_item_id is null or l.order_item_id not in (select i.id from window_items as i))
+                not exists (
+                    select 1
+                    from window_moves as l
+                    where l.order_item_id = i.id and l.entry_type = 'order_commit'
+                )
+        ),
+
+        window_ledger as materialized (
+            select l.*
+            from window_moves as l
             union all
             select l.*
-            from window_items as i
-            inner join public.inventory_ledger as l on i.id = l.order_item_id
+            from items_of_earlier_moves as i
+            cross join lateral (
+                -- One by one through the index: any other join reads the commits of all years.
+                select c.*
+                from public.inventory_ledger as c
+                where c.order_item_id = i.id and c.entry_type = 'order_commit'
+                offset 0
+            ) as l
         ),
 
         window_products as materialized (
@@ -3898,6 +3922,9 @@ CREATE FUNCTION public.payment_report(p_since timestamp with time zone, p_until 
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     SET statement_timeout TO '60s'
+    SET work_mem TO '64MB'
+    SET random_page_cost TO '1.1'
+    SET jit TO 'off'
     AS $_$
 begin
     if p_since is null or p_until is null or p_since >= p_until then
@@ -3906,7 +3933,42 @@ begin
     end if;
 
     return (
-        with outcome as (
+        with
+        -- What was applied after all is among the events.
+        set_aside as not materialized (
+            select
+                x.*,
+                coalesce(x.checkout_session_id, x.stripe_event_id) as payment
+            from payments.exceptions as x
+            where x.resolution is distinct from 'reconciled'
+        ),
+
+        set_aside_in_window as (
+            select x.*
+            from set_aside as x
+            where x.first_seen_at >= p_since and x.first_seen_at < p_until
+        ),
+
+        -- Two events of one payment are one sum of money, of the day on which the first of them was set aside, whatever
+        -- window the other one is in. The payment is open while one of them is.
+        payment as (
+            select distinct on (x.payment)
+                x.*,
+                min(x.first_seen_at) over (partition by x.payment) as set_aside_at
+            from (
+                select w.*
+                from set_aside_in_window as w
+                union all
+                select o.*
+                from set_aside as o
+                where
+                    o.checkout_session_id in (select w.checkout_session_id from set_aside_in_window as w)
+                    and not (o.first_seen_at >= p_since and o.first_seen_at < p_until)
+            ) as x
+            order by x.payment, x.status, x.first_seen_at, x.id
+        ),
+
+        outcome as (
             select
                 (e.processed_at at time zone 'UTC')::pg_catalog.date as day,
                 e.currency,
@@ -3917,7 +3979,7 @@ begin
             where e.processed_at >= p_since and e.processed_at < p_until
             union all
             select
-                (x.first_seen_at at time zone 'UTC')::pg_catalog.date,
+                (x.set_aside_at at time zone 'UTC')::pg_catalog.date,
                 x.details -> 'received' ->> 'currency',
                 case x.status when 'resolved' then 'resolved' else r.outcome end,
                 -- Evidence is read as it is, also where a person has written it: what is no number adds nothing.
@@ -3925,17 +3987,9 @@ begin
                     when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
                         then (x.details -> 'received' ->> 'amount')::numeric
                 end
-            from (
-                -- Two events of one payment are one sum of money. Those that were applied after all are among the events.
-                select distinct on (coalesce(x.checkout_session_id, x.stripe_event_id)) x.*
-                from payments.exceptions as x
-                where
-                    x.first_seen_at >= p_since
-                    and x.first_seen_at < p_until
-                    and x.resolution is distinct from 'reconciled'
-                order by coalesce(x.checkout_session_id, x.stripe_event_id), x.status, x.first_seen_at, x.id
-            ) as x
+            from payment as x
             inner join payments.reasons as r on x.reason = r.reason
+            where x.set_aside_at >= p_since
         ),
 
         total as (
@@ -4985,7 +5039,7 @@ CREATE INDEX inventory_ledger_created_at_idx ON public.inventory_ledger USING br
 
 CREATE UNIQUE INDEX inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text);
 
-CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta);
+CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta, created_at);
 
 CREATE UNIQUE INDEX inventory_ledger_receipt_key_key ON public.inventory_ledger USING btree (receipt_key) WHERE (receipt_key IS NOT NULL);
 

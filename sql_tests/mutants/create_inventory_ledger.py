@@ -243,4 +243,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "check (receipt_key is null or entry_type <> 'order_commit')",
         ("inventory_ledger_only_receipt_has_a_key_check",),
     ),
+    Mutant(
+        "stock-added-up-from-the-table",
+        "stock at the window's end is added up from the ledger's rows one by one",
+        FILE,
+        "include (quantity_delta, created_at);",
+        "include (quantity_delta);",
+        ("test_each_index_is_there_in_its_form",),
+    ),
 )

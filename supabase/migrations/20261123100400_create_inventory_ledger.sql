@@ -40,8 +40,9 @@ create unique index inventory_ledger_order_commit_order_item_id_key
 on public.inventory_ledger (order_item_id) where entry_type = 'order_commit';
 create unique index inventory_ledger_receipt_key_key
 on public.inventory_ledger (receipt_key) where receipt_key is not null;
+-- What is or was on hand is added up from the index alone.
 create index inventory_ledger_product_id_idx
-on public.inventory_ledger (product_id, seller_id) include (quantity_delta);
+on public.inventory_ledger (product_id, seller_id) include (quantity_delta, created_at);
 -- A seller's movements, the last ones first.
 create index inventory_ledger_seller_id_id_idx on public.inventory_ledger (seller_id, id);
 -- The report's window. Rows are added in the order of time and stay where they are: such an index costs a payment nothing.
