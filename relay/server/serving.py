@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from relay.config import Settings, unused_proxy
+from relay.core.errors import errno_name
 from relay.server.app import CONNECTION_LIMIT, READINESS, TELEMETRY, WEBHOOK, answer_unparsable, make_app
 from relay.server.connection_limit import SelectorEventLoop
 from relay.server.connections import Runner
@@ -83,7 +84,7 @@ async def _serve(settings: Settings, log: Log) -> int:
         try:
             await site.start()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            reason = ": ".join(filter(None, (errno_name(error), error.strerror or type(error).__name__)))
             sys.stderr.write(f"relay: cannot listen on {settings.host}:{settings.port}: {reason}\n")
             return 1
         app[TELEMETRY].log.write("info", f"Listening on {site.name}")
