@@ -656,7 +656,9 @@ begin
         ),
 
         window_levels as materialized (
-            select v.*
+            select
+                v.product_id,
+                v.on_hand
             from public.inventory_levels as v
             where v.product_id = any($2)
         ),
@@ -3973,8 +3975,9 @@ begin
                 (e.processed_at at time zone 'UTC')::pg_catalog.date as day,
                 e.currency,
                 e.outcome,
-                -- A twin tells of money that its payment has brought already.
-                case e.outcome when 'applied' then e.amount end as amount
+                -- A twin tells of money that its payment has brought already. What no bigint of
+                -- minor units can be adds nothing; NaN is greater than any number.
+                case when e.outcome = 'applied' and abs(e.amount) < 1e19 then e.amount end as amount
             from payments.stripe_events as e
             where e.processed_at >= p_since and e.processed_at < p_until
             union all

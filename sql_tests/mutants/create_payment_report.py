@@ -20,7 +20,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "report-counts-twins",
         "the report adds the money of a twin event once more",
         FILE,
-        "case e.outcome when 'applied' then e.amount end as amount",
+        "case when e.outcome = 'applied' and abs(e.amount) < 1e19 then e.amount end as amount",
         "e.amount as amount",
         ("test_payment_report.py",),
     ),
@@ -79,5 +79,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "min(x.first_seen_at) over (partition by x.payment)",
         "max(x.first_seen_at) over (partition by x.payment)",
         ("test_payment_that_was_set_aside_on_both_sides",),
+    ),
+    Mutant(
+        "report-adds-what-is-no-number",
+        "one event whose amount is no number takes the sums of its day along",
+        FILE,
+        "case when e.outcome = 'applied' and abs(e.amount) < 1e19 then",
+        "case when e.outcome = 'applied' then",
+        ("test_amount_that_is_no_money_adds_nothing",),
     ),
 )

@@ -148,7 +148,9 @@ begin
         ),
 
         window_levels as materialized (
-            select v.*
+            select
+                v.product_id,
+                v.on_hand
             from public.inventory_levels as v
             where v.product_id = any($2)
         ),
