@@ -12,7 +12,7 @@ FUNCTIONS = """
 payments.assert_pending(p_order_group_id uuid, p_status text) | void | plpgsql immutable invoker
 payments.assert_representable(p_amount numeric, p_currency text) | void | plpgsql stable invoker
 payments.broken_invariants() | TABLE(invariant text, subject text, detail text) | sql stable invoker
-payments.broken_invariants_of(p_since timestamptz, p_until timestamptz) | TABLE(invariant text, subject text, detail text) | plpgsql stable invoker | work_mem=64MB, random_page_cost=1.1
+payments.broken_invariants_of(p_since timestamptz, p_until timestamptz) | TABLE(invariant text, subject text, detail text) | plpgsql stable invoker | work_mem=64MB, random_page_cost=1.1, jit=off
 payments.caller() | text | plpgsql stable invoker
 payments.calling_role() | text | plpgsql stable invoker
 payments.calling_user() | text | plpgsql stable invoker
@@ -67,12 +67,12 @@ public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency tex
 public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable definer
 public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamptz DEFAULT NULL::timestamptz) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text) | plpgsql stable definer | plan_cache_mode=force_custom_plan
-public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s
+public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s, work_mem=64MB, random_page_cost=1.1, jit=off
 public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable definer | random_page_cost=1.1
 public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reconciliation_readiness() | jsonb | sql volatile definer
 public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer
-public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text) | bigint | plpgsql volatile definer
+public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text, p_key text DEFAULT NULL::text) | bigint | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.security_findings() | TABLE(finding text, object text, detail text) | sql stable definer
@@ -147,6 +147,7 @@ public.inventory_ledger.note text
 public.inventory_ledger.order_item_id uuid
 public.inventory_ledger.product_id uuid not null
 public.inventory_ledger.quantity_delta integer not null
+public.inventory_ledger.receipt_key text
 public.inventory_ledger.seller_id uuid not null
 public.inventory_ledger.stripe_webhook_event_id text
 
@@ -230,7 +231,7 @@ exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id
 exceptions_payment_intent_id_idx ON payments.exceptions USING btree (payment_intent_id)
 exceptions_reason_idx ON payments.exceptions USING btree (reason)
 inventory_ledger_created_at_idx ON public.inventory_ledger USING brin (created_at)
-inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta)
+inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta, created_at)
 inventory_ledger_seller_id_id_idx ON public.inventory_ledger USING btree (seller_id, id)
 order_groups_buyer_id_created_at_idx ON public.order_groups USING btree (buyer_id, created_at DESC) INCLUDE (id)
 order_groups_currency_idx ON public.order_groups USING btree (currency)
@@ -260,6 +261,7 @@ unique invariants_pkey ON payments.invariants USING btree (name)
 unique invariants_place_key ON payments.invariants USING btree (place)
 unique inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text)
 unique inventory_ledger_pkey ON public.inventory_ledger USING btree (id)
+unique inventory_ledger_receipt_key_key ON public.inventory_ledger USING btree (receipt_key) WHERE (receipt_key IS NOT NULL)
 unique metadata_erasures_pkey ON payments.metadata_erasures USING btree (order_group_id)
 unique order_groups_pkey ON public.order_groups USING btree (id)
 unique order_groups_stripe_webhook_event_id_key ON public.order_groups USING btree (stripe_webhook_event_id)

@@ -63,6 +63,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "stripe_webhook_event_id",
         "note",
         "created_at",
+        "receipt_key",
     ),
     "public.order_status_changes": (
         "id",
@@ -168,7 +169,7 @@ RECONCILE = (
 )
 FUNCTIONS_FOR_SERVICE_ROLE = {
     RECONCILE,
-    "public.record_inventory_receipt(uuid,integer,text)",
+    "public.record_inventory_receipt(uuid,integer,text,text)",
     "public.record_inventory_adjustment(uuid,integer,text)",
     "public.list_payment_exceptions(text,bigint,text,text[],text,integer,timestamp with time zone)",
     "public.resolve_payment_exception(bigint,text,text,text)",

@@ -377,10 +377,13 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         from (
             select
                 p.id,
-                coalesce(sum(l.quantity_delta), 0) as moved
+                l.moved
             from public.products as p
-            left join public.inventory_ledger as l on p.id = l.product_id
-            group by p.id
+            cross join lateral (
+                select coalesce(sum(m.quantity_delta), 0) as moved
+                from public.inventory_ledger as m
+                where m.product_id = p.id
+            ) as l
         ) as p
         full join public.inventory_levels as v on p.id = v.product_id
         where p.moved is distinct from v.on_hand
@@ -520,6 +523,7 @@ CREATE FUNCTION payments.broken_invariants_of(p_since timestamp with time zone, 
     SET search_path TO ''
     SET work_mem TO '64MB'
     SET random_page_cost TO '1.1'
+    SET jit TO 'off'
     AS $_$
 declare
     v_query pg_catalog.text;
@@ -568,7 +572,7 @@ begin
             ('from payments.stripe_events as', 'from window_events as'),
             ('join payments.stripe_events as e on g.id', 'join window_events as e on g.id'),
             ('from payments.exceptions as', 'from window_exceptions as'),
-            ('from public.inventory_ledger as', 'from window_ledger as'),
+            ('from public.inventory_ledger as l', 'from window_ledger as l'),
             ('from public.products as', 'from window_products as'),
             ('full join public.inventory_levels as', 'full join window_levels as'),
             ('as not materialized', 'as materialized')
@@ -612,17 +616,37 @@ begin
             where x.order_group_id = any($1) or (x.first_seen_at >= $3 and x.first_seen_at < $4)
         ),
 
-        window_ledger as materialized (
+        window_moves as materialized (
             select l.*
             from public.inventory_ledger as l
+            where l.created_at >= $3 and l.created_at < $4
+        ),
+
+        -- Those whose order took a step in the window, and whose stock was taken before.
+        items_of_earlier_moves as materialized (
+            select i.id
+            from window_items as i
             where
-                l.created_at >= $3
-                and l.created_at < $4
-                and (l.order_item_id is null or l.order_item_id not in (select i.id from window_items as i))
+                not exists (
+                    select 1
+                    from window_moves as l
+                    where l.order_item_id = i.id and l.entry_type = 'order_commit'
+                )
+        ),
+
+        window_ledger as materialized (
+            select l.*
+            from window_moves as l
             union all
             select l.*
-            from window_items as i
-            inner join public.inventory_ledger as l on i.id = l.order_item_id
+            from items_of_earlier_moves as i
+            cross join lateral (
+                -- One by one through the index: any other join reads the commits of all years.
+                select c.*
+                from public.inventory_ledger as c
+                where c.order_item_id = i.id and c.entry_type = 'order_commit'
+                offset 0
+            ) as l
         ),
 
         window_products as materialized (
@@ -632,7 +656,9 @@ begin
         ),
 
         window_levels as materialized (
-            select v.*
+            select
+                v.product_id,
+                v.on_hand
             from public.inventory_levels as v
             where v.product_id = any($2)
         ),
@@ -3909,6 +3935,9 @@ CREATE FUNCTION public.payment_report(p_since timestamp with time zone, p_until 
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     SET statement_timeout TO '60s'
+    SET work_mem TO '64MB'
+    SET random_page_cost TO '1.1'
+    SET jit TO 'off'
     AS $_$
 begin
     if p_since is null or p_until is null or p_since >= p_until then
@@ -3917,18 +3946,54 @@ begin
     end if;
 
     return (
-        with outcome as (
+        with
+        -- What was applied after all is among the events.
+        set_aside as not materialized (
+            select
+                x.*,
+                coalesce(x.checkout_session_id, x.stripe_event_id) as payment
+            from payments.exceptions as x
+            where x.resolution is distinct from 'reconciled'
+        ),
+
+        set_aside_in_window as (
+            select x.*
+            from set_aside as x
+            where x.first_seen_at >= p_since and x.first_seen_at < p_until
+        ),
+
+        -- Two events of one payment are one sum of money, of the day on which the first of them was set aside, whatever
+        -- window the other one is in. The payment is open while one of them is.
+        payment as (
+            select distinct on (x.payment)
+                x.*,
+                min(x.first_seen_at) over (partition by x.payment) as set_aside_at
+            from (
+                select w.*
+                from set_aside_in_window as w
+                union all
+                select o.*
+                from set_aside as o
+                where
+                    o.checkout_session_id in (select w.checkout_session_id from set_aside_in_window as w)
+                    and not (o.first_seen_at >= p_since and o.first_seen_at < p_until)
+            ) as x
+            order by x.payment, x.status, x.first_seen_at, x.id
+        ),
+
+        outcome as (
             select
                 (e.processed_at at time zone 'UTC')::pg_catalog.date as day,
                 e.currency,
                 e.outcome,
-                -- A twin tells of money that its payment has brought already.
-                case e.outcome when 'applied' then e.amount end as amount
+                -- A twin tells of money that its payment has brought already. What no bigint of
+                -- minor units can be adds nothing; NaN is greater than any number.
+                case when e.outcome = 'applied' and abs(e.amount) < 1e19 then e.amount end as amount
             from payments.stripe_events as e
             where e.processed_at >= p_since and e.processed_at < p_until
             union all
             select
-                (x.first_seen_at at time zone 'UTC')::pg_catalog.date,
+                (x.set_aside_at at time zone 'UTC')::pg_catalog.date,
                 x.details -> 'received' ->> 'currency',
                 case x.status when 'resolved' then 'resolved' else r.outcome end,
                 -- Evidence is read as it is, also where a person has written it: what is no number adds nothing.
@@ -3936,17 +4001,9 @@ begin
                     when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
                         then (x.details -> 'received' ->> 'amount')::numeric
                 end
-            from (
-                -- Two events of one payment are one sum of money. Those that were applied after all are among the events.
-                select distinct on (coalesce(x.checkout_session_id, x.stripe_event_id)) x.*
-                from payments.exceptions as x
-                where
-                    x.first_seen_at >= p_since
-                    and x.first_seen_at < p_until
-                    and x.resolution is distinct from 'reconciled'
-                order by coalesce(x.checkout_session_id, x.stripe_event_id), x.status, x.first_seen_at, x.id
-            ) as x
+            from payment as x
             inner join payments.reasons as r on x.reason = r.reason
+            where x.set_aside_at >= p_since
         ),
 
         total as (
@@ -4238,27 +4295,61 @@ $$;
 
 COMMENT ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) IS 'Corrects stock by pieces, positive or negative, with the reason. Returns the ledger entry''s id.';
 
-CREATE FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text) RETURNS bigint
+CREATE FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text, p_key text DEFAULT NULL::text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
-    v_id bigint;
+    -- As Stripe's own idempotency keys.
+    v_longest constant pg_catalog.int4 := 255;
+    v_key pg_catalog.text := nullif(btrim(p_key), '');
+    v_entry public.inventory_ledger;
 begin
     if p_product_id is null or p_quantity is null or p_quantity <= 0 then
         raise exception 'a receipt needs a product and a positive quantity, not %', p_quantity
             using errcode = 'invalid_parameter_value';
+    elsif length(v_key) > v_longest then
+        raise exception 'p_key has % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
-    values (
-        p_product_id, payments.seller_of_product(p_product_id), 'receipt', p_quantity, nullif(btrim(p_note), '')
-    )
-    returning id into v_id;
-    return v_id;
+
+    -- Not `on conflict do nothing`: under a stricter isolation it raises 40001, and what a shop's trigger has written for the
+    -- row would stay.
+    begin
+        insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, receipt_key)
+        values (
+            p_product_id,
+            payments.seller_of_product(p_product_id),
+            'receipt',
+            p_quantity,
+            nullif(btrim(p_note), ''),
+            v_key
+        )
+        returning * into v_entry;
+    exception
+        when unique_violation then
+            select l.*
+            into v_entry
+            from public.inventory_ledger as l
+            where l.receipt_key = v_key;
+            if not found then
+                -- It is not this key that is taken, or a stricter isolation hides the row that took it.
+                raise;
+            end if;
+    end;
+
+    if (v_entry.product_id, v_entry.quantity_delta) <> (p_product_id, p_quantity) then
+        raise exception 'p_key already stands for entry %: % of product %',
+            v_entry.id, v_entry.quantity_delta, v_entry.product_id
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return v_entry.id;
 end;
 $$;
 
-COMMENT ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) IS 'Records goods that came in: pieces, positive. Returns the ledger entry''s id.';
+COMMENT ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) IS 'Records goods that came in: pieces, positive. Returns the ledger entry''s id; with a key, one entry however often it is called.';
 
 CREATE FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4708,8 +4799,10 @@ CREATE TABLE public.inventory_ledger (
     stripe_webhook_event_id text,
     note text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    receipt_key text,
     CONSTRAINT inventory_ledger_entry_type_is_known_check CHECK ((entry_type = ANY ('{order_commit,receipt,adjustment}'::text[]))),
     CONSTRAINT inventory_ledger_only_order_commit_has_an_item_check CHECK (((entry_type = 'order_commit'::text) OR ((order_item_id IS NULL) AND (stripe_webhook_event_id IS NULL)))),
+    CONSTRAINT inventory_ledger_only_receipt_has_a_key_check CHECK (((receipt_key IS NULL) OR (entry_type = 'receipt'::text))),
     CONSTRAINT inventory_ledger_order_commit_takes_stock_check CHECK (((entry_type <> 'order_commit'::text) OR ((quantity_delta < 0) AND (order_item_id IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL)))),
     CONSTRAINT inventory_ledger_quantity_delta_is_not_zero_check CHECK ((quantity_delta <> 0)),
     CONSTRAINT inventory_ledger_receipt_adds_stock_check CHECK (((entry_type <> 'receipt'::text) OR (quantity_delta > 0)))
@@ -4726,6 +4819,8 @@ COMMENT ON COLUMN public.inventory_ledger.quantity_delta IS 'Pieces, positive wh
 COMMENT ON COLUMN public.inventory_ledger.stripe_webhook_event_id IS 'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
 
 COMMENT ON COLUMN public.inventory_ledger.created_at IS 'When stock moved. An order_commit bears the time at which its payment was processed: money and stock have one clock.';
+
+COMMENT ON COLUMN public.inventory_ledger.receipt_key IS 'The caller''s own name for a delivery of goods, under which it is recorded once: a delivery note''s number, say.';
 
 ALTER TABLE public.inventory_ledger ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.inventory_ledger_id_seq
@@ -4958,7 +5053,9 @@ CREATE INDEX inventory_ledger_created_at_idx ON public.inventory_ledger USING br
 
 CREATE UNIQUE INDEX inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text);
 
-CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta);
+CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta, created_at);
+
+CREATE UNIQUE INDEX inventory_ledger_receipt_key_key ON public.inventory_ledger USING btree (receipt_key) WHERE (receipt_key IS NOT NULL);
 
 CREATE INDEX inventory_ledger_seller_id_id_idx ON public.inventory_ledger USING btree (seller_id, id);
 
@@ -5324,8 +5421,8 @@ GRANT ALL ON FUNCTION public.reconciliation_readiness() TO service_role;
 REVOKE ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) TO service_role;
 
-REVOKE ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text) TO service_role;
+REVOKE ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) TO service_role;

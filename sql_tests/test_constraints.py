@@ -187,6 +187,16 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
         LEDGER + "(%(product)s, null, 'receipt', 1, 'evt')) as x (a, b, c, d, e)",
     ),
     (
+        "inventory_ledger_only_receipt_has_a_key_check",
+        "insert into public.inventory_ledger (seller_id, product_id, entry_type, quantity_delta, receipt_key)"
+        " values (%(seller)s, %(product)s, 'adjustment', 1, 'note 1')",
+    ),
+    (
+        "inventory_ledger_receipt_key_key",
+        "insert into public.inventory_ledger (seller_id, product_id, entry_type, quantity_delta, receipt_key)"
+        " select %(seller)s, %(product)s, 'receipt', 1, 'note 1' from generate_series(1, 2)",
+    ),
+    (
         "inventory_ledger_order_commit_order_item_id_key",
         LEDGER + "(%(product)s, %(item)s, 'order_commit', -1, 'evt')) as x (a, b, c, d, e)",
     ),

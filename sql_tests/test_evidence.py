@@ -151,6 +151,7 @@ def test_payment_is_kept_whole_in_its_event_its_group_and_the_ledger(
         "stripe_webhook_event_id": "evt_1",
         "note": None,
         "created_at": paid_at,
+        "receipt_key": None,
     }
 
 

@@ -53,6 +53,25 @@ def test_totals_are_by_day_currency_and_outcome_and_exact(service: Connection, s
     assert {one["day"] for one in told["totals"]} <= {(NOW + timedelta(days=d)).date().isoformat() for d in (0, 1)}
 
 
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity", "1e19", "-1e999"])
+def test_amount_that_is_no_money_adds_nothing(
+    service: Connection, superuser: Connection, shop: Shop, amount: str
+) -> None:
+    payment = shop.order_group().payment()
+    for one in (payment, shop.order_group().payment()):
+        assert reconcile(service, one)["outcome"] == "applied"
+    with past_every_guard(superuser):
+        superuser.execute("update payments.stripe_events set amount = %s where id = %s", [amount, payment.event_id])
+
+    told = report(service)
+
+    assert totals(told) == {("USD", "applied"): (2, "74.24")}
+    assert {check["name"] for check in told["checks"] if not check["ok"]} == {
+        "event_amount_agrees_with_its_minor_units",
+        "paid_total_is_what_was_charged",
+    }
+
+
 def test_two_events_of_one_payment_that_were_set_aside_are_one_sum(service: Connection, shop: Shop) -> None:
     payment = shop.order_group().payment().but(amount_minor=100, amount="1.00")
     reconcile(service, payment)

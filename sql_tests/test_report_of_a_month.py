@@ -206,6 +206,34 @@ def test_months_that_follow_each_other_count_everything_once(service: Connection
     assert {len(told["exceptions"]) for told in [*reports, whole]} == {len(whole["exceptions"])}
 
 
+def test_payment_that_was_set_aside_on_both_sides_of_a_boundary_counts_once_on_its_first_day(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    open_twice, closed_first = wrong(shop.order_group(), "0.60"), wrong(shop.order_group(), "0.70")
+    set_aside(service, superuser, open_twice, UNTIL - INSTANT)
+    scalar(service, RESOLVE, set_aside(service, superuser, closed_first, UNTIL - INSTANT), "dismissed")
+    for payment, amount in ((open_twice, "0.61"), (closed_first, "0.71")):
+        twin = payment.but(amount_minor=int(amount[2:]), amount=amount)
+        set_aside(service, superuser, twin.twin(), UNTIL)
+        set_aside(service, superuser, twin.twin(), UNTIL + timedelta(days=40))
+
+    windows = {
+        "before": (LONG_AGO, SINCE),
+        "month": (SINCE, UNTIL),
+        "next": (UNTIL, UNTIL + timedelta(days=30)),
+        "third": (UNTIL + timedelta(days=30), UNTIL + timedelta(days=60)),
+        "whole": (LONG_AGO, UNTIL + timedelta(days=60)),
+    }
+    told = {
+        name: scalar(service, "select public.payment_report(%s, %s)", *window)["totals"]
+        for name, window in windows.items()
+    }
+
+    # Of the second payment an open event tells the sum, though a closed one came first.
+    both = {"day": "2026-03-31", "currency": "USD", "outcome": "rejected", "payments": 2, "amount": "1.31"}
+    assert told == {"before": [], "month": [both], "next": [], "third": [], "whole": [both]}
+
+
 def test_ten_examples_of_a_fault_are_told_the_first_by_name(
     service: Connection, superuser: Connection, shop: Shop
 ) -> None:

@@ -31,7 +31,7 @@ FAULTS: list[tuple[LiteralString, str]] = [
         "unexpected_function",
     ),
     ("create function payments.helper() returns int language sql as 'select 1'", "unexpected_function"),
-    ("drop function public.record_inventory_receipt(uuid, integer, text)", "missing_function"),
+    ("drop function public.record_inventory_receipt(uuid, integer, text, text)", "missing_function"),
     ("alter function " + RECONCILE + " reset search_path", "changed_function"),
     ("alter function " + RECONCILE + " set search_path = public", "changed_function"),
     ("alter function " + RECONCILE + " security invoker", "changed_function"),

@@ -217,6 +217,29 @@ def test_missing_index_would_be_noticed(
     assert scanned(plans) == {table}
 
 
+def test_report_of_a_window_reads_no_big_table_whole(module_db: Database, big: Connection) -> None:
+    """A window of an hour, in which orders of the day before took steps too."""
+    window = (datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 2, 1, tzinfo=UTC))
+    with big.transaction():
+        big.execute("set local session_replication_role = replica")
+        big.execute(
+            "insert into public.order_status_changes"
+            " (order_group_id, order_id, seller_id, from_status, to_status, changed_at, changed_by)"
+            " select o.order_group_id, o.id, o.seller_id, 'paid', 'delivered', %s, 'volume' from public.orders as o"
+            " where o.created_at < %s order by o.created_at desc limit 100",
+            [window[0], window[0]],
+        )
+
+    with module_db.connect() as session, watched(session) as plans:
+        session.execute("set role service_role")
+        told = scalar(session, "select public.payment_report(%s, %s)", *window)
+
+    assert 60 <= sum(one["payments"] for one in told["totals"] if one["outcome"] == "applied") <= 120
+    assert [check for check in told["checks"] if not check["ok"]] == []
+    assert touched(plans) >= BIG_TABLES
+    assert scanned(plans) <= {"products"}  # a catalogue does not grow by its sales
+
+
 # reads under row-level security
 
 READS = {

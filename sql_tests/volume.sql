@@ -76,9 +76,15 @@ select
     'order_commit', -(i + 1), 'evt_' || n || '_0', timestamptz '2024-01-01 00:00Z' + n * interval '1 minute'
 from generate_series(1, :groups) as n, generate_series(0, 1) as o, generate_series(0, 1) as i;
 
-insert into payments.exceptions (stripe_event_id, order_group_id, checkout_session_id, reason, details)
-select 'evt_x' || n, md5('nobody' || n)::uuid, 'cs_x' || n, 'order_group_not_found', '{}'
-from generate_series(1, :groups / 2) as n;
+-- One exception in fifty is still open.
+insert into payments.exceptions (
+    stripe_event_id, order_group_id, checkout_session_id, reason, details, status, resolution, resolved_by, resolved_at
+)
+select
+    'evt_x' || n, md5('nobody' || n)::uuid, 'cs_x' || n, 'order_group_not_found', '{}',
+    case when is_open then 'open' else 'resolved' end, case when not is_open then 'refunded' end,
+    case when not is_open then 'volume' end, case when not is_open then now() end
+from generate_series(1, :groups / 2) as n, lateral (select n % 50 = 1 as is_open) as x;
 
 insert into auth.users (id)
 select md5(name)::uuid from unnest(array['large buyer', 'large seller''s member']) as name;

@@ -93,7 +93,15 @@ def test_an_alert_says_how_urgent_it_is_and_what_to_do(rule: dict[str, Any]) -> 
 def test_each_thing_that_an_operator_must_act_on_has_an_alert() -> None:
     alerted = " ".join(rule["expr"] for rule in RULES)
 
-    for word in ("rejected", "unmatched", "failed", "malformed_event", "relay_ready", "relay_log_lines_lost"):
+    for word in (
+        "rejected",
+        "unmatched",
+        "failed",
+        "malformed_event",
+        "wrong_path",
+        "relay_ready",
+        "relay_log_lines_lost",
+    ):
         assert word in alerted
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
 

@@ -50,6 +50,14 @@ PARTS: dict[tuple[str, str, Sequence[str]], str] = {
         "relay/data_api/transport.py shortens by it the farewell of a connection that is given up while it connects: "
         "see what hands ssl_shutdown_timeout to the event loop now"
     ),
+    (
+        "asyncio",
+        "SelectorEventLoop._accept_connection",
+        ("protocol_factory", "sock", "sslcontext", "server", "backlog"),
+    ): (
+        "relay/server/connection_limit.py accepts fewer connections at once by it: see what asyncio calls now when its "
+        "listening socket is ready"
+    ),
     ("supabase", "AsyncClientOptions", ("httpx_client",)): REQUEST,
     ("postgrest.base_request_builder", "RequestConfig.send", ()): REQUEST,
     ("httpx", "AsyncClient.request", ("method", "url", "content", "params", "headers")): REQUEST,

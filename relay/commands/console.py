@@ -7,6 +7,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from relay.commands import terminal
 from relay.config import Settings
@@ -15,6 +16,8 @@ from relay.data_api.records import Clients
 
 Work = Callable[[Settings, Clients], Awaitable[int]]
 """What a command does with a connected Data API. It returns the exit status."""
+# Digits of a number in jsonb: 131,072 before the point, https://www.postgresql.org/docs/17/datatype-numeric.html
+_LONGEST_INTEGER: Final = 131_073
 
 
 def run(work: Work, *, seconds: float | None = None) -> int:
@@ -23,6 +26,8 @@ def run(work: Work, *, seconds: float | None = None) -> int:
     `seconds` is how long one call may take; without it RELAY_RPC_TIMEOUT counts. Raises SettingsError, and what the
     work raises.
     """
+    # A row that a person has written may hold such a number, and must not hide the others.
+    sys.set_int_max_str_digits(_LONGEST_INTEGER)
     return asyncio.run(_connected(work, Settings.of_process(), seconds))
 
 

@@ -62,7 +62,7 @@ def counted(number: int, noun: str) -> str:
 
 def age(since: str, now: datetime) -> str:
     """The time since then in its two largest units: "3d 4h"; a question mark where `since` is no ISO 8601 time."""
-    began = _instant(since)
+    began = read_instant(since)
     if began is None:
         return "?"
     seconds = max(0, int((now - began).total_seconds()))
@@ -76,11 +76,12 @@ def age(since: str, now: datetime) -> str:
 
 def when(instant: object) -> str:
     """An ISO 8601 time in UTC, to the second. Other text, such as Postgres' `infinity`, is returned as it came."""
-    read = _instant(instant)
+    read = read_instant(instant)
     return clean(instant) if read is None else read.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _instant(text: object) -> datetime | None:
+def read_instant(text: object) -> datetime | None:
+    """The time in UTC; None where Python has no such time, as for Postgres's infinity and the years before Christ."""
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -4,6 +4,7 @@
 payment was reconciled; the next delivery of the event finds out, because reconciling twice changes nothing.
 """
 
+import errno
 from typing import ClassVar
 
 from relay.core.outcomes import Outcome, Reason, Verdict
@@ -121,3 +122,13 @@ class Declined(NoVerdict):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+def errno_name(error: BaseException) -> str | None:
+    """The name of an operating system's error, such as `ECONNREFUSED`; None for any other. Subclasses of OSError that
+    libraries define number their errors in their own way: 1 is EPERM, but also a failed TLS handshake.
+    """
+    if type(error).__module__ != "builtins":
+        return None
+    number = getattr(error, "errno", None)
+    return errno.errorcode.get(number) if isinstance(number, int) else None

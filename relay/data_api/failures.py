@@ -7,7 +7,7 @@ import aiohttp
 import httpx
 from postgrest.exceptions import APIErrorFromJSON, generate_default_error_message
 
-from relay.core.errors import Declined, NoVerdict
+from relay.core.errors import Declined, NoVerdict, errno_name
 from relay.core.outcomes import Reason
 
 # The SQLSTATEs with which a function declines an operator's request: a wrong argument, no such row, a state that does
@@ -118,5 +118,11 @@ def from_exception(error: Exception) -> NoVerdict:
     retryable = isinstance(error, _LOST_CONNECTION) and not isinstance(error, TimeoutError)
     for kind, reason in _EXCEPTIONS:
         if isinstance(error, kind):
-            return NoVerdict(reason, type(error).__name__, retryable=retryable)
+            return NoVerdict(reason, _describe(error), retryable=retryable)
     return NoVerdict(Reason.UNEXPECTED, type(error).__name__)
+
+
+def _describe(error: Exception) -> str:
+    """The exception's class, and the name of the operating system's error behind it."""
+    behind = getattr(error, "os_error", None) or error.__cause__ or error
+    return ", ".join(filter(None, (type(error).__name__, errno_name(behind))))

@@ -15,6 +15,9 @@ _OTHER_DESCRIPTORS: Final = 64
 # comes and goes at the limit would be logged.
 _FREE_SHARE: Final = 0.1
 _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
+# A connection keeps its descriptor for about four turns of asyncio's loop from being accepted to being refused, so that
+# _OTHER_DESCRIPTORS has room for five times as many.
+_ACCEPTED_AT_ONCE: Final = 8
 
 
 class ConnectionLimit:
@@ -68,6 +71,27 @@ class ConnectionLimit:
         if self.is_full and self.open <= self.size * (1 - _FREE_SHARE):
             self.is_full = False
             self._telemetry.log.write("warning", f"room for connections again; {self._refused} were closed")
+
+
+class SelectorEventLoop(asyncio.SelectorEventLoop):
+    """asyncio's own event loop, which accepts a few connections per turn.
+
+    asyncio accepts as many at once as the kernel holds, before the limit is asked about the first of them, so that a
+    crowd takes all descriptors. Then it tries the others in vain, reports each, and accepts nobody for a second. uvloop
+    and asyncio's loop for Windows accept one after another.
+    """
+
+    def _accept_connection(
+        self,
+        protocol_factory: Any,
+        sock: Any,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        *rest: Any,
+    ) -> None:
+        at_once = min(backlog, _ACCEPTED_AT_ONCE)
+        super()._accept_connection(protocol_factory, sock, sslcontext, server, at_once, *rest)  # type: ignore[misc]
 
 
 def _descriptor_limit() -> int:

@@ -1,13 +1,14 @@
 """Writes log lines from a thread of its own, so that a slow reader of the log, or none, does not delay deliveries."""
 
 import atexit
-import errno
 import os
 import select
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final
+
+from relay.core.errors import errno_name
 
 # How many lines may wait to be written: a shop's deliveries of several minutes, in a few MiB.
 MOST_WAITING: Final = 8192
@@ -84,7 +85,7 @@ class LogWriter:
                 content = content[self._write_some(content) :]
                 self._is_torn = bool(content)
         except OSError as error:
-            self._lose(len(batch) - bool(missing), errno.errorcode.get(error.errno or 0, "unknown error"))
+            self._lose(len(batch) - bool(missing), errno_name(error) or "unknown error")
         else:
             with self._counting:
                 self._missing -= missing

@@ -12,7 +12,9 @@ from typing import Final
 from aiohttp import web
 
 from relay.config import Settings, unused_proxy
+from relay.core.errors import errno_name
 from relay.server.app import CONNECTION_LIMIT, READINESS, TELEMETRY, WEBHOOK, answer_unparsable, make_app
+from relay.server.connection_limit import SelectorEventLoop
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
 
@@ -53,11 +55,11 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     """uvloop's event loop where uvloop is installed: it saves a tenth of the processor time per delivery
     (docs/performance.md).
     """
-    if not HAS_UVLOOP:
-        return asyncio.new_event_loop()
-    import uvloop
+    if HAS_UVLOOP:
+        import uvloop
 
-    return uvloop.new_event_loop()
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop() if sys.platform == "win32" else SelectorEventLoop()
 
 
 def settle_memory() -> None:
@@ -82,7 +84,7 @@ async def _serve(settings: Settings, log: Log) -> int:
         try:
             await site.start()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            reason = ": ".join(filter(None, (errno_name(error), error.strerror or type(error).__name__)))
             sys.stderr.write(f"relay: cannot listen on {settings.host}:{settings.port}: {reason}\n")
             return 1
         app[TELEMETRY].log.write("info", f"Listening on {site.name}")

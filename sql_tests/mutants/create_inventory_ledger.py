@@ -227,4 +227,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "stable\nsecurity invoker",
         ("test_a_member_reads_the_figures",),
     ),
+    Mutant(
+        "receipt-key-taken-twice",
+        "a key may stand for two receipts",
+        FILE,
+        "create unique index inventory_ledger_receipt_key_key\n",
+        "create index inventory_ledger_receipt_key_key\n",
+        ("test_two_receipts_under_one_key_at_once_make_one_entry",),
+    ),
+    Mutant(
+        "adjustment-with-a-key",
+        "an adjustment may bear a receipt's key",
+        FILE,
+        "check (receipt_key is null or entry_type = 'receipt')",
+        "check (receipt_key is null or entry_type <> 'order_commit')",
+        ("inventory_ledger_only_receipt_has_a_key_check",),
+    ),
+    Mutant(
+        "stock-added-up-from-the-table",
+        "stock at the window's end is added up from the ledger's rows one by one",
+        FILE,
+        "include (quantity_delta, created_at);",
+        "include (quantity_delta);",
+        ("test_each_index_is_there_in_its_form",),
+    ),
 )

@@ -14,6 +14,7 @@ create table public.inventory_ledger (
     stripe_webhook_event_id text,
     note text,
     created_at timestamptz not null default clock_timestamp(),
+    receipt_key text,
     constraint inventory_ledger_pkey primary key (id),
     constraint inventory_ledger_product_id_fkey
     foreign key (product_id, seller_id) references public.products (id, seller_id) on delete restrict,
@@ -32,12 +33,16 @@ create table public.inventory_ledger (
     constraint inventory_ledger_quantity_delta_is_not_zero_check check (quantity_delta <> 0),
     constraint inventory_ledger_only_order_commit_has_an_item_check check (
         entry_type = 'order_commit' or (order_item_id is null and stripe_webhook_event_id is null)
-    )
+    ),
+    constraint inventory_ledger_only_receipt_has_a_key_check check (receipt_key is null or entry_type = 'receipt')
 );
 create unique index inventory_ledger_order_commit_order_item_id_key
 on public.inventory_ledger (order_item_id) where entry_type = 'order_commit';
+create unique index inventory_ledger_receipt_key_key
+on public.inventory_ledger (receipt_key) where receipt_key is not null;
+-- What is or was on hand is added up from the index alone.
 create index inventory_ledger_product_id_idx
-on public.inventory_ledger (product_id, seller_id) include (quantity_delta);
+on public.inventory_ledger (product_id, seller_id) include (quantity_delta, created_at);
 -- A seller's movements, the last ones first.
 create index inventory_ledger_seller_id_id_idx on public.inventory_ledger (seller_id, id);
 -- The report's window. Rows are added in the order of time and stay where they are: such an index costs a payment nothing.
@@ -51,6 +56,8 @@ comment on column public.inventory_ledger.created_at is
 comment on column public.inventory_ledger.quantity_delta is 'Pieces, positive when stock grows.';
 comment on column public.inventory_ledger.stripe_webhook_event_id is
     'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
+comment on column public.inventory_ledger.receipt_key is
+    'The caller''s own name for a delivery of goods, under which it is recorded once: a delivery note''s number, say.';
 
 alter table public.inventory_ledger enable row level security;
 revoke all on table public.inventory_ledger from public, anon, authenticated, service_role;

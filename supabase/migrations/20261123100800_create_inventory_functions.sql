@@ -29,41 +29,78 @@ $$;
 comment on function payments.seller_of_product(uuid) is 'The seller of a product, which every movement of its stock bears.';
 revoke execute on function payments.seller_of_product(uuid) from public, anon, authenticated, service_role;
 
--- Records goods that came in.
--- Called by: the shop's back office, as service_role. Returns: the ledger entry's id; raises 22023 for a quantity that is
--- not positive, 23503 for an unknown product. Locks: nothing that a payment waits for.
+-- Records goods that came in; under a key of the caller's, once.
+-- Called by: the shop's back office, as service_role. Returns: the ledger entry's id, which the same key answers again without
+-- writing anything; raises 22023 for a quantity that is not positive, for a key that is too long or that stands for another
+-- product or quantity, and 23503 for an unknown product. Locks: nothing that a payment waits for; a key that another
+-- transaction is recording is waited for.
 create or replace function public.record_inventory_receipt(
     p_product_id uuid,
     p_quantity integer,
-    p_note text default null
+    p_note text default null,
+    p_key text default null
 )
 returns bigint
 language plpgsql
 volatile
 security definer
 set search_path = ''
+set lock_timeout = '3s'
+set default_transaction_isolation = 'read committed'
 as $$
 declare
-    v_id bigint;
+    -- As Stripe's own idempotency keys.
+    v_longest constant pg_catalog.int4 := 255;
+    v_key pg_catalog.text := nullif(btrim(p_key), '');
+    v_entry public.inventory_ledger;
 begin
     if p_product_id is null or p_quantity is null or p_quantity <= 0 then
         raise exception 'a receipt needs a product and a positive quantity, not %', p_quantity
             using errcode = 'invalid_parameter_value';
+    elsif length(v_key) > v_longest then
+        raise exception 'p_key has % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
-    values (
-        p_product_id, payments.seller_of_product(p_product_id), 'receipt', p_quantity, nullif(btrim(p_note), '')
-    )
-    returning id into v_id;
-    return v_id;
+
+    -- Not `on conflict do nothing`: under a stricter isolation it raises 40001, and what a shop's trigger has written for the
+    -- row would stay.
+    begin
+        insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, receipt_key)
+        values (
+            p_product_id,
+            payments.seller_of_product(p_product_id),
+            'receipt',
+            p_quantity,
+            nullif(btrim(p_note), ''),
+            v_key
+        )
+        returning * into v_entry;
+    exception
+        when unique_violation then
+            select l.*
+            into v_entry
+            from public.inventory_ledger as l
+            where l.receipt_key = v_key;
+            if not found then
+                -- It is not this key that is taken, or a stricter isolation hides the row that took it.
+                raise;
+            end if;
+    end;
+
+    if (v_entry.product_id, v_entry.quantity_delta) <> (p_product_id, p_quantity) then
+        raise exception 'p_key already stands for entry %: % of product %',
+            v_entry.id, v_entry.quantity_delta, v_entry.product_id
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return v_entry.id;
 end;
 $$;
-comment on function public.record_inventory_receipt(uuid, integer, text) is
-    'Records goods that came in: pieces, positive. Returns the ledger entry''s id.';
-revoke execute on function public.record_inventory_receipt(uuid, integer, text) from public, anon, authenticated;
-grant execute on function public.record_inventory_receipt(uuid, integer, text) to service_role;
+comment on function public.record_inventory_receipt(uuid, integer, text, text) is
+    'Records goods that came in: pieces, positive. Returns the ledger entry''s id; with a key, one entry however often it is called.';
+revoke execute on function public.record_inventory_receipt(uuid, integer, text, text) from public, anon, authenticated;
+grant execute on function public.record_inventory_receipt(uuid, integer, text, text) to service_role;
 insert into payments.expected_grants (object, grantee, privilege)
-values ('public.record_inventory_receipt(uuid,integer,text)', 'service_role', 'EXECUTE');
+values ('public.record_inventory_receipt(uuid,integer,text,text)', 'service_role', 'EXECUTE');
 
 -- Records a correction of stock: counted, lost, broken, returned.
 -- Called by: the shop's back office, as service_role. Returns: the ledger entry's id; raises 22023 for a zero quantity or

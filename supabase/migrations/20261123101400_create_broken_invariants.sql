@@ -358,10 +358,13 @@ as $$
         from (
             select
                 p.id,
-                coalesce(sum(l.quantity_delta), 0) as moved
+                l.moved
             from public.products as p
-            left join public.inventory_ledger as l on p.id = l.product_id
-            group by p.id
+            cross join lateral (
+                select coalesce(sum(m.quantity_delta), 0) as moved
+                from public.inventory_ledger as m
+                where m.product_id = p.id
+            ) as l
         ) as p
         full join public.inventory_levels as v on p.id = v.product_id
         where p.moved is distinct from v.on_hand

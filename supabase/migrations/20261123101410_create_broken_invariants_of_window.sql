@@ -15,6 +15,7 @@ security invoker
 set search_path = ''
 set work_mem = '64MB'
 set random_page_cost = 1.1
+set jit = off
 as $$
 declare
     v_query pg_catalog.text;
@@ -63,7 +64,7 @@ begin
             ('from payments.stripe_events as', 'from window_events as'),
             ('join payments.stripe_events as e on g.id', 'join window_events as e on g.id'),
             ('from payments.exceptions as', 'from window_exceptions as'),
-            ('from public.inventory_ledger as', 'from window_ledger as'),
+            ('from public.inventory_ledger as l', 'from window_ledger as l'),
             ('from public.products as', 'from window_products as'),
             ('full join public.inventory_levels as', 'full join window_levels as'),
             ('as not materialized', 'as materialized')
@@ -107,17 +108,37 @@ begin
             where x.order_group_id = any($1) or (x.first_seen_at >= $3 and x.first_seen_at < $4)
         ),
 
-        window_ledger as materialized (
+        window_moves as materialized (
             select l.*
             from public.inventory_ledger as l
+            where l.created_at >= $3 and l.created_at < $4
+        ),
+
+        -- Those whose order took a step in the window, and whose stock was taken before.
+        items_of_earlier_moves as materialized (
+            select i.id
+            from window_items as i
             where
-                l.created_at >= $3
-                and l.created_at < $4
-                and (l.order_item_id is null or l.order_item_id not in (select i.id from window_items as i))
+                not exists (
+                    select 1
+                    from window_moves as l
+                    where l.order_item_id = i.id and l.entry_type = 'order_commit'
+                )
+        ),
+
+        window_ledger as materialized (
+            select l.*
+            from window_moves as l
             union all
             select l.*
-            from window_items as i
-            inner join public.inventory_ledger as l on i.id = l.order_item_id
+            from items_of_earlier_moves as i
+            cross join lateral (
+                -- One by one through the index: any other join reads the commits of all years.
+                select c.*
+                from public.inventory_ledger as c
+                where c.order_item_id = i.id and c.entry_type = 'order_commit'
+                offset 0
+            ) as l
         ),
 
         window_products as materialized (
@@ -127,7 +148,9 @@ begin
         ),
 
         window_levels as materialized (
-            select v.*
+            select
+                v.product_id,
+                v.on_hand
             from public.inventory_levels as v
             where v.product_id = any($2)
         ),

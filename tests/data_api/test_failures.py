@@ -4,12 +4,17 @@ The bodies are what PostgREST 12, Kong and Cloudflare really answer, trimmed.
 """
 
 import asyncio
+import errno
 import socket
+import ssl
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 
 from relay.data_api import client
+from relay.data_api.failures import from_exception
 from testkit.data_api_server import Behaviour, DataApi, Hang, Raw, Reply, Reset
 from testkit.relay_under_test import Relay, environ, serving
 from testkit.stripe_events import completed
@@ -207,11 +212,34 @@ async def test_a_deadlock_is_tried_once_more_because_it_rolled_everything_back(r
     assert len(data_api.calls) == 4
 
 
+@pytest.mark.parametrize(
+    ("behind", "name"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), ", ECONNREFUSED"),
+        (OSError(errno.EHOSTUNREACH, "x"), ", EHOSTUNREACH"),
+        # Resolvers and TLS have numbers of their own, which would pass for others.
+        (socket.gaierror(errno.ENOEXEC, "x"), ""),
+        (ssl.SSLError(errno.EPERM, "x"), ""),
+        (OSError("x"), ""),
+    ],
+    ids=lambda value: repr(value),
+)
+async def test_the_log_names_the_operating_systems_error_and_no_other(behind: OSError, name: str) -> None:
+    key = ConnectionKey("host", 443, True, True, None, None, None)
+    torn = aiohttp.ClientOSError(*behind.args)
+    torn.__cause__ = behind
+
+    assert from_exception(aiohttp.ClientConnectorError(key, behind)).detail == "ClientConnectorError" + name
+    assert from_exception(torn).detail == "ClientOSError" + name
+    assert from_exception(behind).detail == type(behind).__name__ + name
+
+
 async def test_a_refused_connection_is_database_unavailable() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         async with serving(environ(f"http://127.0.0.1:{nobody.getsockname()[1]}")) as relay:
             assert (await relay.deliver(completed())).verdict == (500, "failed", "database_unavailable")
+            assert relay.lines[-1]["message"] == "failed: ClientConnectorError, ECONNREFUSED"
 
 
 async def test_a_name_that_does_not_resolve_is_database_unavailable() -> None:

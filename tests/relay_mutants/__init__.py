@@ -74,6 +74,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("head_without_end", "server/connections.py", "            self.force_close()\n", "            pass\n", HOSTILE),
     ("connections_without_end", "server/connection_limit.py", "if self.open < self.size:", "if True:", DESCRIPTORS),
     ("episode_at_each", "server/connection_limit.py", "            self.is_full = True\n", "", DESCRIPTORS),
+    ("all_accepted_at_once", "server/connection_limit.py", "min(backlog, _ACCEPTED_AT_ONCE)", "backlog", DESCRIPTORS),
     ("log_without_end", "server/log_writer.py", "if self._lines.qsize() < MOST_WAITING:", "if True:", LOG),
     ("torn_line", "server/log_writer.py", 'b"\\n" if self._is_torn else b""', 'b""', LOG),
     ("batch_dropped", "server/log_writer.py", "                    batch.append(line)\n", "", LOG),

@@ -1,5 +1,6 @@
 """Computes a report's figures: sums by currency, counts by day or month, ages of exceptions, failed checks. No I/O."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -10,6 +11,7 @@ from typing_extensions import TypedDict
 
 from relay.commands.answers import Amount, Day, Instant
 from relay.commands.sweep_lists import SWEEP_LISTS
+from relay.commands.terminal import read_instant
 
 # Age groups of exceptions, each with its upper limit in hours. Stripe retries for 3 days, and keeps events for 30 days.
 AGES: Final = (("under a day", 24), ("1 to 3 days", 72), ("3 to 7 days", 168), ("7 to 30 days", 720))
@@ -29,12 +31,12 @@ class Total(TypedDict):
 
 
 class OpenException(TypedDict):
-    """An open payment exception; `amount` and `currency` are any text that its event named."""
+    """An open payment exception; `amount` and `currency` are any text, and the time any that Postgres has."""
 
     id: int
     reason: str
     attempts: int
-    first_seen_at: Instant
+    first_seen_at: str
     order_group_id: str | None
     checkout_session_id: str | None
     currency: str | None
@@ -123,7 +125,8 @@ class Facts:
         now = datetime.fromisoformat(self.report["generated_at"])
         counts: Counter[str] = Counter()
         for one in self.report["exceptions"]:
-            hours = (now - datetime.fromisoformat(one["first_seen_at"])) / timedelta(hours=1)
+            began = read_instant(one["first_seen_at"])
+            hours = math.inf if began is None else (now - began) / timedelta(hours=1)
             counts[next((name for name, limit in AGES if hours < limit), OLDER)] += 1
         return [(name, counts[name]) for name in (*(name for name, _ in AGES), OLDER)]
 
