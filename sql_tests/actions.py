@@ -141,6 +141,64 @@ class Erase:
 
 
 @dataclass(frozen=True, slots=True)
+class SetDeadline:
+    """The group's time has passed, or is still to come."""
+
+    actor: ClassVar[Actor] = "postgres"
+    group_id: UUID
+    has_passed: bool = True
+
+    def perform(self, connection: Connection) -> str:
+        connection.execute(
+            "update public.order_groups set expires_at = now() + %s * interval '1 hour' where id = %s",
+            [-1 if self.has_passed else 1, self.group_id],
+        )
+        return DONE
+
+    def predict(self, model: Model) -> str:
+        if model.is_frozen(self.group_id):
+            return FROZEN
+        model.groups[self.group_id].is_due = self.has_passed
+        return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Stripe says that the buyer has finished a checkout whose money is under way."""
+
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID
+    event_id: str = field(default_factory=lambda: f"evt_{uuid4().hex}")
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(
+            connection,
+            "select public.note_awaiting_funds(%s, 'cs_test_delayed', %s, '2026-11-01 12:00Z')",
+            self.group_id,
+            self.event_id,
+        )
+        return f"{answer['outcome']} {answer['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        return model.note(self.group_id, self.event_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """All groups whose time has passed; `group_id` is the one that a race is about."""
+
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID | None = None
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(connection, "select public.expire_order_groups()")
+        return f"expired {answer['expired']}, left {answer['left']}"
+
+    def predict(self, model: Model) -> str:
+        return model.expire()
+
+
+@dataclass(frozen=True, slots=True)
 class Resolve:
     """An operator closes the exception of an event."""
 

@@ -16,6 +16,7 @@ payments.broken_invariants_of(p_since timestamptz, p_until timestamptz) | TABLE(
 payments.caller() | text | plpgsql stable invoker
 payments.calling_role() | text | plpgsql stable invoker
 payments.calling_user() | text | plpgsql stable invoker
+payments.cancel_held_order_groups(p_order_group_ids uuid[]) | integer | plpgsql volatile invoker
 payments.definitions() | TABLE(kind text, object text, name text, definition text) | sql stable invoker
 payments.describe_event(p_event payments.stripe_events) | jsonb | sql immutable invoker
 payments.describe_order_group(p_order_group_id uuid) | jsonb | sql stable invoker
@@ -42,6 +43,7 @@ payments.record_definitions(p_objects text[] DEFAULT NULL::text[], p_parts text[
 payments.requested_items(p_orders jsonb) | payments.requested_item[] | plpgsql volatile invoker
 payments.reserved_pieces(p_product_id uuid) | bigint | plpgsql stable definer | random_page_cost=1.1
 payments.restore_privileges() | SETOF text | plpgsql volatile invoker
+payments.schedule_expiry() | text | plpgsql volatile definer
 payments.seller_of_product(p_product_id uuid) | uuid | plpgsql stable invoker
 payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid DEFAULT NULL::uuid) | jsonb | plpgsql volatile invoker
 payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) | jsonb | plpgsql volatile invoker
@@ -65,8 +67,10 @@ public.cancel_order_group(p_order_group_id uuid) | jsonb | plpgsql volatile defi
 public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamptz DEFAULT NULL::timestamptz, p_reserve boolean DEFAULT false) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.expire_order_groups(p_limit integer DEFAULT 500) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable definer
 public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamptz DEFAULT NULL::timestamptz) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text) | plpgsql stable definer | plan_cache_mode=force_custom_plan
+public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamptz) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s, work_mem=64MB, random_page_cost=1.1, jit=off
 public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable definer | random_page_cost=1.1
 public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
@@ -118,6 +122,8 @@ payments.metadata_erasures.erased_at timestamptz not null
 payments.metadata_erasures.erased_by text not null
 payments.metadata_erasures.note text not null
 payments.metadata_erasures.order_group_id uuid not null
+payments.last_expiry.id integer not null default 1
+payments.last_expiry.ran_at timestamptz
 
 payments.reasons.outcome text not null
 payments.reasons.reason text not null
@@ -235,6 +241,7 @@ inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_
 inventory_ledger_seller_id_id_idx ON public.inventory_ledger USING btree (seller_id, id)
 order_groups_buyer_id_created_at_idx ON public.order_groups USING btree (buyer_id, created_at DESC) INCLUDE (id)
 order_groups_currency_idx ON public.order_groups USING btree (currency)
+order_groups_expiring_expires_at_idx ON public.order_groups USING btree (expires_at) WHERE ((status = 'pending'::text) AND (expires_at IS NOT NULL) AND (awaiting_funds_since IS NULL))
 order_groups_paid_at_idx ON public.order_groups USING btree (paid_at) WHERE (paid_at IS NOT NULL)
 order_groups_pending_created_at_idx ON public.order_groups USING btree (created_at) WHERE (status = 'pending'::text)
 order_groups_reserved_product_ids_idx ON public.order_groups USING gin (reserved_product_ids) WITH (fastupdate=off) WHERE ((status = 'pending'::text) AND (reserved_product_ids IS NOT NULL))
@@ -263,6 +270,7 @@ unique inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledge
 unique inventory_ledger_pkey ON public.inventory_ledger USING btree (id)
 unique inventory_ledger_receipt_key_key ON public.inventory_ledger USING btree (receipt_key) WHERE (receipt_key IS NOT NULL)
 unique metadata_erasures_pkey ON payments.metadata_erasures USING btree (order_group_id)
+unique last_expiry_pkey ON payments.last_expiry USING btree (id)
 unique order_groups_pkey ON public.order_groups USING btree (id)
 unique order_groups_stripe_webhook_event_id_key ON public.order_groups USING btree (stripe_webhook_event_id)
 unique order_items_pkey ON public.order_items USING btree (id)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -49,6 +50,10 @@ class Group:
     buyer_id: UUID | None = None
     had_buyer: bool = False
     is_erased: bool = False
+    is_due: bool = False
+    """Its time has passed."""
+    awaited_by: str | None = None
+    """The event that said that its money is under way."""
 
 
 @dataclass(slots=True)
@@ -80,12 +85,15 @@ class Model:
         group = _one(connection, "select * from public.order_groups where id = %s", group_id)
         assert group["status"] == "pending"
         promises = group["reserved_product_ids"] is not None
+        is_due = group["expires_at"] is not None and group["expires_at"] <= datetime.now(UTC)
         self.groups[group_id] = Group(
             group["currency"],
             group["total_amount"],
             promises=promises,
             buyer_id=group["buyer_id"],
             had_buyer=group["buyer_since"] is not None,
+            is_due=is_due,
+            awaited_by=group["awaiting_funds_event_id"],
         )
         for order in connection.execute("select * from public.orders where order_group_id = %s", [group_id]):
             self.orders[order["id"]] = Order(group_id, order["total_amount"])
@@ -181,6 +189,7 @@ class Model:
             if item.product_id == product_id
             and (group := self.groups[self.orders[item.order_id].group_id]).promises
             and group.status == "pending"
+            and (group.awaited_by or not group.is_due)
         )
 
     def cancel(self, group_id: UUID) -> str:
@@ -211,6 +220,26 @@ class Model:
         for case in self.cases.values():
             case.event = case.event.but(session_metadata=self._kept_metadata(case.event))
         return "erased"
+
+    def note(self, group_id: UUID, event_id: str) -> str:
+        group = self.groups[group_id]
+        if group.status != "pending":
+            return "ignored order_group_not_pending"
+        if group.awaited_by:
+            return "already_noted"
+        group.awaited_by = event_id
+        return "noted"
+
+    def expire(self) -> str:
+        """Nobody beside it holds a group, and the limit is not reached."""
+        expired = [
+            group_id
+            for group_id, group in self.groups.items()
+            if group.status == "pending" and group.is_due and not group.awaited_by
+        ]
+        for group_id in expired:
+            self.cancel(group_id)
+        return f"expired {len(expired)}, left 0"
 
     def resolve(self, event_id: str, resolution: str) -> str:
         case = self.cases[event_id]
@@ -307,6 +336,7 @@ class Model:
                     group.buyer_id,
                     group.had_buyer,
                     self._metadata_of(group),
+                    group.awaited_by,
                 )
                 for key, group in self.groups.items()
             },
@@ -337,7 +367,7 @@ class Model:
             "groups": _keyed(
                 connection.execute(
                     "select id, status, total_amount, stripe_webhook_event_id, buyer_id, buyer_since is not null,"
-                    " stripe_session_metadata from public.order_groups where id = any(%s)",
+                    " stripe_session_metadata, awaiting_funds_event_id from public.order_groups where id = any(%s)",
                     [groups],
                 )
             ),

@@ -97,6 +97,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "payments.expected_definitions": ("kind", "object", "name", "definition"),
     "payments.expected_grants": ("object", "column_name", "grantee", "privilege"),
+    "payments.last_expiry": ("id", "ran_at"),
     "payments.invariants": ("name", "place", "claim"),
     "payments.metadata_erasures": ("order_group_id", "erased_at", "erased_by", "note"),
     "payments.reasons": ("reason", "outcome", "sentence"),
@@ -178,6 +179,8 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.create_order_group(uuid,uuid,text,jsonb,timestamp with time zone,boolean)",
     "public.claim_order_group(uuid,uuid)",
     "public.erase_order_group_metadata(uuid,text,text)",
+    "public.expire_order_groups(integer)",
+    "public.note_awaiting_funds(uuid,text,text,timestamp with time zone)",
     "public.explain_order_group(uuid)",
     "public.preview_order_group_payments(jsonb)",
     "public.payment_report(timestamp with time zone,timestamp with time zone)",
@@ -187,6 +190,8 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
 # The first asks who calls: a member of the order's seller. The second serves a view: nobody enters its schema.
 FUNCTIONS_FOR_BOTH = {"public.advance_order(uuid,text)", "payments.reserved_pieces(uuid)"}
 FUNCTIONS_FOR_NOBODY = {
+    "payments.cancel_held_order_groups(uuid[])",
+    "payments.schedule_expiry()",
     "payments.caller()",
     "payments.calling_role()",
     "payments.calling_user()",

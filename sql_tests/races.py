@@ -219,6 +219,37 @@ class RaceDatabase:
             self.dismiss()
         return first_answer, second_answer
 
+    def pass_by(
+        self, first: Action, second: Action, isolation: IsolationLevel, end: End, *, given: Sequence[Action] = ()
+    ) -> tuple[str, str, str]:
+        """The first has acted and its transaction is open; the second acts and must not wait; then both end.
+
+        Returns three answers, the last one the second's when it acts again. Asserts that the database is then as if the
+        first (where it is committed) and that last call had come one after another, and that no invariant is broken.
+        """
+        model = self.model(first, second, *given)
+        with ExitStack() as sessions:
+            for action in given:
+                self.alone(action, model)
+            one = self.rival(isolation, first.actor)
+            other = self.rival(isolation, second.actor)
+            sessions.callback(self.clear)
+
+            one.act(first)
+            first_answer = one.answer()
+            other.act(second)
+            assert not other.until_waiting_or_done(), "it waits for the first"
+            passing_answer = other.answer()
+            assert one.end(end) == end
+            other.end("commit")
+
+            assert first_answer == first.predict(model if end == "commit" else model.copy())
+            last_answer = self.retry(second, isolation)
+            assert last_answer == second.predict(model)
+            self.assert_as_if(model)
+            self.dismiss()
+        return first_answer, passing_answer, last_answer
+
     def settle(self, rival: Rival, action: Action, *, may_lose: bool) -> str:
         """Ends the transaction after its answer; one that lost without a verdict is asked again."""
         answer: str = rival.answer()

@@ -705,6 +705,34 @@ $$;
 
 COMMENT ON FUNCTION payments.calling_user() IS 'The subject of the call''s token, null where there is none.';
 
+CREATE FUNCTION payments.cancel_held_order_groups(p_order_group_ids uuid[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_orders integer;
+begin
+    perform o.id
+    from public.orders as o
+    where o.order_group_id = any(p_order_group_ids)
+    order by o.id
+    for update;
+
+    -- The groups first: an order follows its group, and its trigger looks.
+    update public.order_groups as g
+    set status = 'cancelled'
+    where g.id = any(p_order_group_ids);
+
+    update public.orders as o
+    set status = 'cancelled'
+    where o.order_group_id = any(p_order_group_ids);
+    get diagnostics v_orders = row_count;
+    return v_orders;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.cancel_held_order_groups(p_order_group_ids uuid[]) IS 'Cancels pending order groups, whose locks the caller holds, with their orders.';
+
 CREATE FUNCTION payments.definitions() RETURNS TABLE(kind text, object text, name text, definition text)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -2656,6 +2684,35 @@ $$;
 
 COMMENT ON FUNCTION payments.restore_privileges() IS 'Puts every grant and revoke right again, after a restore or a careless grant. For the owner; idempotent.';
 
+CREATE FUNCTION payments.schedule_expiry() RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+    v_is_permitted pg_catalog.bool;
+begin
+    select has_schema_privilege(n.oid, 'usage') and has_function_privilege(p.oid, 'execute')
+    into v_is_permitted
+    from pg_catalog.pg_extension as e
+    inner join pg_catalog.pg_namespace as n on n.nspname = 'cron'
+    inner join pg_catalog.pg_proc as p on n.oid = p.pronamespace and p.proname = 'schedule' and p.pronargs = 3
+    where e.extname = 'pg_cron';
+
+    if not found then
+        return 'pg_cron_not_installed';
+    elsif not v_is_permitted then
+        return 'pg_cron_not_permitted';
+    end if;
+    -- A job of that name is changed, not added. Words without a type: versions of pg_cron differ in that.
+    execute format(
+        'select cron.schedule(%L, %L, %L)', 'expire_order_groups', '* * * * *', 'select public.expire_order_groups()'
+    );
+    return 'scheduled';
+end;
+$$;
+
+COMMENT ON FUNCTION payments.schedule_expiry() IS 'Has pg_cron, where it is installed, call expire_order_groups() each minute; says whether it does.';
+
 CREATE FUNCTION payments.seller_of_product(p_product_id uuid) RETURNS uuid
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -3390,20 +3447,7 @@ begin
             v_reason := 'order_group_not_pending';
         else
             v_outcome := 'cancelled';
-            perform o.id
-            from public.orders as o
-            where o.order_group_id = p_order_group_id
-            order by o.id
-            for update;
-
-            update public.order_groups as g
-            set status = 'cancelled'
-            where g.id = p_order_group_id;
-
-            update public.orders as o
-            set status = 'cancelled'
-            where o.order_group_id = p_order_group_id;
-            get diagnostics v_orders_cancelled = row_count;
+            v_orders_cancelled := payments.cancel_held_order_groups(array[p_order_group_id]);
     end case;
     return jsonb_build_object(
         'outcome', v_outcome,
@@ -3681,6 +3725,84 @@ $$;
 
 COMMENT ON FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) IS 'Empties the session metadata of an order group''s payments in all places, and keeps by whom and why.';
 
+CREATE FUNCTION public.expire_order_groups(p_limit integer DEFAULT 500) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_most constant integer := 10000;  -- a transaction of three to six seconds, well inside the Data API's 8 s
+    v_now constant pg_catalog.timestamptz := clock_timestamp();
+    v_held pg_catalog.uuid[];
+    v_free_orders pg_catalog.uuid[];
+    v_expired pg_catalog.uuid[] := '{}';
+    v_left integer;
+begin
+    if p_limit is null or p_limit not between 0 and v_most then
+        raise exception 'p_limit must lie between 0 and %', v_most
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    select array_agg(due.id)
+    into v_held
+    from (
+        select g.id
+        from public.order_groups as g
+        where g.status = 'pending' and g.expires_at <= v_now and g.awaiting_funds_since is null
+        order by g.expires_at
+        limit p_limit
+        for update skip locked
+    ) as due;
+
+    if v_held is not null then
+        -- An editor may hold an order without its group. Under the group's lock no order comes or goes.
+        select coalesce(array_agg(free.id), '{}')
+        into v_free_orders
+        from (
+            select o.id
+            from public.orders as o
+            where o.order_group_id = any(v_held)
+            order by o.id
+            for update skip locked
+        ) as free;
+
+        select coalesce(array_agg(h.order_group_id), '{}')
+        into v_expired
+        from unnest(v_held) as h (order_group_id)
+        where not exists (
+            select 1
+            from public.orders as o
+            where o.order_group_id = h.order_group_id and o.id <> all(v_free_orders)
+        );
+        perform payments.cancel_held_order_groups(v_expired);
+    end if;
+
+    select count(*)
+    into v_left
+    from public.order_groups as g
+    where g.status = 'pending' and g.expires_at <= v_now and g.awaiting_funds_since is null;
+
+    -- Two runs at once need not wait for each other: either has run now.
+    update payments.last_expiry as l
+    set ran_at = v_now
+    where
+        l.id in (
+            select free.id
+            from payments.last_expiry as free
+            for update skip locked
+        );
+    return jsonb_build_object('expired', cardinality(v_expired), 'left', v_left);
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'an order group was changed by a rival'
+            using errcode = 'lock_not_available';
+end;
+$$;
+
+COMMENT ON FUNCTION public.expire_order_groups(p_limit integer) IS 'Cancels pending order groups whose time has passed, except those that await funds; tells how many, and how many are left.';
+
 CREATE FUNCTION public.explain_order_group(p_order_group_id uuid) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -3930,6 +4052,71 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) IS 'Payment exceptions, oldest first: open, resolved or all.';
+
+CREATE FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_longest constant integer := 255;
+    v_session_id constant pg_catalog.text := nullif(btrim(p_checkout_session_id), '');
+    v_event_id constant pg_catalog.text := nullif(btrim(p_stripe_event_id), '');
+    v_status public.order_groups.status%type;
+    v_since public.order_groups.awaiting_funds_since%type;
+    v_outcome pg_catalog.text := 'ignored';
+    v_reason pg_catalog.text;
+begin
+    if p_order_group_id is null or v_session_id is null or v_event_id is null then
+        raise exception 'order group, checkout session id and event id are required'
+            using errcode = 'invalid_parameter_value';
+    elsif greatest(length(v_session_id), length(v_event_id)) > v_longest then
+        raise exception 'ids have % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
+    elsif p_stripe_event_created not between '2000-01-01 00:00:00+00' and '2100-01-01 00:00:00+00' then
+        raise exception 'p_stripe_event_created must lie between the years 2000 and 2100'
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    select
+        g.status,
+        g.awaiting_funds_since
+    into v_status, v_since
+    from public.order_groups as g
+    where g.id = p_order_group_id
+    for update;
+
+    case
+        when not found then
+            v_reason := 'order_group_not_found';
+        when v_status <> 'pending' then
+            v_reason := 'order_group_not_pending';
+        when v_since is not null then
+            v_outcome := 'already_noted';
+        else
+            v_outcome := 'noted';
+            update public.order_groups as g
+            set
+                awaiting_funds_since = coalesce(p_stripe_event_created, clock_timestamp()),
+                awaiting_funds_session_id = v_session_id,
+                awaiting_funds_event_id = v_event_id
+            where g.id = p_order_group_id;
+    end case;
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', v_reason,
+        'order_group_id', p_order_group_id
+    );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'order group % was changed by a rival', p_order_group_id
+            using errcode = 'lock_not_available';
+end;
+$$;
+
+COMMENT ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) IS 'Notes, once, that a pending order group''s money is under way, so that it does not expire.';
 
 CREATE FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -4235,6 +4422,15 @@ CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
                 ), false)
             from reconcile
         ),
+        'expiry_last_ran_at', (
+            select l.ran_at
+            from payments.last_expiry as l
+        ),
+        'overdue_since', (
+            select min(g.expires_at)
+            from public.order_groups as g
+            where g.status = 'pending' and g.expires_at <= now() and g.awaiting_funds_since is null
+        ),
         'fragile_triggers', (
             select
                 coalesce(
@@ -4270,7 +4466,7 @@ CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
     from caller;
 $$;
 
-COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, server time.';
+COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, the last expiry, server time.';
 
 CREATE FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4763,6 +4959,16 @@ COMMENT ON COLUMN payments.invariants.place IS 'Where the report lists it.';
 
 COMMENT ON COLUMN payments.invariants.claim IS 'What is true while nothing is broken, for a person.';
 
+CREATE TABLE payments.last_expiry (
+    id integer DEFAULT 1 NOT NULL,
+    ran_at timestamp with time zone,
+    CONSTRAINT last_expiry_is_one_row_check CHECK ((id = 1))
+);
+
+COMMENT ON TABLE payments.last_expiry IS 'When expire_order_groups() ran last, whoever called it.';
+
+COMMENT ON COLUMN payments.last_expiry.ran_at IS 'Null: never.';
+
 CREATE TABLE payments.metadata_erasures (
     order_group_id uuid NOT NULL,
     erased_at timestamp with time zone NOT NULL,
@@ -4978,6 +5184,9 @@ ALTER TABLE ONLY payments.invariants
 ALTER TABLE ONLY payments.invariants
     ADD CONSTRAINT invariants_place_key UNIQUE (place);
 
+ALTER TABLE ONLY payments.last_expiry
+    ADD CONSTRAINT last_expiry_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY payments.metadata_erasures
     ADD CONSTRAINT metadata_erasures_pkey PRIMARY KEY (order_group_id);
 
@@ -5062,6 +5271,8 @@ CREATE INDEX inventory_ledger_seller_id_id_idx ON public.inventory_ledger USING 
 CREATE INDEX order_groups_buyer_id_created_at_idx ON public.order_groups USING btree (buyer_id, created_at DESC) INCLUDE (id);
 
 CREATE INDEX order_groups_currency_idx ON public.order_groups USING btree (currency);
+
+CREATE INDEX order_groups_expiring_expires_at_idx ON public.order_groups USING btree (expires_at) WHERE ((status = 'pending'::text) AND (expires_at IS NOT NULL) AND (awaiting_funds_since IS NULL));
 
 CREATE INDEX order_groups_paid_at_idx ON public.order_groups USING btree (paid_at) WHERE (paid_at IS NOT NULL);
 
@@ -5194,6 +5405,8 @@ CREATE POLICY "Nobody can read metadata erasures" ON payments.metadata_erasures 
 
 CREATE POLICY "Nobody can read reasons" ON payments.reasons FOR SELECT USING (false);
 
+CREATE POLICY "Nobody can read the last expiry" ON payments.last_expiry FOR SELECT USING (false);
+
 ALTER TABLE payments.currencies ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.exceptions ENABLE ROW LEVEL SECURITY;
@@ -5203,6 +5416,8 @@ ALTER TABLE payments.expected_definitions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE payments.expected_grants ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.invariants ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.last_expiry ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.metadata_erasures ENABLE ROW LEVEL SECURITY;
 
@@ -5281,6 +5496,8 @@ REVOKE ALL ON FUNCTION payments.calling_role() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.calling_user() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.cancel_held_order_groups(p_order_group_ids uuid[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.definitions() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
@@ -5348,6 +5565,8 @@ GRANT ALL ON FUNCTION payments.reserved_pieces(p_product_id uuid) TO service_rol
 
 REVOKE ALL ON FUNCTION payments.restore_privileges() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.schedule_expiry() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.seller_of_product(p_product_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid) FROM PUBLIC;
@@ -5400,11 +5619,17 @@ GRANT ALL ON FUNCTION public.create_order_group(p_order_group_id uuid, p_buyer_i
 REVOKE ALL ON FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) TO service_role;
 
+REVOKE ALL ON FUNCTION public.expire_order_groups(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.expire_order_groups(p_limit integer) TO service_role;
+
 REVOKE ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) TO service_role;
 
 REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;

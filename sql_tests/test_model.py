@@ -38,10 +38,13 @@ from sql_tests.actions import (
     EditGroupTotal,
     EditTotals,
     Erase,
+    Expire,
     Move,
+    Note,
     Pay,
     RemoveItem,
     Resolve,
+    SetDeadline,
     attempt,
 )
 from sql_tests.model import Model, fingerprint
@@ -87,6 +90,7 @@ class Marketplace(RuleBasedStateMachine):
         self.sent_back: set[str] = set()
         self.requests: list[Create] = []
         self.superuser.execute("analyze")  # or the invariants are planned for the empty tables of the beginning
+        attempt(self.service, Expire())  # what other histories have left
         self.broken_before = broken_invariants(self.superuser)
 
     def do(self, action: Action) -> str:
@@ -99,7 +103,7 @@ class Marketplace(RuleBasedStateMachine):
         answer = attempt(self.service if action.actor == "service_role" else self.owner, action)
         assert answer == action.predict(self.model)
         assert all(answer == f"{one['outcome']} {one['reason'] or ''}".strip() for one in told)
-        if answer in {"replayed", "already_cancelled", "already_created"} or (
+        if answer in {"replayed", "already_cancelled", "already_created", "already_noted", "expired 0, left 0"} or (
             answer == "resolved" and isinstance(action, Pay)
         ):
             assert fingerprint(self.superuser) == before
@@ -197,6 +201,28 @@ class Marketplace(RuleBasedStateMachine):
     @rule(group=groups)
     def cancel(self, group: OrderGroup) -> None:
         self.do(Cancel(group.id))
+
+    @rule(group=groups, has_passed=st.booleans())
+    def set_deadline(self, group: OrderGroup, has_passed: bool) -> None:
+        self.do(SetDeadline(group.id, has_passed))
+
+    @rule(group=groups)
+    def note_awaiting_funds(self, group: OrderGroup) -> None:
+        self.do(Note(group.id))
+
+    @rule()
+    def expire(self) -> None:
+        self.do(Expire())
+
+    @rule(shape=SHAPES, awaits_funds=st.booleans(), paid_late=st.booleans())
+    def abandon(self, shape: tuple[str, int, int, int], awaits_funds: bool, paid_late: bool) -> None:
+        group = self.make(shape)
+        self.do(SetDeadline(group.id))
+        if awaits_funds:
+            self.do(Note(group.id))
+        self.do(Expire())
+        if paid_late:
+            self.send(self.right_payment(group))
 
     # payments
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg import IsolationLevel
 
-from sql_tests.actions import DONE, LOCK_TIMEOUT, Action, AddItem, EditOrderTotal, Pay, RemoveItem
+from sql_tests.actions import DONE, LOCK_TIMEOUT, Action, AddItem, Cancel, EditOrderTotal, Pay, RemoveItem
 from sql_tests.model import fingerprint
 from sql_tests.races import HOLDING_POINTS, ISOLATIONS, RaceDatabase, Rival
 from testkit.database import scalar
@@ -196,26 +196,28 @@ def lock_child(editor: Rival, group: OrderGroup, table: str) -> None:
     editor.connection.execute(f"select from public.{table} where id = %s for update".encode(), [key])
 
 
-def test_payment_takes_the_orders_locks_by_id(database: RaceDatabase) -> None:
+@pytest.mark.parametrize("what", ["payment", "cancellation"])
+def test_orders_are_locked_by_id(database: RaceDatabase, what: str) -> None:
     # The table holds the greater id first, so that whoever takes the rows as they come takes that one first.
     groups = (database.shop.order_group() for _ in range(100))
     group = next(each for each in groups if each.order_ids[0] > each.order_ids[1])
     greater, lesser = group.order_ids
     lock: LiteralString = "select id from public.orders where id = %s for update"
-    payer, rival = (
+    action, answer = (Pay(group.payment()), "applied") if what == "payment" else (Cancel(group.id), "cancelled")
+    actor, rival = (
         database.rival(IsolationLevel.READ_COMMITTED),
         database.rival(IsolationLevel.READ_COMMITTED, "postgres"),
     )
 
     rival.connection.execute(lock, [lesser])
-    payer.act(Pay(group.payment()))
-    payer.until_waiting_for(rival)
+    actor.act(action)
+    actor.until_waiting_for(rival)
     rival.start(lambda connection: scalar(connection, lock, greater))
 
     assert not rival.until_waiting_or_done()
     assert rival.answer() == greater
     assert rival.end("rollback") == "rollback"
-    assert payer.answer() == "applied"
+    assert actor.answer() == answer
 
 
 def test_replay_does_not_wait_for_whoever_holds_the_group(

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from sql_tests.actions import Action, Actor, AddItem, Cancel, Create, Move, Pay
+from sql_tests.actions import Action, Actor, AddItem, Cancel, Create, Expire, Move, Note, Pay, SetDeadline
 from sql_tests.model import Model
 from sql_tests.volume import BIG_TABLES, GROUPS, Plan, filled, key, scanned, touched, walk
 from testkit.database import Connection, Database, scalar
@@ -119,6 +119,7 @@ CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
     ),
     "a group once more": (lambda shop: created(Create(shop, "USD", ((0, 1, 1),), promises=False)), "already_created"),
     "a cancellation": (lambda shop: Cancel(shop.order_group().id), "cancelled"),
+    "a notice of funds under way": (lambda shop: Note(shop.order_group().id), "noted"),
     "an added item": (
         lambda shop: AddItem(shop.order_group().order_ids[0], shop.sellers[0].product_ids[0]),
         "done",
@@ -172,8 +173,35 @@ def test_function_reaches_rows_of_big_tables_through_indexes_alone(
     module_db: Database, big: Connection, shop: Shop, call: str, plan_cache_mode: str
 ) -> None:
     make, expected = CALLS[call]
-    action = make(shop)
 
+    assert_by_index(module_db, big, make(shop), expected, plan_cache_mode)
+
+
+@pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("due", [0, 3])
+def test_expiry_reaches_what_is_due_among_many_pending_groups_through_indexes_alone(
+    module_db: Database, big: Connection, shop: Shop, due: int, plan_cache_mode: str
+) -> None:
+    assert scalar(big, "select count(*) from public.order_groups where status = 'pending'") >= GROUPS // 50
+    for group in [shop.order_group() for _ in range(due)]:
+        assert SetDeadline(group.id).perform(big) == "done"
+
+    assert_by_index(module_db, big, Expire(), f"expired {due}, left 0", plan_cache_mode)
+
+
+def test_readiness_reaches_the_group_that_is_due_longest_through_an_index(module_db: Database, big: Connection) -> None:
+    assert scalar(big, "select count(*) from public.order_groups") >= GROUPS
+
+    with module_db.connect() as session, watched(session) as plans:
+        session.execute("set role service_role")
+        session.execute("select public.reconciliation_readiness()")
+
+    assert "order_groups" in touched(plans)
+    assert scanned(plans) == set()
+
+
+def assert_by_index(module_db: Database, big: Connection, action: Action, expected: str, plan_cache_mode: str) -> None:
+    """Performs the action and looks at the plans of all its statements."""
     with module_db.connect() as session, watched(session) as plans:
         session.execute(f"set plan_cache_mode = {plan_cache_mode}".encode())
         session.execute("set role service_role")

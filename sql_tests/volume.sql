@@ -149,9 +149,11 @@ from generate_series(1, :groups) as n
 union all
 select order_group_id, order_id, seller_id, 'pending', 'paid', at, 'volume' from large_order;
 
--- Checkouts that wait, and orders that are paid and wait, one in fifty.
-insert into public.order_groups (id, currency, total_amount, created_at)
-select md5('waiting' || n)::uuid, 'USD', 10, timestamptz '2024-01-01 00:00Z' + n * interval '1 minute'
+-- Checkouts that wait, and orders that are paid and wait, one in fifty. Of the checkouts most have a day left.
+insert into public.order_groups (id, currency, total_amount, created_at, expires_at)
+select
+    md5('waiting' || n)::uuid, 'USD', 10, timestamptz '2024-01-01 00:00Z' + n * interval '1 minute',
+    case when n % 10 <> 0 then now() + interval '1 day' + n * interval '1 minute' end
 from generate_series(1, :groups / 50) as n;
 
 update public.orders set status = 'paid' where id in (select order_id from large_order where n % 50 = 0);

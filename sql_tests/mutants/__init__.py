@@ -19,9 +19,11 @@ from sql_tests.mutants import (
     create_erase_order_group_metadata,
     create_exception_functions,
     create_expected_catalogue,
+    create_expire_order_groups,
     create_explain_order_group,
     create_inventory_functions,
     create_inventory_ledger,
+    create_note_awaiting_funds,
     create_order_group_lock,
     create_order_status_changes,
     create_order_tables,
@@ -40,6 +42,7 @@ from sql_tests.mutants import (
     keep_history_append_only,
     keep_payment_evidence,
     record_definitions,
+    schedule_expiry,
 )
 from sql_tests.mutants.mutant import Mutant, migration
 
@@ -70,6 +73,9 @@ MUTANTS: tuple[Mutant, ...] = tuple(
             create_create_order_group,
             create_claim_order_group,
             create_erase_order_group_metadata,
+            create_note_awaiting_funds,
+            create_expire_order_groups,
+            schedule_expiry,
             create_explain_order_group,
             create_reconciliation_readiness,
             create_catalogue_functions,

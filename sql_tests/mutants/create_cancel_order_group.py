@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sql_tests.mutants.killers import RACES
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_cancel_order_group"
@@ -43,10 +44,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "cancelled-group-with-pending-orders",
         "the orders of a cancelled group stay pending",
         FILE,
-        "            update public.orders as o\n            set status = 'cancelled'\n"
-        "            where o.order_group_id = p_order_group_id;\n",
+        "    update public.orders as o\n    set status = 'cancelled'\n"
+        "    where o.order_group_id = any(p_order_group_ids);\n",
         "",
         ("test_cancelling_a_pending_group",),
+    ),
+    Mutant(
+        "cancelling-takes-orders-as-they-come",
+        "whoever cancels locks the orders in the order in which they lie in the table",
+        FILE,
+        "    order by o.id\n    for update;\n",
+        "    for update;\n",
+        ("test_orders_are_locked_by_id", RACES),
     ),
     Mutant(
         "cancelling-waits-for-ever",

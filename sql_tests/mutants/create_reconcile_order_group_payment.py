@@ -45,7 +45,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "    order by o.id\n    for update;\n",
         "    order by o.id;\n",
-        ("test_payment_takes_the_orders_locks_by_id",),
+        ("test_orders_are_locked_by_id",),
     ),
     Mutant(
         "exception-not-locked",

@@ -120,4 +120,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
         ("test_readiness_names_the_shops_triggers",),
     ),
+    Mutant(
+        "overdue-though-awaited",
+        "a group whose money is under way is told as overdue",
+        FILE,
+        " and g.expires_at <= now() and g.awaiting_funds_since is null\n",
+        " and g.expires_at <= now()\n",
+        ("test_readiness_tells_the_last_run",),
+    ),
+    Mutant(
+        "overdue-before-its-time",
+        "a group that has time left is told as overdue",
+        FILE,
+        " and g.expires_at <= now() and g.awaiting_funds_since is null\n",
+        " and g.awaiting_funds_since is null\n",
+        ("test_readiness_tells_the_last_run", "test_expiry"),
+    ),
+    Mutant(
+        "overdue-though-settled",
+        "a group that is not pending is told as overdue",
+        FILE,
+        "where g.status = 'pending' and g.expires_at <= now()",
+        "where g.expires_at <= now()",
+        ("test_readiness_tells_the_last_run",),
+    ),
 )

@@ -1,6 +1,42 @@
 -- How a checkout that nobody paid is given up.
 --
--- Touches: public.cancel_order_group(). A payment that arrives later is kept as an exception and never revives the group.
+-- Touches: public.cancel_order_group(), payments.cancel_held_order_groups(), which is what cancelling means wherever it is
+-- done. A payment that arrives later is kept as an exception and never revives the group.
+
+-- Cancels pending order groups with their orders.
+-- Called by: public.cancel_order_group(), public.expire_order_groups(), who hold the groups' locks and have seen that the
+-- groups are pending. Returns: the number of orders. Locks: the orders by id.
+create or replace function payments.cancel_held_order_groups(p_order_group_ids uuid[])
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_orders integer;
+begin
+    perform o.id
+    from public.orders as o
+    where o.order_group_id = any(p_order_group_ids)
+    order by o.id
+    for update;
+
+    -- The groups first: an order follows its group, and its trigger looks.
+    update public.order_groups as g
+    set status = 'cancelled'
+    where g.id = any(p_order_group_ids);
+
+    update public.orders as o
+    set status = 'cancelled'
+    where o.order_group_id = any(p_order_group_ids);
+    get diagnostics v_orders = row_count;
+    return v_orders;
+end;
+$$;
+comment on function payments.cancel_held_order_groups(uuid[]) is
+    'Cancels pending order groups, whose locks the caller holds, with their orders.';
+revoke execute on function payments.cancel_held_order_groups(uuid[]) from public, anon, authenticated, service_role;
 
 -- Cancels a pending order group with its orders.
 -- Called by: the shop, as service_role. Returns: an object with `outcome` (cancelled, already_cancelled, rejected),
@@ -30,20 +66,7 @@ begin
             v_reason := 'order_group_not_pending';
         else
             v_outcome := 'cancelled';
-            perform o.id
-            from public.orders as o
-            where o.order_group_id = p_order_group_id
-            order by o.id
-            for update;
-
-            update public.order_groups as g
-            set status = 'cancelled'
-            where g.id = p_order_group_id;
-
-            update public.orders as o
-            set status = 'cancelled'
-            where o.order_group_id = p_order_group_id;
-            get diagnostics v_orders_cancelled = row_count;
+            v_orders_cancelled := payments.cancel_held_order_groups(array[p_order_group_id]);
     end case;
     return jsonb_build_object(
         'outcome', v_outcome,

@@ -8,7 +8,8 @@
 -- Called by: the relay's readiness check. Returns: an object with `contract_version`, `oldest_contract_version`, `server_time`,
 -- `currencies` (code to exponent), `role`, `can_execute`, `anon_can_execute` (anon, authenticated or public),
 -- `fragile_triggers`: the project's own triggers on these tables whose functions have no search_path of their own, so that in
--- a payment, whose search_path is empty, each name without a schema fails (42P01, 42883). Locks: nothing.
+-- a payment, whose search_path is empty, each name without a schema fails (42P01, 42883), `expiry_last_ran_at` (null: never) and
+-- `overdue_since`, the expiry of the order group that should have been the first to go (null: none is due). Locks: nothing.
 create or replace function public.reconciliation_readiness()
 returns jsonb
 language sql
@@ -49,6 +50,15 @@ as $$
                 ), false)
             from reconcile
         ),
+        'expiry_last_ran_at', (
+            select l.ran_at
+            from payments.last_expiry as l
+        ),
+        'overdue_since', (
+            select min(g.expires_at)
+            from public.order_groups as g
+            where g.status = 'pending' and g.expires_at <= now() and g.awaiting_funds_since is null
+        ),
         'fragile_triggers', (
             select
                 coalesce(
@@ -84,7 +94,7 @@ as $$
     from caller;
 $$;
 comment on function public.reconciliation_readiness() is
-    'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, server time.';
+    'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, the last expiry, server time.';
 revoke execute on function public.reconciliation_readiness() from public, anon, authenticated;
 grant execute on function public.reconciliation_readiness() to service_role;
 insert into payments.expected_grants (object, grantee, privilege)
