@@ -65,6 +65,8 @@ def _problem_of_signed(status: int, body: dict[str, Any]) -> str | None:
 
 def problem_of_call(path: str, sent: dict[str, Any]) -> str | None:
     """What is wrong with the parameters that reached the Data API; None where they are the function's."""
+    if path.endswith("/rpc/note_awaiting_funds"):
+        return _problem_of_notice(sent)
     unmatched, amount_minor, amount = sent["p_unmatched_reason"], sent["p_amount_minor"], sent["p_amount"]
     group, currency, metadata = sent["p_order_group_id"], sent["p_currency"], sent["p_session_metadata"]
     wrong = {
@@ -77,6 +79,16 @@ def problem_of_call(path: str, sent: dict[str, Any]) -> str | None:
         "amount": (amount is None) is not (amount_minor is None) or not (amount is None or _DECIMAL.fullmatch(amount)),
         "currency": not (currency is None or (currency.isascii() and currency == currency.upper())),
         "metadata": any(type(value) is not str for value in metadata.values()),
+        "text that Postgres cannot store": bool(re.search("[\x00\ud800-\udfff]", _all_text(sent))),
+    }
+    return next((what for what, is_wrong in wrong.items() if is_wrong), None)
+
+
+def _problem_of_notice(sent: dict[str, Any]) -> str | None:
+    wrong = {
+        "order group": not _UUID.fullmatch(str(sent["p_order_group_id"])),
+        "event id": not isinstance(sent["p_stripe_event_id"], str) or not sent["p_stripe_event_id"].strip(),
+        "session id": not isinstance(sent["p_checkout_session_id"], str) or not sent["p_checkout_session_id"].strip(),
         "text that Postgres cannot store": bool(re.search("[\x00\ud800-\udfff]", _all_text(sent))),
     }
     return next((what for what, is_wrong in wrong.items() if is_wrong), None)

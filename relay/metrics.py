@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from relay.core.outcomes import REASONS_OF, Reason
+from relay.core.outcomes import REASONS_OF, Notice, Outcome, Reason
 
 # In seconds: from 5 ms, a warm local stack, up to 10 s, in which Stripe wants an answer. 3 s and 8 s are the database's
 # lock_timeout and statement_timeout.
@@ -45,6 +45,14 @@ class Metrics:
             buckets=_SECONDS_BUCKETS,
             registry=self.registry,
         )
+        self.notices = Counter(
+            "relay_awaiting_funds_notices",
+            "Notices to the database that an order group's money is under way, by what became of them.",
+            ("outcome",),
+            registry=self.registry,
+        )
+        for outcome in (*Notice, Outcome.FAILED):
+            self.notices.labels(outcome)
         self.rpc_retries = Counter(
             "relay_rpc_retries", "Calls sent a second time, by why.", ("reason",), registry=self.registry
         )

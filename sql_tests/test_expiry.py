@@ -160,6 +160,20 @@ def test_notice_beyond_the_bounds_is_an_error_and_nothing_is_kept(
     assert db.snapshot() == before
 
 
+def test_notice_that_meets_a_change_under_a_stricter_isolation_gives_up_as_for_a_lock(
+    db: Database, service: Connection, owner: Connection, shop: Shop
+) -> None:
+    """Never 40001, which PostgREST would answer by running the transaction again for ever."""
+    group = shop.order_group()
+
+    with db.act_as("service_role", autocommit=False) as stricter:
+        stricter.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        stricter.execute("select 1")
+        set_deadline(owner, group, hours=-1)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            note(stricter, group.id)
+
+
 def test_notice_without_a_group_is_an_error(service: Connection) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue):
         note(service, None)

@@ -78,6 +78,7 @@ class DataApi:
         self.calls: list[Call] = []
         self.script: list[Behaviour] = []
         self.always: Behaviour | None = None
+        self.notice: Json = {"outcome": "noted", "reason": None}
         self.verdict: Json = {"outcome": "applied", "reason": None}
         self.readiness: Json = {
             "contract_version": CONTRACT_VERSION,
@@ -97,6 +98,8 @@ class DataApi:
 
             return Reply(body={"server_time": datetime.now(UTC).isoformat(), **self.readiness})
         sent = call.parameters
+        if call.path.endswith("/note_awaiting_funds"):
+            return Reply(body={"order_group_id": sent.get("p_order_group_id"), **self.notice})
         verdict = (
             {"outcome": "unmatched", "reason": sent["p_unmatched_reason"]}
             if sent.get("p_unmatched_reason")

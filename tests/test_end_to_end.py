@@ -1,6 +1,7 @@
 """The whole path on real parts: a signed event, the relay, PostgREST, the database."""
 
 import asyncio
+import copy
 import json
 import secrets
 import time
@@ -299,9 +300,13 @@ async def test_a_resolved_exception_that_comes_again_changes_not_one_row(
 UNTOUCHED: dict[str, tuple[Callable[[Json], Json], tuple[int, str, str | None]]] = {
     "another type": (lambda event: event | {"type": "customer.created"}, (200, "ignored", "event_type")),
     "live event": (lambda event: event | {"livemode": True}, (200, "ignored", "livemode_mismatch")),
-    "unpaid debit": (
-        lambda event: session_of(event).update(payment_status="unpaid") or event,
+    "a debit without a group": (
+        lambda event: session_of(event).update(payment_status="unpaid", metadata={}) or event,
         (200, "awaiting_funds", None),
+    ),
+    "a payment of the future": (
+        lambda event: session_of(event).update(payment_status="no_payment_required") or event,
+        (200, "awaiting_funds", "no_payment_required"),
     ),
     "malformed": (
         lambda event: session_of(event).update(payment_status=None) or event,
@@ -322,6 +327,41 @@ async def test_what_does_not_reconcile_leaves_the_database_untouched(
     before = project.snapshot()
 
     assert (await deliver(event)).verdict == verdict
+
+    assert project.snapshot() == before
+
+
+async def test_a_debit_under_way_is_noted_once_keeps_the_group_from_expiring_and_is_paid_when_the_money_comes(
+    deliver: Callable[[Json], Any], shop: Shop, project: Project
+) -> None:
+    group = shop.order_group()
+    event = paid(group)
+    unpaid: Json = copy.deepcopy(event)
+    session_of(unpaid)["payment_status"] = "unpaid"
+    project.superuser.execute("update public.order_groups set expires_at = now() where id = %s", [group.id])
+
+    assert (await deliver(unpaid)).verdict == (200, "awaiting_funds", None)
+    noted, before = project.group(group), project.snapshot()
+    assert (await deliver(unpaid)).verdict == (200, "awaiting_funds", None)
+
+    assert (noted["status"], noted["awaiting_funds_session_id"], noted["awaiting_funds_event_id"]) == (
+        "pending",
+        session_of(event)["id"],
+        unpaid["id"],
+    )
+    assert noted["awaiting_funds_since"].timestamp() == unpaid["created"]
+    assert project.snapshot() == before
+    shop.service.execute("select public.expire_order_groups()")
+    assert (await deliver(twin(event))).verdict == (200, "applied", None)
+    assert project.group(group)["status"] == "paid"
+
+
+async def test_an_unpaid_session_of_an_unknown_group_is_answered_all_the_same(
+    deliver: Callable[[Json], Any], project: Project
+) -> None:
+    before = project.snapshot()
+
+    assert (await deliver(completed(payment_status="unpaid"))).verdict == (200, "awaiting_funds", None)
 
     assert project.snapshot() == before
 

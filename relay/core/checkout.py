@@ -64,6 +64,14 @@ class AwaitingFunds:
     reason: Reason | None
     session_id: str
     order_group_id: str | None
+    event_id: str
+    event_created: str | None
+    """ISO 8601 in UTC."""
+
+    @property
+    def is_to_be_noted(self) -> bool:
+        """Whether money is under way to an order group, which must not expire meanwhile."""
+        return self.reason is None and self.order_group_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ def judge(event: Event, rules: Rules) -> Decision:
         return Ignored(Reason.MISSING_REFERENCE, session_id)
     elif awaits_funds:
         reason = None if status == "unpaid" else Reason.NO_PAYMENT_REQUIRED
-        return AwaitingFunds(reason, session_id, order_group_id)
+        return AwaitingFunds(reason, session_id, order_group_id, event.id, event_created)
     if rules.metadata_keys is not None:
         # A payment without a group keeps its reference: nothing else leads a person from it to the order group.
         kept = rules.metadata_keys if order_group_id else rules.metadata_keys | {_REFERENCE}

@@ -138,6 +138,27 @@ class Verdict:
                 return 200
 
 
+class Notice(StrEnum):
+    """What became of the notice that an order group's money is under way."""
+
+    NOTED = "noted"
+    ALREADY_NOTED = "already_noted"
+    IGNORED = "ignored"
+    """There is no such group, or it is no longer pending."""
+
+
+def read_notice(data: object, *, order_group_id: str | None) -> Notice | None:
+    """Read what `note_awaiting_funds` returned for the group that was sent; None where the contract does not allow the
+    answer.
+    """
+    if not isinstance(data, dict) or data.get("order_group_id", "") != order_group_id:
+        return None
+    try:
+        return Notice(str(data.get("outcome")))
+    except ValueError:
+        return None
+
+
 def read_verdict(
     data: object, *, event_id: str, order_group_id: str | None, unmatched_reason: Reason | None
 ) -> Verdict | None:

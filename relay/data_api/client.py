@@ -1,4 +1,4 @@
-"""Calls the database functions that reconcile a payment and tell readiness, within limits of time and number."""
+"""Calls the database functions that a delivery and the readiness checks need, within limits of time and number."""
 
 import asyncio
 import random
@@ -10,13 +10,14 @@ from typing import Final, Literal
 from supabase import AsyncClient
 
 from relay.config import Settings
-from relay.core.checkout import Payment
+from relay.core.checkout import AwaitingFunds, Payment
 from relay.core.errors import NoVerdict
-from relay.core.outcomes import Reason, Verdict, read_verdict
+from relay.core.outcomes import Notice, Reason, Verdict, read_notice, read_verdict
 from relay.data_api.connection import open_client
 from relay.metrics import Metrics
 
 FUNCTION: Final = "reconcile_order_group_payment"
+NOTICE_FUNCTION: Final = "note_awaiting_funds"
 Source = Literal["webhook", "sweep", "replay"]
 # How many calls may run at the same time, and how many deliveries may wait for one of them. If the Data API hangs, it
 # holds 64 calls for RELAY_RPC_TIMEOUT. Deliveries that find the queue full are answered 500 at once, and Stripe sends
@@ -61,8 +62,24 @@ class DataApi:
             unmatched_reason=unmatched_reason,
         )
         if verdict is None:
-            raise NoVerdict(Reason.CONTRACT_VIOLATION, f"an answer of unexpected shape ({type(data).__name__})")
+            raise _of_unexpected_shape(data)
         return verdict
+
+    async def note_awaiting_funds(self, awaited: AwaitingFunds) -> Notice:
+        """Have the database note that an order group's money is under way. Raises NoVerdict."""
+        data = await self._within_bounds(
+            NOTICE_FUNCTION,
+            {
+                "p_order_group_id": awaited.order_group_id,
+                "p_checkout_session_id": awaited.session_id,
+                "p_stripe_event_id": awaited.event_id,
+                "p_stripe_event_created": awaited.event_created,
+            },
+        )
+        notice = read_notice(data, order_group_id=awaited.order_group_id)
+        if notice is None:
+            raise _of_unexpected_shape(data)
+        return notice
 
     async def readiness(self, seconds: float) -> object:
         """Call `reconciliation_readiness` and return its answer, within that many `seconds`. Raises NoVerdict.
@@ -117,6 +134,10 @@ class DataApi:
 
     async def _attempt(self, function: str, parameters: dict[str, object]) -> object:
         return (await self._client.rpc(function, parameters).execute()).data
+
+
+def _of_unexpected_shape(data: object) -> NoVerdict:
+    return NoVerdict(Reason.CONTRACT_VIOLATION, f"an answer of unexpected shape ({type(data).__name__})")
 
 
 def parameters(payment: Payment, unmatched_reason: Reason | None, source: Source) -> dict[str, object]:

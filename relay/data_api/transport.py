@@ -25,7 +25,12 @@ from relay.data_api.failures import BadAnswer
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 MAX_VERDICT_BYTES: Final = 64 * 1024
 _VERDICTS: Final = frozenset(
-    {"reconcile_order_group_payment", "reconcile_order_group_payments", "reconciliation_readiness"}
+    {
+        "reconcile_order_group_payment",
+        "reconcile_order_group_payments",
+        "note_awaiting_funds",
+        "reconciliation_readiness",
+    }
 )
 # Enough for a TLS handshake across a continent, and well below RELAY_RPC_TIMEOUT, so that a dead host is noticed early.
 CONNECT_SECONDS: Final = 3.0

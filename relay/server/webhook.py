@@ -101,8 +101,10 @@ class Webhook:
             case Ignored(reason=reason, session_id=session_id):
                 delivery.checkout_session_id = session_id
                 return Verdict(Outcome.IGNORED, reason)
-            case AwaitingFunds(reason=awaited, session_id=session_id, order_group_id=order_group_id):
+            case AwaitingFunds(reason=awaited, session_id=session_id, order_group_id=order_group_id) as decision:
                 delivery.checkout_session_id, delivery.order_group_id = session_id, order_group_id
+                if decision.is_to_be_noted:
+                    await self._note(decision, delivery)
                 return Verdict(Outcome.AWAITING_FUNDS, awaited)
             case Unmatched(reason=problem, payment=payment):
                 pass
@@ -110,6 +112,24 @@ class Webhook:
                 pass
         delivery.checkout_session_id, delivery.order_group_id = payment.session_id, payment.order_group_id
         return await self._data_api.reconcile(payment, unmatched_reason=problem)
+
+    async def _note(self, awaited: AwaitingFunds, delivery: Delivery) -> None:
+        """Have the database note that the money is under way. The answer is decided already and does not depend on
+        this: a failure is a line in the log.
+        """
+        outcome: str
+        try:
+            outcome = await self._data_api.note_awaiting_funds(awaited)
+        except Exception as error:
+            outcome = Outcome.FAILED
+            reason, detail = (error.reason, error.detail) if isinstance(error, RelayError) else (None, "")
+            self._telemetry.log.write(
+                "warning",
+                f"not noted that funds are under way, so that the order group may expire: {detail or _place_of(error)}",
+                delivery=delivery,
+                reason=reason or Reason.UNEXPECTED,
+            )
+        self._telemetry.metrics.notices.labels(outcome).inc()
 
 
 def answer_unparsable(telemetry: Telemetry) -> web.Response:

@@ -94,7 +94,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "errcode = 'lock_not_available'",
         "errcode = 'serialization_failure'",
-        ("test_expiry_races.py",),
+        ("test_notice_that_meets_a_change",),
     ),
     Mutant(
         "notice-by-visitors",

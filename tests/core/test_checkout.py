@@ -337,7 +337,26 @@ def test_a_session_that_is_no_payment_is_ignored(mode: object) -> None:
 def test_an_unpaid_session_awaits_its_funds() -> None:
     event = completed(GROUP, payment_status="unpaid")
 
-    assert decide(event) == AwaitingFunds(None, session_of(event)["id"], GROUP)
+    decision = decide(event)
+
+    assert decision == AwaitingFunds(None, session_of(event)["id"], GROUP, event["id"], "2026-11-23T02:13:21+00:00")
+    assert decision.is_to_be_noted
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        {"payment_status": "no_payment_required"},
+        {"metadata": {}},
+        {"metadata": {"order_group_id": "cart-17"}},
+        {"client_reference_id": OTHER_GROUP},
+    ],
+)
+def test_nothing_is_noted_of_money_that_is_not_under_way_or_not_to_one_order_group(session: Json) -> None:
+    decision = decide(completed(GROUP, **{"payment_status": "unpaid", **session}))
+
+    assert isinstance(decision, AwaitingFunds)
+    assert not decision.is_to_be_noted
 
 
 @pytest.mark.parametrize("amount", [1, None, True, 0.0, "0", -0.5])

@@ -298,7 +298,6 @@ async def test_what_is_no_signed_post_to_another_path_is_a_plain_404(relay: Rela
     ("session", "verdict"),
     [
         ({"mode": "subscription", "payment_intent": None}, (200, "ignored", "session_mode")),
-        ({"payment_status": "unpaid"}, (200, "awaiting_funds", None)),
         ({"payment_status": "no_payment_required"}, (200, "awaiting_funds", "no_payment_required")),
     ],
 )
