@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "explain": "relay.commands.explain",
     "simulate": "relay.commands.simulate.command",
     "sweep": "relay.commands.sweep.command",
+    "expire": "relay.commands.expire.command",
     "report": "relay.commands.report.command",
 }
 _LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})

@@ -161,7 +161,7 @@ def test_notice_beyond_the_bounds_is_an_error_and_nothing_is_kept(
 
 
 def test_notice_that_meets_a_change_under_a_stricter_isolation_gives_up_as_for_a_lock(
-    db: Database, service: Connection, owner: Connection, shop: Shop
+    db: Database, owner: Connection, shop: Shop
 ) -> None:
     """Never 40001, which PostgREST would answer by running the transaction again for ever."""
     group = shop.order_group()

@@ -140,6 +140,8 @@ class StripeServer:
         if request.path == "/v1/events":
             types = query.get("types[]") or query.get("type")
             return self._list(request.path, query, [e for e in self.events if types is None or e["type"] in types])
+        if request.method == "POST":
+            return self._expire(request.path)
         if request.path.startswith("/v1/checkout/sessions/"):
             wanted = request.path.rpartition("/")[2]
             for session in self.sessions:
@@ -149,6 +151,19 @@ class StripeServer:
                 404, "invalid_request_error", "No such checkout.session", code="resource_missing", param="id"
             )
         return failure(404, "invalid_request_error", "Unrecognized request URL")
+
+    def _expire(self, path: str) -> web.Response:
+        """https://docs.stripe.com/api/checkout/sessions/expire"""
+        match = re.fullmatch(r"/v1/checkout/sessions/([^/]+)/expire", path)
+        if match is None:
+            return failure(404, "invalid_request_error", "Unrecognized request URL")
+        session = next((session for session in self.sessions if session["id"] == match[1]), None)
+        if session is None:
+            return failure(404, "invalid_request_error", "No such checkout.session", code="resource_missing")
+        if session["status"] != "open":
+            return failure(400, "invalid_request_error", "Only Checkout Sessions that are open can be expired.")
+        session |= {"status": "expired", "url": None}
+        return web.json_response(session)
 
     def _list(self, path: str, query: dict[str, list[str]], objects: list[Json]) -> web.Response:
         if unknown := query.keys() - PARAMETERS[path]:
@@ -173,6 +188,7 @@ class StripeServer:
         """On a free port of the loopback interface."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)
+        app.router.add_post("/{path:.*}", self._answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

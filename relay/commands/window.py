@@ -1,4 +1,4 @@
-"""The options `--since` and `--until`, which name a window of time."""
+"""The options `--since` and `--until`, which name a window of time, and durations."""
 
 import argparse
 import re
@@ -15,6 +15,7 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # Stripe, Postgres and Python all accept times in these bounds. No payment lies outside.
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_LONGEST: Final = timedelta(days=3660)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,15 @@ def bounds(arguments: argparse.Namespace) -> tuple[datetime, datetime]:
         begin, end = when(since.isoformat()), when(until.isoformat())
         raise CommandError(f"--since must lie before --until, and {begin} does not lie before {end}")
     return since, until
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration from an argument. Raises argparse.ArgumentTypeError."""
+    match = _DURATION.fullmatch(text.strip())
+    found = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
+    if not timedelta() < found <= _LONGEST:
+        raise ArgumentTypeError("must be a duration of at most 10 years (90m, 24h, 7d)")
+    return found
 
 
 def instant(text: str, *, now: datetime | None = None) -> datetime:

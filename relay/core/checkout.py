@@ -128,7 +128,7 @@ def judge(event: Event, rules: Rules) -> Decision:
     if session.get("mode") != "payment":
         return Ignored(Reason.SESSION_MODE, session_id)
     status = session["payment_status"]
-    order_group_id, problem = _reference(session)
+    order_group_id, problem = reference(session)
     awaits_funds = status == "unpaid" or (status == "no_payment_required" and amount_minor != 0)
     foreign = next((name for name in named_accounts if name not in rules.accounts), None)
     if foreign is not None:
@@ -201,8 +201,8 @@ def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
     return amount, currency.code_of(code)
 
 
-def _reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
-    """The order group's id, or why there is none.
+def reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
+    """The id of the order group that a session names, or why there is none.
 
     Metadata counts first: only the shop's server can set it, whereas anybody who opens a Payment Link can choose its
     `client_reference_id`. https://docs.stripe.com/payment-links/url-parameters

@@ -11,8 +11,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "schedule-without-pg-cron",
         "a database without pg_cron says that it has a schedule",
         FILE,
-        "    if not found then\n        return 'pg_cron_not_installed';\n    elsif not v_is_permitted then",
-        "    if not v_is_permitted then",
+        "return 'pg_cron_not_installed';",
+        "return 'scheduled';",
         ("test_schedule_waits_for_pg_cron",),
     ),
     Mutant(

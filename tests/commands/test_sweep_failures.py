@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from relay.commands.sweep import stripe_api
-from relay.commands.sweep.command import Bar
+from relay.commands import stripe_api
+from relay.commands.progress import Bar
+from relay.commands.stripe_api import StripeApi, StripeUnavailable
 from relay.commands.sweep.order_groups import open_exceptions
-from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
 from relay.config import Settings
 from relay.data_api import records
 from testkit.data_api_server import DataApi, Reply, Reset

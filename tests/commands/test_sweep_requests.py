@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from relay.commands.sweep.stripe_api import StripeApi
+from relay.commands.stripe_api import StripeApi
 from relay.commands.sweep.sweep import Sweep
 from relay.config import Settings
 from relay.core.checkout import Rules

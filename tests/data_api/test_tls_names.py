@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import stripe
 
-from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
+from relay.commands.stripe_api import StripeApi, StripeUnavailable
 from relay.config import Settings
 from testkit.certificates import Authority
 from testkit.data_api_server import DataApi, Reply
@@ -78,7 +78,7 @@ async def test_the_service_key_is_sent_only_to_who_shows_the_name_as_it_was_writ
 async def test_the_stripe_key_is_sent_only_to_who_shows_the_name_as_it_was_written(
     authority: Authority, asked: set[str], monkeypatch: pytest.MonkeyPatch, name: str, days: int, good: bool
 ) -> None:
-    monkeypatch.setattr("relay.commands.sweep.stripe_api.SDK_RETRIES", 0)
+    monkeypatch.setattr("relay.commands.stripe_api.SDK_RETRIES", 0)
     async with DataApi().listening(tls=presenting(authority.issue(name, days=days))) as api:
         api.always = Reply(body={"object": "list", "data": [], "has_more": False, "url": "/v1/events"})
         url = api.url.replace("127.0.0.1", WRITTEN)

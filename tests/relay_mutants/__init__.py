@@ -86,7 +86,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     # Names and certificates
     ("any_certificate", "data_api/transport.py", "ssl=httpx.create_ssl_context()", "ssl=False", NAMES),
     ("nameless", "data_api/transport.py", ', "User-Agent": USER_AGENT', "", NAMES),
-    ("nameless_to_stripe", "commands/sweep/stripe_api.py", "stripe.set_app_info(NAME, version=__version__)", "pass", NAMES),
+    ("nameless_to_stripe", "commands/stripe_api.py", "stripe.set_app_info(NAME, version=__version__)", "pass", NAMES),
     ("numeric_nearby", "config.py", " or (_NUMERIC.fullmatch(host) and not _is_address(host))", "", CONFIG),
     ("mapped_nearby", "config.py", "        address = address.ipv4_mapped", "        pass", CONFIG),
     ("hosts_case", "config.py", "url.netloc.lower()", "url.netloc", CONFIG),

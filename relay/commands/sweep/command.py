@@ -4,12 +4,13 @@ import argparse
 import sys
 from dataclasses import asdict
 from datetime import datetime
-from typing import Final, TextIO
+from typing import Final
 
 from relay.commands import console, terminal, window
 from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
-from relay.commands.sweep.findings import Findings, place
-from relay.commands.sweep.stripe_api import StripeApi, StripeUnavailable
+from relay.commands.progress import Bar
+from relay.commands.stripe_api import StripeApi, StripeUnavailable
+from relay.commands.sweep.findings import Findings
 from relay.commands.sweep.sweep import Sweep
 from relay.commands.sweep_lists import SWEEP_LISTS
 from relay.config import Settings
@@ -31,7 +32,6 @@ second sweep changes nothing, and running an interrupted sweep again continues i
 deliveries.
 exit status: 0 no drift left, 1 drift or rejections, 2 could not run, 130 interrupted
 """
-_BAR_WIDTH: Final = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +86,7 @@ def as_dict(findings: Findings) -> dict[str, object]:
         "known": findings.known,
         "applied": findings.applied,
         "simulated": findings.simulated,
-        "applied_now": [asdict(one) for one in sorted(findings.applied_now, key=place)],
+        "applied_now": [asdict(one) for one in sorted(findings.applied_now, key=lambda one: one.place)],
         **lists,
     }
 
@@ -108,7 +108,7 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
     if findings.applied_now:
         applied = [
             (format_amount(one.amount, one.currency), one.checkout_session_id, one.order_group_id)
-            for one in sorted(findings.applied_now, key=place)
+            for one in sorted(findings.applied_now, key=lambda one: one.place)
         ]
         parts.append("\n" + console.fit_table((counts[1][0], "checkout session", "order group"), applied))
     rows = [
@@ -120,28 +120,3 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
         parts.append("\n" + console.fit_table(("what", "reason", "checkout session", "order group"), rows))
         parts.append("\n`relay exceptions list` and `relay explain` tell more; docs/operations.md says what to do.\n")
     return "".join(parts)
-
-
-class Bar:
-    """A progress bar in one line of a terminal. It writes nothing where the stream is no terminal."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._shown = False
-
-    def show(self, what: str, done: int, total: int | None) -> None:
-        """Show the progress. `total` is None where it is not known."""
-        if not self._stream.isatty():
-            return
-        filled = _BAR_WIDTH * done // total if total else 0
-        bar = f"[{'#' * filled:<{_BAR_WIDTH}}] " if total else ""
-        self._stream.write(f"\r\x1b[K{bar}{what} {done}" + (f" of {total}" if total else ""))
-        self._stream.flush()
-        self._shown = True
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._shown = False

@@ -2,16 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from relay.commands.finding import Finding
 from relay.commands.sweep_lists import SWEEP_LISTS
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A session or an order group that needs a person."""
-
-    checkout_session_id: str | None
-    order_group_id: str | None
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +36,4 @@ class Findings:
     @property
     def lists(self) -> dict[str, list[Finding]]:
         """The lists by their names, each sorted, so that two equal runs print the same."""
-        return {name: sorted(getattr(self, name), key=place) for name in SWEEP_LISTS}
-
-
-def place(finding: Finding) -> tuple[str, str, str]:
-    """Where the finding stands among others."""
-    return finding.reason, finding.checkout_session_id or "", finding.order_group_id or ""
+        return {name: sorted(getattr(self, name), key=lambda finding: finding.place) for name in SWEEP_LISTS}

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from relay.commands.stripe_api import Json
 from relay.commands.sweep.order_groups import OpenException
 from relay.commands.sweep.preview import PreviewedAnswer
 from relay.commands.sweep.sendable import Sendable, judge_all, payment_of
-from relay.commands.sweep.stripe_api import Json
 from relay.core.checkout import Payment, Rules
 from relay.core.event import Event, usable_id
 

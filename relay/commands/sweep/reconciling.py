@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from relay.commands.sweep.findings import Applied, Finding, Findings
+from relay.commands.finding import Finding
+from relay.commands.sweep.findings import Applied, Findings
 from relay.commands.sweep.paid_session import PaidSession
 from relay.commands.sweep.preview import PreviewedAnswer, preview
 from relay.commands.sweep.sendable import Sendable, payment_of, reason_of

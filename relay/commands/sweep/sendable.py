@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from relay.commands.sweep.stripe_api import Json
+from relay.commands.stripe_api import Json
 from relay.core import checkout
 from relay.core.checkout import Payment, Rules, Unmatched
 from relay.core.errors import Refused

@@ -11,14 +11,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Final, TypeVar
 
+from relay.commands.finding import Finding
+from relay.commands.progress import Progress
+from relay.commands.stripe_api import Json, StripeApi
 from relay.commands.sweep import order_groups
-from relay.commands.sweep.findings import Finding, Findings
+from relay.commands.sweep.findings import Findings
 from relay.commands.sweep.order_groups import OpenException, PaidGroup
 from relay.commands.sweep.paid_session import PaidSession, event_of
 from relay.commands.sweep.preview import preview
 from relay.commands.sweep.reconciling import Reconciling
 from relay.commands.sweep.sendable import Sendable, judge, judge_all, payment_of
-from relay.commands.sweep.stripe_api import Json, StripeApi
 from relay.core.checkout import Rules
 from relay.core.errors import MalformedEvent
 from relay.core.outcomes import Reason
@@ -35,8 +37,6 @@ SESSION_NOT_PAID: Final = "session_not_paid"
 SESSION_NAMES_ANOTHER_GROUP: Final = "session_names_another_group"
 
 _Thing = TypeVar("_Thing")
-Progress = Callable[[str, int, int | None], None]
-"""Shows progress: what is being done, how many are done, and of how many; None where that is not known."""
 
 
 class Sweep:

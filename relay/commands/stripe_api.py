@@ -1,7 +1,9 @@
-"""Reads Checkout Sessions and Events from Stripe's API, page by page. Only this module uses `StripeClient`.
+"""Reads Checkout Sessions and Events from Stripe's API, page by page, and expires sessions. Only this module uses
+`StripeClient`.
 
 The SDK itself retries after a lost connection, a 409 or a 5xx, but neither after a 429 nor after an answer that breaks
-off in its body. This module retries after these two. All requests are GETs, so repeating one is always safe.
+off in its body. This module retries after these two. Repeating a request is always safe: reading changes nothing, and a
+session expires once.
 """
 
 import asyncio
@@ -36,7 +38,7 @@ class StripeUnavailable(Exception):
 
 
 class StripeApi:
-    """Reads whole lists, and single sessions. All methods raise StripeUnavailable."""
+    """Reads whole lists and single sessions, and expires sessions. All methods raise StripeUnavailable."""
 
     def __init__(self, client: stripe.StripeClient) -> None:
         self._client = client
@@ -58,11 +60,11 @@ class StripeApi:
         finally:
             await http.close_async()  # type: ignore[no-untyped-call]
 
-    async def sessions(self, since: int, until: int) -> AsyncIterator[list[Json]]:
+    async def sessions(self, since: int, until: int | None = None) -> AsyncIterator[list[Json]]:
         """Pages of the complete Checkout Sessions that were created from `since` to `until`, newest first. Both are in
-        seconds since 1970.
+        seconds since 1970; without `until` the list goes on to the newest.
         """
-        created: Any = {"gte": since, "lte": until}
+        created: Any = {"gte": since} if until is None else {"gte": since, "lte": until}
 
         async def first() -> Any:
             return await self._client.v1.checkout.sessions.list_async(
@@ -71,6 +73,29 @@ class StripeApi:
 
         async for page in _pages(first):
             yield page
+
+    async def open_sessions(self) -> AsyncIterator[list[Json]]:
+        """Pages of the open Checkout Sessions, newest first. A session is open for a day at most."""
+
+        async def first() -> Any:
+            return await self._client.v1.checkout.sessions.list_async({"status": "open", "limit": PAGE_SIZE})
+
+        async for page in _pages(first):
+            yield page
+
+    async def expire(self, session_id: str) -> Json:
+        """Expire an open Checkout Session, so that nobody can pay it any more. Returns the session as it is then:
+        `expired`, or `complete` where the buyer was faster.
+        """
+        try:
+            ended = await _with_retries(lambda: self._client.v1.checkout.sessions.expire_async(session_id))
+        except stripe.InvalidRequestError as error:  # only an open session can be expired
+            found = await self.session(session_id)
+            if found is None or found.get("status") == "open":
+                raise StripeUnavailable(_describe(error)) from None
+            return found
+        session: Json = ended.to_dict()
+        return session
 
     async def events(self, since: int) -> AsyncIterator[list[Json]]:
         """Pages of the events that reconcile, from `since` (seconds since 1970) to now, newest first. Stripe keeps
@@ -155,6 +180,9 @@ def _describe(error: stripe.StripeError) -> str:
         case 401:
             return "Stripe does not know STRIPE_SECRET_KEY (401): was it rolled, or is it another account's?"
         case 403:
-            return "STRIPE_SECRET_KEY may not read Checkout Sessions and Events (403): give the restricted key both"
+            return (
+                "STRIPE_SECRET_KEY may not read Checkout Sessions and Events, or not write Checkout Sessions (403):"
+                " give the restricted key what docs/operations.md says"
+            )
         case status:
             return f"Stripe answered {status}" + (f", request {error.request_id}" if error.request_id else "")
