@@ -1,11 +1,11 @@
 #!/bin/sh
-# debian_packages.sh PROGRAM=PACKAGE...: has the packages of those programs that are missing installed, as root on Debian.
-# Elsewhere it says which programs are missing: a test that needs one must not be skipped in silence.
+# debian_packages.sh PROGRAM=PACKAGE...: has the packages of those programs that are missing installed, as root on Debian; a
+# file is named by its whole path. Elsewhere it says which are missing: a test that needs one must not be skipped in silence.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 missing='' packages=''
 for pair in "$@"; do
-    if ! command -v "${pair%%=*}" >/dev/null; then
+    if ! command -v "${pair%%=*}" >/dev/null && ! [ -e "${pair%%=*}" ]; then
         missing="$missing ${pair%%=*}" packages="$packages ${pair#*=}"
     fi
 done

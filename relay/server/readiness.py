@@ -23,6 +23,8 @@ from relay.server.connection_limit import ConnectionLimit
 CONTRACT_VERSION: Final = 1
 OLDEST_DATABASE: Final = 1
 CACHE_SECONDS: Final = 3.0
+# Each minute's run takes 500 groups. What is due for longer than this is due because nobody cancels it.
+OVERDUE_SECONDS: Final = 3600
 # Probes often wait for a few seconds only. The database function reads a few rows of the catalogue.
 TIMEOUT_SECONDS: Final = 3.0
 
@@ -76,6 +78,7 @@ def judge_database(facts: object, *, now: float, tolerance: int) -> list[Check]:
         _currencies_check(found),
         _clock_check(found.get("server_time"), now, tolerance),
         _triggers_check(found.get("fragile_triggers")),
+        _expiry_check(found, now),
     ]
 
 
@@ -116,6 +119,37 @@ def _currencies_check(found: dict[str, object]) -> Check:
 
 def _first_five(codes: Set[object]) -> str:
     return ", ".join(sorted(str(code)[:3] for code in codes)[:5])
+
+
+def _expiry_check(found: dict[str, object], now: float) -> Check:
+    """Always ok: a relay without expiry reconciles as well as any other. Doubtful where nobody cancels what is due."""
+    if "expiry_last_ran_at" not in found:
+        return Check("expiry", True, "this database does not tell")
+    ran, due = _seconds(found["expiry_last_ran_at"]), _seconds(found.get("overdue_since"))
+    last = "has never run" if ran is None else f"last ran {_words_for(now - ran)} ago"
+    if due is None:
+        return Check("expiry", True, f"{last}; no order group is due")
+    waits = f"{last}; an order group has been due for {_words_for(now - due)}"
+    if now - due <= OVERDUE_SECONDS:
+        return Check("expiry", True, waits)
+    return Check("expiry", True, f"{waits}: schedule it (docs/operations.md), or run `relay expire`", is_doubtful=True)
+
+
+def _seconds(instant: object) -> float | None:
+    """Seconds since 1970; None where the database told no time that Python can represent."""
+    try:
+        return datetime.fromisoformat(instant).timestamp() if isinstance(instant, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _words_for(seconds: float) -> str:
+    """(125.0) -> "2 minutes"."""
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return "less than a minute"
 
 
 def _clock_check(server_time: object, now: float, tolerance: int) -> Check:

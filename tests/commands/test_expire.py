@@ -369,3 +369,16 @@ async def test_debit_that_the_relay_has_noted_outlives_the_expiry(project: Proje
         assert (await relay.send(*delivery(money, secret=secret))).verdict == (200, "applied", None)
 
     assert told == NOTHING
+
+
+async def test_check_tells_when_expiry_ran_and_warns_of_what_nobody_cancels(project: Project) -> None:
+    project.shop.service.execute("select public.expire_order_groups()")
+    ran = await project.relay("check")
+    due_group(project, hours=2)
+    overdue = await project.relay("check")
+
+    assert "ok    expiry" in ran.output
+    assert "last ran less than a minute ago; no order group is due" in ran.output
+    assert "warn  expiry" in overdue.output
+    assert "an order group has been due for 2 hours: schedule it" in overdue.output
+    assert (ran.status, overdue.status) == (0, 0)

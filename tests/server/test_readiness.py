@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -142,6 +143,50 @@ async def test_a_currency_that_the_database_lacks_is_named(relay: Relay, data_ap
     assert await failed(relay) == (503, ["currencies"])
     _, text = await relay.get("/readyz")
     assert "different: CHF" in text
+
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+def ago(**words: float) -> str:
+    return (NOW - timedelta(**words)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("told", "detail", "is_doubtful"),
+    [
+        ({}, "this database does not tell", False),
+        ({"expiry_last_ran_at": None, "overdue_since": None}, "has never run; no order group is due", False),
+        (
+            {"expiry_last_ran_at": ago(minutes=2, seconds=5), "overdue_since": None},
+            "last ran 2 minutes ago; no order group is due",
+            False,
+        ),
+        (
+            {"expiry_last_ran_at": ago(seconds=59), "overdue_since": ago(hours=1)},
+            "last ran less than a minute ago; an order group has been due for 1 hour",
+            False,
+        ),
+        (
+            {"expiry_last_ran_at": ago(days=3), "overdue_since": ago(hours=1, seconds=1)},
+            "last ran 3 days ago; an order group has been due for 1 hour: schedule it (docs/operations.md), or run"
+            " `relay expire`",
+            True,
+        ),
+        (
+            {"expiry_last_ran_at": None, "overdue_since": ago(days=1)},
+            "has never run; an order group has been due for 1 day: schedule it (docs/operations.md), or run"
+            " `relay expire`",
+            True,
+        ),
+        ({"expiry_last_ran_at": "-infinity", "overdue_since": 7}, "has never run; no order group is due", False),
+    ],
+)
+def test_expiry_is_told_in_words_and_stops_nothing(told: dict[str, Any], detail: str, is_doubtful: bool) -> None:
+    checks = readiness.judge_database(told, now=NOW.timestamp(), tolerance=300)
+
+    (check,) = (check for check in checks if check.name == "expiry")
+    assert check == readiness.Check("expiry", True, detail, is_doubtful=is_doubtful)
 
 
 @pytest.mark.parametrize(
