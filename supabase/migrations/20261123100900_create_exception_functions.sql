@@ -3,9 +3,10 @@
 -- Touches: public.list_payment_exceptions(), public.resolve_payment_exception(). `payments` is not in the Data API; these
 -- two are its door.
 
--- Lists exceptions, oldest first. A parameter that is null leaves nothing out; p_before is a time, before which the exception
--- was first seen.
--- Called by: operators, as service_role. Returns: rows; raises 22023 for an unknown status or a negative limit. Locks: nothing.
+-- Lists exceptions, oldest first. A parameter that is null leaves nothing out; p_before is a time, before which the
+-- exception was first seen.
+-- Called by: operators, as service_role. Returns: rows; raises 22023 for an unknown status or a negative limit. Locks:
+-- nothing.
 -- Planned at each call, because each of the parameters has an index that the others do not have.
 create or replace function public.list_payment_exceptions(
     p_status text default 'open',
@@ -80,10 +81,13 @@ comment on function public.list_payment_exceptions(text, bigint, text, text[], t
     'Payment exceptions, oldest first: open, resolved or all.';
 revoke execute on function public.list_payment_exceptions(text, bigint, text, text[], text, integer, timestamptz)
 from public, anon, authenticated;
-grant execute on function public.list_payment_exceptions(text, bigint, text, text[], text, integer, timestamptz) to service_role;
+grant execute on function public.list_payment_exceptions(text, bigint, text, text[], text, integer, timestamptz)
+to service_role;
 insert into payments.expected_grants (object, grantee, privilege)
 values (
-    'public.list_payment_exceptions(text,bigint,text,text[],text,integer,timestamp with time zone)', 'service_role', 'EXECUTE'
+    'public.list_payment_exceptions(text,bigint,text,text[],text,integer,timestamp with time zone)',
+    'service_role',
+    'EXECUTE'
 );
 
 -- Closes an exception with an operator's word; Stripe's further attempts are then answered `resolved`.
