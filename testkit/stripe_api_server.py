@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from testkit.shop import OrderGroup, paid
+from testkit.stripe_checkout import Refused, open_session
 from testkit.stripe_events import COMPLETED, STRIPE_KEY, Json, completed, session_of
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
@@ -97,6 +99,7 @@ class StripeServer:
         self.requests: list[tuple[str, dict[str, list[str]]]] = []
         self.faults: list[Fault] = []
         self.keep_failing: Fault | None = None
+        self._by_key: dict[str, tuple[dict[str, str], Json]] = {}
 
     # What happens at Stripe
 
@@ -134,6 +137,8 @@ class StripeServer:
         fault = self.faults.pop(0) if self.faults else self.keep_failing
         if fault and (response := await fault(request)):
             return response
+        if request.path == "/v1/checkout/sessions" and request.method == "POST":
+            return self._create(request.headers.get("Idempotency-Key"), await request.text())
         if request.path == "/v1/checkout/sessions":
             status = query.get("status", [None])[0]
             return self._list(request.path, query, [s for s in self.sessions if status in (None, s["status"])])
@@ -163,6 +168,26 @@ class StripeServer:
         if session["status"] != "open":
             return failure(400, "invalid_request_error", "Only Checkout Sessions that are open can be expired.")
         session |= {"status": "expired", "url": None}
+        return web.json_response(session)
+
+    def _create(self, key: str | None, body: str) -> web.Response:
+        """An idempotency key stands for one session and one set of parameters, for the 24 hours that Stripe keeps it.
+
+        https://docs.stripe.com/api/idempotent_requests
+        """
+        parameters = dict(parse_qsl(body, keep_blank_values=True))
+        if key in self._by_key:
+            first, session = self._by_key[key]
+            if first != parameters:
+                return failure(400, "idempotency_error", "Keys can only be used with the parameters they came with.")
+            return web.json_response(session)
+        try:
+            session = open_session(parameters, page=f"{self.url}/c/pay/")
+        except Refused as error:
+            return failure(400, "invalid_request_error", str(error), **error.details)
+        self.sessions.append(session)
+        if key:
+            self._by_key[key] = (parameters, {**session})
         return web.json_response(session)
 
     def _list(self, path: str, query: dict[str, list[str]], objects: list[Json]) -> web.Response:
