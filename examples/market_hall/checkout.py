@@ -26,7 +26,7 @@ def start_checkout(shop: Client, stripe: StripeClient, basket_id: int) -> str | 
                 {
                     "quantity": 1,
                     "price_data": {
-                        "currency": answer["currency"].lower(),
+                        "currency": answer["currency"],
                         "unit_amount": answer["amount_minor"],
                         "product_data": {"name": f"Basket {basket_id}"},
                     },

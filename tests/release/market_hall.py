@@ -58,7 +58,7 @@ class MarketHall:
 
     def pay(self, checkout: Row, **session: Any) -> tuple[Answer, bytes]:
         """The buyer pays what Stripe was told to charge; `session` changes what Stripe says of it."""
-        told = {"amount_total": checkout["amount_minor"], "currency": checkout["currency"].lower()}
+        told = {"amount_total": checkout["amount_minor"], "currency": checkout["currency"]}
         body = encode(completed(checkout["order_group_id"], **{**told, **session}))
         return self.send(body), body
 

@@ -77,7 +77,12 @@ def data_api_of(origin: Stack, home: Path) -> Iterator[RestoredProject]:
             log=home / "postgrest.log",
         )
         start(exits, postgrest)
-        gateway = GatewayProcess(upstream=postgrest.url, keys=origin.keys, log=home / "gateway.log")
+        gateway = GatewayProcess(
+            upstream=postgrest.url,
+            auth_dsn=origin.dsn(user="supabase_auth_admin", dbname=RESTORED),
+            keys=origin.keys,
+            log=home / "gateway.log",
+        )
         start(exits, gateway)
         yield RestoredProject(origin, gateway.url)
 

@@ -208,10 +208,10 @@ before insert or delete or update of basket_id, article_id, quantity, price_mino
 for each row execute function public.tg_basket_lines__need_open_basket();
 
 -- Turns an open basket into a pending order group: an order per vendor, an item per line, for exactly the lines' prices.
--- Called by: the shop's server, as service_role, before it makes the Checkout Session. Returns: an object with `outcome`
--- (checked_out, already_checked_out, rejected), `reason` (basket_not_found, basket_empty, basket_is_paid),
--- `order_group_id`, `currency` and `amount_minor` for Stripe. Locks: the basket. Not `for update`: the payment's trigger
--- below refers to the basket while it holds the group, and reopen_basket() asks for the two in the other order.
+-- Called by: the shop's server, as service_role, before it makes the Checkout Session; again, it tells the same. Returns:
+-- what create_order_group() answers, or `outcome` rejected with `reason` basket_not_found, basket_empty, basket_is_paid.
+-- Locks: the basket. Not `for update`: the payment's trigger below refers to the basket while it holds the group, and
+-- reopen_basket() asks for the two in the other order.
 create function public.check_out_basket(p_basket_id bigint)
 returns jsonb
 language plpgsql
@@ -222,11 +222,10 @@ set lock_timeout = '3s'
 as $$
 declare
     v_basket public.baskets%rowtype;
-    v_currency payments.currencies%rowtype;
-    v_amount_minor bigint;
     v_status text;
-    v_outcome text := 'rejected';
+    v_orders jsonb;
     v_reason text;
+    v_answer jsonb;
 begin
     select b.*
     into v_basket
@@ -234,95 +233,64 @@ begin
     where b.id = p_basket_id
     for no key update;
 
-    select c.*
-    into v_currency
-    from payments.currencies as c
-    where c.code = v_basket.currency;
-
-    select sum(l.quantity * l.price_minor::bigint)
-    into v_amount_minor
-    from public.basket_lines as l
-    where l.basket_id = p_basket_id;
-
     select g.status
     into v_status
     from public.order_groups as g
     where g.id = v_basket.order_group_id;
 
-    case
-        when v_basket.id is null then
-            v_reason := 'basket_not_found';
-        when v_basket.paid_before_adoption_at is not null or v_status in ('paid', 'refunded') then
-            v_reason := 'basket_is_paid';
-        when v_amount_minor is null then
-            v_reason := 'basket_empty';
-        when v_status = 'pending' then
-            v_outcome := 'already_checked_out';
-        else
-            v_outcome := 'checked_out';
+    select jsonb_agg(o.vendors_part)
+    into v_orders
+    from (
+        select
+            jsonb_build_object(
+                'seller_id', v.seller_id,
+                'total_amount', round(sum(l.quantity * l.price_minor::numeric) / max(c.minor_per_major), max(c.exponent)),
+                'items', jsonb_agg(
+                    jsonb_build_object(
+                        'product_id', a.product_id,
+                        'quantity', l.quantity,
+                        'unit_amount', round(l.price_minor::numeric / c.minor_per_major, c.exponent)
+                    )
+                )
+            ) as vendors_part
+        from public.basket_lines as l
+        inner join public.articles as a on l.article_id = a.id
+        inner join public.vendors as v on a.vendor_id = v.id
+        inner join payments.currencies as c on c.code = v_basket.currency
+        where l.basket_id = p_basket_id
+        group by v.seller_id
+    ) as o;
 
-            insert into public.order_groups (buyer_id, currency, total_amount)
-            values (
-                v_basket.buyer_id,
-                v_basket.currency,
-                round(v_amount_minor::numeric / v_currency.minor_per_major, v_currency.exponent)
-            )
-            returning id into v_basket.order_group_id;
+    v_reason := case
+        when v_basket.id is null then 'basket_not_found'
+        when v_basket.paid_before_adoption_at is not null or v_status in ('paid', 'refunded') then 'basket_is_paid'
+        when v_orders is null then 'basket_empty'
+    end;
+    if v_reason is not null then
+        return jsonb_build_object('outcome', 'rejected', 'reason', v_reason);
+    end if;
 
-            insert into public.orders (order_group_id, seller_id, total_amount)
-            select
-                v_basket.order_group_id,
-                v.seller_id,
-                round(sum(l.quantity * l.price_minor::numeric) / v_currency.minor_per_major, v_currency.exponent)
-            from public.basket_lines as l
-            inner join public.articles as a on l.article_id = a.id
-            inner join public.vendors as v on a.vendor_id = v.id
-            where l.basket_id = p_basket_id
-            group by v.seller_id;
-
-            with line as (
-                select
-                    l.id,
-                    gen_random_uuid() as order_item_id,
-                    o.id as order_id,
-                    a.product_id,
-                    l.quantity,
-                    round(l.price_minor::numeric / v_currency.minor_per_major, v_currency.exponent) as unit_amount
-                from public.basket_lines as l
-                inner join public.articles as a on l.article_id = a.id
-                inner join public.vendors as v on a.vendor_id = v.id
-                inner join public.orders as o
-                    on v.seller_id = o.seller_id and o.order_group_id = v_basket.order_group_id
-                where l.basket_id = p_basket_id
-            ),
-
-            item as (
-                insert into public.order_items (id, order_id, product_id, quantity, unit_amount)
-                select
-                    line.order_item_id,
-                    line.order_id,
-                    line.product_id,
-                    line.quantity,
-                    line.unit_amount
-                from line
-            )
-
-            update public.basket_lines as l
-            set order_item_id = line.order_item_id
-            from line
-            where l.id = line.id;
-
-            update public.baskets as b
-            set order_group_id = v_basket.order_group_id
-            where b.id = p_basket_id;
-    end case;
-    return jsonb_build_object(
-        'outcome', v_outcome,
-        'reason', v_reason,
-        'order_group_id', v_basket.order_group_id,
-        'currency', v_basket.currency,
-        'amount_minor', v_amount_minor
+    v_answer := public.create_order_group(
+        case when v_status = 'pending' then v_basket.order_group_id else gen_random_uuid() end,
+        v_basket.buyer_id,
+        v_basket.currency,
+        v_orders
     );
+    if v_answer ->> 'outcome' = 'created' then
+        update public.baskets as b
+        set order_group_id = (v_answer ->> 'order_group_id')::uuid
+        where b.id = p_basket_id;
+
+        update public.basket_lines as l
+        set order_item_id = i.id
+        from public.articles as a
+        inner join public.order_items as i on a.product_id = i.product_id
+        where
+            l.basket_id = p_basket_id
+            and a.id = l.article_id
+            and i.order_group_id = (v_answer ->> 'order_group_id')::uuid;
+    end if;
+    return v_answer;
 end;
 $$;
 comment on function public.check_out_basket(bigint) is
