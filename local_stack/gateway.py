@@ -1,4 +1,4 @@
-"""The gateway in front of a Supabase project, as far as the Data API needs it: `/rest/v1` and API keys.
+"""The gateway in front of a Supabase project: API keys, `/rest/v1` for the Data API, `/auth/v1`, and browsers' CORS.
 
 Runs as a process of its own (`python -m local_stack.gateway`), so that a test's event loop and the traffic
 of a measurement don't wait for each other. Settings come as JSON in LOCAL_STACK_GATEWAY, because arguments
@@ -19,6 +19,8 @@ import aiohttp
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
+
+from local_stack import auth
 
 PREFIX = "/rest/v1"
 UPSTREAM_SECONDS = 60.0  # the hosted gateway's own limit for a request
@@ -51,6 +53,8 @@ class GatewaySettings:
     port: int
     upstream: str
     tokens: Mapping[str, str]  # API key -> the JWT that PostgREST understands; a JWT key stands for itself
+    auth_dsn: str
+    jwt_secret: str
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -62,6 +66,7 @@ class Gateway:
     def __init__(self, settings: GatewaySettings) -> None:
         self._tokens = settings.tokens
         self._upstream = settings.upstream
+        self._auth = auth.Auth(dsn=settings.auth_dsn, jwt_secret=settings.jwt_secret)
         self._session: aiohttp.ClientSession
 
     async def lifetime(self, _app: web.Application) -> AsyncIterator[None]:
@@ -97,6 +102,11 @@ class Gateway:
         except aiohttp.ClientConnectionError:
             message = "An invalid response was received from the upstream server"
             return web.json_response({"message": message}, status=502)
+
+    async def sign_in(self, request: web.Request) -> web.StreamResponse:
+        """Check the key, and answer as Supabase Auth."""
+        refusal = self._authorization(request)
+        return refusal if isinstance(refusal, web.Response) else await self._auth.handle(request)
 
     def _authorization(self, request: web.Request) -> str | web.Response:
         """The Authorization header for PostgREST, or the refusal."""
@@ -138,11 +148,33 @@ class Gateway:
         return response
 
 
+async def answer_preflight(request: web.Request) -> web.Response:
+    """A browser asks, without a key, whether a page of another origin may send what it is about to send."""
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+    return web.Response(
+        headers={
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS",
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: asked,
+            hdrs.ACCESS_CONTROL_MAX_AGE: "3600",
+        }
+    )
+
+
+async def allow_every_origin(request: web.Request, response: web.StreamResponse) -> None:
+    """What authorizes is the key and the token, neither of which a browser adds by itself."""
+    if hdrs.ORIGIN in request.headers:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+
+
 def make_app(settings: GatewaySettings) -> web.Application:
     """The application; every other path is aiohttp's own 404."""
     gateway = Gateway(settings)
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.cleanup_ctx.append(gateway.lifetime)
+    app.on_response_prepare.append(allow_every_origin)
+    for prefix in (PREFIX, auth.PREFIX):
+        app.router.add_route(hdrs.METH_OPTIONS, prefix + "/{path:.*}", answer_preflight)
+    app.router.add_route("*", auth.PREFIX + "/{path:.*}", gateway.sign_in)
     app.router.add_route("*", PREFIX, gateway.handle)
     app.router.add_route("*", PREFIX + "/{path:.*}", gateway.handle)
     return app

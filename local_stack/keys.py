@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ class Keys:
         return keys
 
 
-def sign(jwt_secret: str, claims: dict[str, str], *, lifetime: int = TEN_YEARS) -> str:
+def sign(jwt_secret: str, claims: Mapping[str, str | bool], *, lifetime: int = TEN_YEARS) -> str:
     """An HS256 token with `iss`, `iat`, `exp` and the claims; `lifetime` in seconds, may be negative."""
     now = int(time.time())
     payload = {"iss": "supabase", "iat": now, "exp": now + lifetime, **claims}

@@ -25,9 +25,10 @@ class GatewayProcess(HttpServer):
 
     name = "the gateway"
 
-    def __init__(self, *, upstream: str, keys: Keys, log: Path, port: int | None = None) -> None:
+    def __init__(self, *, upstream: str, auth_dsn: str, keys: Keys, log: Path, port: int | None = None) -> None:
         super().__init__(log=log, port=port)
         self._upstream = upstream
+        self._auth_dsn = auth_dsn
         self._keys = keys
 
     def launch(self) -> GuardedProcess:
@@ -43,6 +44,8 @@ class GatewayProcess(HttpServer):
                 keys.publishable_key: keys.anon_key,
                 keys.secret_key: keys.service_role_key,
             },
+            auth_dsn=self._auth_dsn,
+            jwt_secret=keys.jwt_secret,
         )
         return GuardedProcess(
             [sys.executable, "-m", "local_stack.gateway"],
@@ -107,7 +110,11 @@ class Stack(StackSurface):
             exit_stack.callback(self.postgrest.stop)
             self.postgrest.start()
             self.gateway = GatewayProcess(
-                upstream=self.postgrest.url, keys=self.keys, log=home / "gateway.log", port=self._port
+                upstream=self.postgrest.url,
+                auth_dsn=self.dsn(user="supabase_auth_admin"),
+                keys=self.keys,
+                log=home / "gateway.log",
+                port=self._port,
             )
             exit_stack.callback(self.gateway.stop)
             self.gateway.start()
