@@ -10,11 +10,12 @@ PYTEST_WORKERS ?= auto
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench browser help setup demo test release-test check deploy-test image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
+.PHONY: bench browser help setup demo shop test release-test check deploy-test image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
 	@echo "make demo    one payment end to end on real parts; KEEP=1 leaves it running"
+	@echo "make shop    a sample shop to click through (examples/storefront), with a pay page in Stripe's place; PORT=8000 fixes its port"
 	@echo "make test    static checks, the database's and the relay's tests"
 	@echo "make check   the static checks alone"
 	@echo "make release-test  upgrades in both directions, making room in a project that lives, the deployment's steps"
@@ -28,7 +29,7 @@ help:
 	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
 	@echo "make relay-mutants  the same for the relay's own code; MUTANTS='ID ...' takes some"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
-	@echo "make browser the report in a real Chromium, which must be installed"
+	@echo "make browser the report and the sample shop in a real Chromium; as root on Debian installs it"
 	@echo "make canary  the relay's suites with the newest versions of its libraries, pre-releases included; make floors: the oldest"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"
@@ -38,6 +39,9 @@ setup:
 
 demo: setup
 	@$(PY) -m demo $(if $(KEEP),--keep)
+
+shop: setup
+	@exec $(PY) -m demo.storefront $(if $(PORT),--port $(PORT))
 
 stack: setup
 	@exec $(PY) -m local_stack $(STACK_ARGS)
@@ -108,6 +112,8 @@ versions: setup
 	@$(PY) -m sql_tests.versions
 
 browser: setup
+	@sh scripts/debian_packages.sh chromium=chromium
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements/browser.txt
 	@$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
 # CANARY_ARGS names what pytest runs instead of the relay's suites.

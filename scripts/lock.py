@@ -26,6 +26,8 @@ TARGETS = {
     "requirements/versions.txt": ["--group", "versions"],
     "requirements/bench.txt": ["pyproject.toml", "--group", "bench"],
     "requirements/build.txt": ["--group", "build"],
+    # Goes into the same environment as dev.txt.
+    "requirements/browser.txt": ["--group", "browser", "--constraint", "requirements/dev.txt"],
 }
 
 

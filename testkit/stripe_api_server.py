@@ -99,6 +99,7 @@ class StripeServer:
         self.requests: list[tuple[str, dict[str, list[str]]]] = []
         self.faults: list[Fault] = []
         self.keep_failing: Fault | None = None
+        self.pages: list[web.RouteDef] = []
         self._by_key: dict[str, tuple[dict[str, str], Json]] = {}
 
     # What happens at Stripe
@@ -212,6 +213,7 @@ class StripeServer:
     async def listening(self) -> AsyncIterator["StripeServer"]:
         """On a free port of the loopback interface."""
         app = web.Application()
+        app.add_routes(self.pages)
         app.router.add_get("/{path:.*}", self._answer)
         app.router.add_post("/{path:.*}", self._answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
