@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from relay.core.currency import format_amount, to_major
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import COMPLETED, SUCCEEDED, Json, new_id
 
@@ -28,6 +29,11 @@ form {{ display: grid; gap: .75rem; }} button {{ font: inherit; padding: .75rem;
 
 def _page(title: str, body: str, *, status: int = 200) -> web.Response:
     return web.Response(status=status, text=PAGE.format(title=title, body=body), content_type="text/html")
+
+
+def _amount(session: Json) -> str:
+    currency = session["currency"].upper()
+    return format_amount(to_major(session["amount_total"], currency), currency)
 
 
 def _form(action: str, **buttons: str) -> str:
@@ -55,7 +61,7 @@ class PayPage:
             session["status"] = "expired"
         if session["status"] != "open":
             return _page("This page has expired", f"<p>It is {session['status']}.</p>", status=410)
-        amount = f"<p class='amount'>{session['amount_total']} {session['currency'].upper()}</p><p>in minor units</p>"
+        amount = f"<p class='amount'>{_amount(session)}</p>"
         buttons = {"card": "Pay by card", "debit": "Pay by bank debit", "leave": "Back to the shop, without paying"}
         return _page("Pay", amount + _form(request.path, **buttons))
 
@@ -77,7 +83,7 @@ class PayPage:
             one for one in self._account.sessions if (one["status"], one["payment_status"]) == ("complete", "unpaid")
         ]
         forms = [
-            f"<h2>{one['amount_total']} {one['currency'].upper()}</h2>"
+            f"<h2>{_amount(one)}</h2>"
             + _form(f"/c/bank/{one['id']}", succeed="The money has come", fail="The debit failed")
             for one in debits
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 
 from local_stack.supabase_cli import REPOSITORY
 from local_stack.surface import StackSurface
@@ -94,6 +95,19 @@ async def no_fault(page: Page) -> None:
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("width", [320, 360, 480, 560, 768, 900, 1280])
+async def test_nothing_sticks_out_of_its_card_at_any_width(browser: Browser, shop: Storefront, width: int) -> None:
+    hosts = {urlsplit(shop.url).netloc}
+    async with visitor(browser, width, hosts=hosts) as page:
+        await page.goto(shop.url)
+        await put(page, "Breakfast bowl", "Glass towel", "Breakfast bowl")
+        out = await page.evaluate("""[...document.querySelectorAll('.product *, .basket *')].filter((e) =>
+            e.getBoundingClientRect().right > e.closest('.product, .basket').getBoundingClientRect().right + 1
+        ).map((e) => e.outerHTML)""")
+        assert out == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 # Paying
 
 
@@ -130,6 +144,57 @@ async def test_payment_that_comes_late_is_awaited_without_a_reload(shop: Storefr
     await told(page, "Your payment is on its way to us.")
     await no_fault(page)
     await elsewhere.get_by_role("button", name="Pay by card").click()
+
+    await told(page, "Thank you. Your order is paid.")
+
+
+async def test_realtime_tells_the_page_before_it_would_look_again(shop: Storefront, page: Page) -> None:
+    sockets: list[tuple[WebSocketRoute, list[Any]]] = []
+
+    def answer(socket: WebSocketRoute) -> None:
+        """As Realtime answers a channel that asks for changes of a table: the same changes, each with an id."""
+
+        def on_message(text: str | bytes) -> None:
+            join_ref, ref, topic, event, payload = message = json.loads(text)
+            if event == "phx_join":
+                changes = [{"id": 1, **change} for change in payload["config"]["postgres_changes"]]
+                reply = {"status": "ok", "response": {"postgres_changes": changes}}
+                socket.send(json.dumps([join_ref, ref, topic, "phx_reply", reply]))
+                sockets.append((socket, message))
+
+        socket.on_message(on_message)
+
+    async def with_realtime(route: Route) -> None:
+        config = await (await route.fetch()).json()
+        await route.fulfill(json={**config, "realtime": True})
+
+    await page.route("**/api/config", with_realtime)
+    await page.route_web_socket(re.compile("/realtime/v1/websocket"), answer)
+    await put(page, "Bread board")
+    await go_to_pay(page)
+    session = shop.stripe.sessions[-1]
+    await page.goto(session["success_url"])
+    await told(page, "Your payment is on its way to us.")
+    ((socket, (join_ref, _, topic, _, payload)),) = sockets
+    order_group_id = session["client_reference_id"]
+    assert payload["config"]["postgres_changes"] == [
+        {"event": "UPDATE", "schema": "public", "table": "order_groups", "filter": f"id=eq.{order_group_id}"}
+    ]
+    assert payload["access_token"] == await page.evaluate("import('/buyer.js').then((buyer) => buyer.token())")
+
+    elsewhere = await page.context.new_page()
+    await elsewhere.goto(session["url"])
+    await elsewhere.get_by_role("button", name="Pay by card").click()
+    await elsewhere.wait_for_url("**/order?*")
+    data = {
+        "schema": "public",
+        "table": "order_groups",
+        "type": "UPDATE",
+        "columns": [],
+        "record": {},
+        "old_record": {},
+    }
+    socket.send(json.dumps([join_ref, None, topic, "postgres_changes", {"ids": [1], "data": data}]))
 
     await told(page, "Thank you. Your order is paid.")
 

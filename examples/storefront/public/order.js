@@ -85,7 +85,8 @@ async function look() {
 }
 
 // Realtime says at once what changes, to those who may read it; without it, or when it falls silent, looking often does.
-function listen() {
+async function listen() {
+  await supabase.realtime.setAuth(); // as the buyer from the first message on
   supabase
     .channel(`order-${id}`)
     .on("postgres_changes", { event: "UPDATE", schema: "public", table: "order_groups", filter: `id=eq.${id}` }, look)
