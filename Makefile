@@ -112,7 +112,7 @@ versions: setup
 	@$(PY) -m sql_tests.versions
 
 browser: setup
-	@sh scripts/debian_packages.sh chromium=chromium
+	@command -v google-chrome >/dev/null || command -v chromium-browser >/dev/null || sh scripts/debian_packages.sh chromium=chromium
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements/browser.txt
 	@$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 

@@ -108,6 +108,8 @@ async def test_it_leads_the_buyer_to_one_page_and_the_payment_is_applied(
     assert answer.verdict == (200, "applied", None)
     (row,) = project.query("select * from public.order_groups where id = %s", group)
     assert (row["status"], row["buyer_id"]) == ("paid", project.shop.buyer_id)
+    with pytest.raises(RuntimeError, match=r"^ValueError: paid$"):
+        await server.start_checkout(asked)
 
 
 @pytest.mark.parametrize(

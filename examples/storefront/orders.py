@@ -29,7 +29,8 @@ async def catalogue(database: AsyncClient) -> dict[str, Json]:
     places = list(PRICES["goods"])
     levels = database.table("inventory_levels").select("product_id,seller_id,sku,name,available")
     rows: Any = (await levels.in_("sku", places).execute()).data
-    sellers: Any = (await database.table("sellers").select("id,name").execute()).data
+    seller_ids = {row["seller_id"] for row in rows}
+    sellers: Any = (await database.table("sellers").select("id,name").in_("id", seller_ids).execute()).data
     names = {seller["id"]: seller["name"] for seller in sellers}
     rows.sort(key=lambda row: places.index(row["sku"]))
     return {
