@@ -292,7 +292,7 @@ async def test_order_expires_before_the_buyers_eyes(shop: Storefront, page: Page
         order_group_id,
         buyer_id,
         json.dumps([{"seller_id": str(seller_id), "total_amount": "46.00", "items": [item]}]),
-        datetime.now(UTC) + timedelta(seconds=4),
+        datetime.now(UTC) + timedelta(seconds=3),
     )
     assert made["outcome"] == "created"
 
@@ -302,6 +302,10 @@ async def test_order_expires_before_the_buyers_eyes(shop: Storefront, page: Page
     await told(page, "This order has expired.")
     await no_fault(page)
     assert available(shop, "APRON") == 10
+    scalar(shop.service, "select public.expire_order_groups()")
+    await page.reload()
+    await told(page, "This order has expired.")
+    assert group(shop, page)["status"] == "cancelled"
 
 
 # Others
