@@ -85,7 +85,7 @@ function show() {
 function tell(words, tone = "plain") {
   $("note").dataset.tone = tone;
   $("note").replaceChildren(...words.map((sentence) => Object.assign(document.createElement("p"), { textContent: sentence })));
-  if (tone === "refused") $("note").focus();
+  if (tone !== "plain") $("note").focus();
 }
 
 // Says who was faster at what, and takes out of the basket what is not there any more.
@@ -149,9 +149,11 @@ async function comeBack() {
       return;
     }
     underway.end();
-    tell(["You have left the payment page, and paid nothing.", "Your basket is as it was."]);
   }
   await load();
+  if (checkout?.checkout_session_id) {
+    tell(["You have left the payment page, and paid nothing.", "Your basket is as it was."], "left");
+  }
 }
 
 $("goods").addEventListener("click", ({ target }) => {
