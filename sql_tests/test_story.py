@@ -321,6 +321,8 @@ def test_readiness_is_told_whole_whoever_asks(service: Connection, owner: Connec
             "can_execute": may,
             "anon_can_execute": False,
             "fragile_triggers": [],
+            "expiry_last_ran_at": None,
+            "overdue_since": None,
         }
 
 
