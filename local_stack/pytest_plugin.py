@@ -6,6 +6,7 @@ And stable names for tests whose parameters are random.
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,17 @@ from local_stack.surface import StackSurface
 
 # Keys, signatures and tokens: generated at run time, so they differ between the workers of one run.
 RANDOM = re.compile(r"[0-9a-fA-F]{32}|eyJ")
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C and hang-ups again where the run was started in the background with both ignored.
+
+    Whatever the tests start would ignore them too, and some tests send them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
