@@ -5,8 +5,8 @@ PYTHON ?= python3
 PY := "$(CURDIR)/.venv/bin/python"
 MIGRATIONS := supabase/migrations
 EXAMPLES := examples/market_hall/supabase/migrations examples/market_hall/adoption
-# More workers than cores only share the same processor; each starts a stack of its own.
-PYTEST_WORKERS ?= auto
+# One more than the two cores of a small machine, because some tests wait for the clock; each starts a stack of its own.
+PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help

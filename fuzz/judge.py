@@ -17,7 +17,7 @@ SIGNED = {
     (200, outcome) for outcome in ("applied", "unmatched", "ignored", "awaiting_funds", "replayed", "already_paid")
 }
 SIGNED |= {(400, "refused"), (500, "rejected"), (200, "resolved")}
-SIGNED_REFUSALS = {"malformed_event", "invalid_signature"}
+SIGNED_REFUSALS = {"malformed_event", "thin_event", "invalid_signature"}
 # aiohttp's own answers, on routes that are not the webhook's.
 PLAIN = {b"404: Not Found", b"405: Method Not Allowed"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
