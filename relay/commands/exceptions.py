@@ -24,7 +24,7 @@ examples:
   relay exceptions show 17
   relay exceptions list --fail-if-any
   relay exceptions resolve 17 --resolution refunded --by ada --note "paid twice, second payment sent back"
-  relay exceptions resolve --reason missing_reference --before 7d --resolution dismissed --by ada --note "n/a" --yes
+  relay exceptions resolve --reason missing_reference --before 7d --resolution dismissed --by ada --note moved --yes
   relay exceptions reopen 17 --by ada --note "it was 71 that was sent back"
 
 A resolution stands until the exception is reopened: Stripe's further attempts for that event are answered 200. Where

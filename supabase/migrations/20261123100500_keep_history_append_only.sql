@@ -1,7 +1,8 @@
 -- History is written once.
 --
 -- Touches: triggers on public.inventory_ledger and payments.stripe_events. They fire for everyone, the owner and
--- replication roles included (`enable always`), once per statement: a statement that matches no row is refused too.
+-- replication roles included (`enable always`), once per statement: a statement that matches no row is refused too. Only an
+-- update of recorded events is looked at row by row.
 -- An event loses its session metadata, and nothing else, where payments.metadata_erasures says so.
 -- An older relay notices nothing.
 
