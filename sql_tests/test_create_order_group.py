@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import psycopg
@@ -392,18 +392,46 @@ def test_what_the_shop_does_not_have_is_refused_in_the_order_of_the_reasons(
     assert all_wrong.send(service)["outcome"] == "created"
 
 
-def test_a_trigger_of_the_shop_that_keeps_rows_back_leaves_nothing(
-    db: Database, owner: Connection, service: Connection, shop: Shop
+# What a shop's trigger makes of the rows that are written: its event, its table, and what it does.
+MEDDLERS: dict[str, tuple[LiteralString, LiteralString, LiteralString]] = {
+    "keeps items back": ("before", "order_items", "if new.quantity > 1 then return null; end if;"),
+    "changes a quantity": ("before", "order_items", "new.quantity := new.quantity + 1;"),
+    "changes a price": ("before", "order_items", "new.unit_amount := new.unit_amount + 1;"),
+    "adds an item": (
+        "after",
+        "orders",
+        "insert into public.order_items (order_id, product_id, quantity, unit_amount)"
+        " select new.id, p.id, 1, 0 from public.products as p where p.seller_id = new.seller_id limit 1;",
+    ),
+    "changes an order's total": ("before", "orders", "new.total_amount := new.total_amount + 1;"),
+    "adds an empty order": (
+        "after",
+        "order_groups",
+        "insert into public.orders (order_group_id, seller_id, total_amount)"
+        " select new.id, s.id, 0 from public.sellers as s limit 1;",
+    ),
+    "changes the group's total": ("before", "order_groups", "new.total_amount := new.total_amount + 1;"),
+    "takes the buyer away": ("before", "order_groups", "new.buyer_id := null;"),
+    "moves the end": ("before", "order_groups", "new.expires_at := now();"),
+    "breaks the promise": ("before", "order_groups", "new.reserved_product_ids := null;"),
+}
+
+
+@pytest.mark.parametrize("meddles", MEDDLERS)
+def test_a_trigger_of_the_shop_that_changes_what_was_requested_leaves_nothing(
+    db: Database, owner: Connection, service: Connection, shop: Shop, meddles: str
 ) -> None:
+    when, table, does = MEDDLERS[meddles]
     owner.execute(
-        "create function public.keep_back() returns trigger language plpgsql as"
-        " $$begin return case when new.quantity > 1 then null else new end; end$$;"
-        "create trigger keep_back before insert on public.order_items for each row execute function public.keep_back()"
+        f"create function public.meddle() returns trigger language plpgsql as $$begin {does} return new; end$$;"
+        f"create trigger meddle {when} insert on public.{table} for each row execute function public.meddle()"
     )
+    for product_id in (product_id for seller in shop.sellers for product_id in seller.product_ids):
+        service.execute("select public.record_inventory_receipt(%s, 100, 'goods')", [product_id])
     before = db.snapshot()
 
     with pytest.raises(psycopg.errors.DataCorrupted, match="is not written as it was requested"):
-        request(shop).send(service)
+        request(shop, reserve=True, expires_at=LATER).send(service)
 
     assert db.snapshot() == before
 

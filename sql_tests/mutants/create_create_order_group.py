@@ -12,6 +12,7 @@ EQUAL = "test_an_equal_request_writes_nothing"
 ANOTHER = "test_another_request_under_the_same_id"
 HAS = "test_what_the_shop_does_not_have"
 TAKEN = "test_ids_that_are_taken"
+MEDDLED = "test_a_trigger_of_the_shop_that_changes_what_was_requested"
 
 # What it breaks, the text, the fault, and who notices.
 FAULTS: dict[str, tuple[str, str, str, str]] = {
@@ -210,7 +211,37 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
         "a trigger of the shop may keep items back",
         "raise exception 'order group % is not written as it was requested', p_order_group_id",
         "raise warning 'order group % is not written as it was requested', p_order_group_id",
-        "test_a_trigger_of_the_shop_that_keeps_rows_back",
+        MEDDLED,
+    ),
+    "written-quantity-unseen": (
+        "a trigger may change a quantity",
+        "                and r.quantity = w.quantity\n",
+        "",
+        MEDDLED,
+    ),
+    "written-price-unseen": (
+        "a trigger may change a price",
+        "                and r.unit_amount = w.unit_amount\n",
+        "",
+        MEDDLED,
+    ),
+    "written-total-unseen": (
+        "a trigger may change what an order costs",
+        "                and r.total_amount = w.total_amount\n",
+        "",
+        MEDDLED,
+    ),
+    "rows-may-be-added": (
+        "a trigger may add items and orders",
+        "where r.order_id is null or w.order_id is null",
+        "where w.order_id is null",
+        MEDDLED,
+    ),
+    "group-total-unseen": (
+        "a trigger may change what a group costs",
+        "            and g.total_amount = (",
+        "            and 0 <= (",
+        MEDDLED,
     ),
     "capital-currency": (
         "Stripe is told the currency in capitals",
