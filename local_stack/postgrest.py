@@ -35,12 +35,15 @@ def postgrest_path() -> Path:
 class PostgREST(HttpServer):
     """PostgREST over schema public, configured as on a hosted project.
 
-    `dsn` logs in as `authenticator`; `jwt_secret` is the HS256 secret; `token` any token signed with it.
+    `dsn` logs in as `authenticator`; `jwt_secret` is the HS256 secret; `token` any token signed with it. `tells_plans`
+    has it answer `application/vnd.pgrst.plan` with how Postgres executed the question, which no hosted project does.
     """
 
     name = "PostgREST"
 
-    def __init__(self, *, dsn: str, jwt_secret: str, token: str, log: Path, pool: int = 20) -> None:
+    def __init__(
+        self, *, dsn: str, jwt_secret: str, token: str, log: Path, pool: int = 20, tells_plans: bool = False
+    ) -> None:
         super().__init__(log=log)
         self._token = token
         self._settings = {
@@ -50,6 +53,7 @@ class PostgREST(HttpServer):
             "PGRST_DB_ANON_ROLE": "anon",
             "PGRST_DB_POOL": str(pool),
             "PGRST_DB_MAX_ROWS": "1000",
+            "PGRST_DB_PLAN_ENABLED": str(tells_plans).lower(),
             "PGRST_JWT_SECRET": jwt_secret,
             "PGRST_SERVER_HOST": self.host,
             "PGRST_LOG_LEVEL": "warn",

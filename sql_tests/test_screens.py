@@ -1,4 +1,4 @@
-"""What a shop's screens list is read by index, as PostgREST asks it, and no further than its page."""
+"""What a shop's screens list is read by index, no further than its page: as SQL, and through the real PostgREST."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import LiteralString
 
+import httpx
 import pytest
 from psycopg import pq
 
-from sql_tests.volume import BIG_TABLES, LARGE, filled, key, scanned, walk
+from local_stack.keys import USER_TOKEN_SECONDS, Keys, sign
+from local_stack.postgrest import PostgREST
+from sql_tests.volume import BIG_TABLES, LARGE, Plan, filled, key, scanned, walk
 from testkit.database import Connection, Database
+from testkit.screens import screens
 
 PAGE = 20
 
@@ -144,10 +148,70 @@ def test_list_of_a_screen_is_read_by_index_and_no_further_than_its_page(
     assert row is not None
     top = row["QUERY PLAN"][0]["Plan"]
 
-    looked_at = sum(
+    assert scanned([top]) == set()
+    assert looked_at(top) <= listing.most_rows
+
+
+def looked_at(top: Plan) -> int:
+    """How many rows of big tables were read, whether they were shown or not."""
+    return sum(
         (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
         for node in walk(top)
         if node.get("Relation Name") in BIG_TABLES and node["Actual Loops"]
     )
-    assert scanned([top]) == set()
-    assert looked_at <= listing.most_rows
+
+
+@pytest.fixture(scope="module")
+def data_api(
+    module_db: Database, big: Connection, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[PostgREST, Keys]]:
+    """The real PostgREST over the filled database."""
+    assert big.info.status == pq.ConnStatus.OK
+    keys = Keys.generate()
+    postgrest = PostgREST(
+        dsn=module_db.url("authenticator"),
+        jwt_secret=keys.jwt_secret,
+        token=keys.service_role_key,
+        log=tmp_path_factory.mktemp("postgrest") / "postgrest.log",
+        tells_plans=True,
+    )
+    postgrest.start()
+    yield postgrest, keys
+    postgrest.stop()
+
+
+# Who asks for a list of docs/adopting.md (null: the service key), and how many rows of big tables it may look at.
+DOCUMENTED: dict[str, tuple[str | None, int]] = {
+    "a seller's newest orders": (MEMBER, 2 * PAGE),
+    "a buyer's purchases": (BUYER, 3 * PAGE + 3 * OWN_GROUPS),
+    "what happened to an order": (MEMBER, 1),
+    "a seller's stock": (MEMBER, 3 * PRODUCTS),
+    "its last movements": (MEMBER, PAGE),
+    "paid, to be fulfilled (server)": (None, PAGE),
+    "pending checkouts (server)": (None, PAGE),
+}
+
+
+def test_the_lists_of_the_documents_are_known() -> None:
+    assert set(screens()) == set(DOCUMENTED)
+
+
+@pytest.mark.parametrize("screen", DOCUMENTED)
+def test_documented_list_is_read_by_index_through_postgrest(data_api: tuple[PostgREST, Keys], screen: str) -> None:
+    postgrest, keys = data_api
+    asked_by, most_rows = DOCUMENTED[screen]
+    id_ = key(f"large order{LARGE + 7}") if "order_id=eq" in screens()[screen] else key("large seller")
+    path = screens()[screen].replace("<id>", str(id_))
+    claims = {"role": "authenticated", "sub": str(key(asked_by))} if asked_by else {"role": "service_role"}
+    token = sign(keys.jwt_secret, claims, lifetime=USER_TOKEN_SECONDS)
+
+    answers = [
+        httpx.get(f"{postgrest.url}/{path}", headers={"Authorization": f"Bearer {token}", "Accept": accept})
+        for accept in ("application/json", "application/vnd.pgrst.plan+json; options=analyze")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    rows, (plan,) = (answer.json() for answer in answers)
+    assert rows
+    assert scanned([plan["Plan"]]) == set()
+    assert looked_at(plan["Plan"]) <= most_rows

@@ -5,10 +5,8 @@ shop's breaks is told, undone, and mended.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, LiteralString
 
 import httpx
@@ -20,14 +18,13 @@ from testkit.payments import reconcile
 from testkit.polling import until
 from testkit.project import Project, open_project
 from testkit.relay_under_test import serving
+from testkit.screens import screens
 from testkit.shop import paid
 from testkit.stripe_api_server import StripeServer
 from testkit.sweeping import LISTS, sweep
 
 pytestmark = pytest.mark.anyio
 
-ADOPTING = (Path(__file__).parent.parent / "docs" / "adopting.md").read_text()
-SCREENS: list[str] = re.findall(r"^\| [^|]+ \| `((?:order|inventory)\w+\?[^`]+)` \|$", ADOPTING, re.MULTILINE)
 AMBIGUOUS = "PGRST201"
 
 
@@ -62,7 +59,9 @@ async def test_the_lists_of_the_screens_name_their_way_between_the_tables(projec
     await until(lambda: read(project, "order_groups?select=id,orders(id)") == AMBIGUOUS)
     assert read(project, "orders?select=id,order_items(id)") == AMBIGUOUS
 
-    filled = [path.replace("<id>", str(seller.id if "seller" in path else group.order_ids[0])) for path in SCREENS]
+    filled = [
+        path.replace("<id>", str(seller.id if "seller" in path else group.order_ids[0])) for path in screens().values()
+    ]
 
     assert len(filled) >= 7
     answers = {path: [read(project, path, token=token) for token in (None, member, buyer)] for path in filled}
