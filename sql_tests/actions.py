@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, Protocol
 from uuid import UUID, uuid4, uuid5
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from sql_tests.model import FROZEN, Item, Model, Order
 from testkit.database import Connection, scalar
@@ -107,6 +108,60 @@ class Cancel:
 
     def predict(self, model: Model) -> str:
         return model.cancel(self.group_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """An order moves one step on."""
+
+    actor: ClassVar[Actor] = "service_role"
+    order_id: UUID
+    status: str = "fulfilled"
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(connection, "select public.advance_order(%s, %s)", self.order_id, self.status)
+        return f"{answer['outcome']} {answer['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        return model.advance(self.order_id, self.status)
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Pieces of a group's items come back."""
+
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID
+    lines: tuple[tuple[UUID, int], ...]
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(
+            connection,
+            "select public.return_order_items(%s, %s, 'too small')",
+            self.group_id,
+            Jsonb([{"order_item_id": str(item_id), "quantity": quantity} for item_id, quantity in self.lines]),
+        )
+        return f"{answer['outcome']} {answer['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        return model.give_back(self.group_id, dict(self.lines))
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """One seller's part of a group is refunded; `group_id` is the one that a race is about."""
+
+    actor: ClassVar[Actor] = "service_role"
+    order_id: UUID
+    goods_return: bool = True
+    group_id: UUID | None = None
+
+    def perform(self, connection: Connection) -> str:
+        answer = scalar(connection, "select public.refund_order(%s, 'sold out', %s)", self.order_id, self.goods_return)
+        return f"{answer['outcome']} {answer['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        return model.give_up(self.order_id, goods_return=self.goods_return)
 
 
 @dataclass(frozen=True, slots=True)

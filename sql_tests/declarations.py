@@ -31,6 +31,7 @@ payments.judge_taken(p_event payments.stripe_events) | text | plpgsql stable inv
 payments.lock_order_group(p_order_group_id uuid) | text | plpgsql volatile definer
 payments.lock_order_group_of_held_child(p_order_group_id uuid) | text | sql volatile definer | lock_timeout=900ms
 payments.malformed_field(p_orders jsonb) | text | plpgsql immutable invoker
+payments.malformed_line(p_lines jsonb) | text | plpgsql immutable invoker
 payments.named_order_group(p_session_metadata jsonb) | uuid | plpgsql immutable invoker
 payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) | payments.stripe_events | plpgsql stable invoker
 payments.open_doors() | TABLE(kind text, object text, role text) | sql stable invoker
@@ -43,6 +44,7 @@ payments.record_definitions(p_objects text[] DEFAULT NULL::text[], p_parts text[
 payments.requested_items(p_orders jsonb) | payments.requested_item[] | plpgsql volatile invoker
 payments.reserved_pieces(p_product_id uuid) | bigint | plpgsql stable definer | random_page_cost=1.1
 payments.restore_privileges() | SETOF text | plpgsql volatile invoker
+payments.returnable_items(p_order_group_id uuid) | TABLE(order_item_id uuid, order_id uuid, quantity bigint) | plpgsql stable invoker | random_page_cost=1.1
 payments.schedule_expiry() | text | plpgsql volatile definer
 payments.seller_of_product(p_product_id uuid) | uuid | plpgsql stable invoker
 payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid DEFAULT NULL::uuid) | jsonb | plpgsql volatile invoker
@@ -62,6 +64,7 @@ payments.tg_stripe_events__lose_metadata_alone() | trigger | plpgsql stable invo
 payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) | jsonb | plpgsql immutable invoker
 payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) | jsonb | plpgsql immutable invoker
 payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamptz, p_reserved_product_ids uuid[], p_items payments.requested_item[]) | boolean | plpgsql volatile invoker
+payments.write_returns(p_order_item_ids uuid[], p_quantities bigint[], p_note text, p_refund_id text) | integer | plpgsql volatile invoker
 public.advance_order(p_order_id uuid, p_status text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.cancel_order_group(p_order_group_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
@@ -77,8 +80,10 @@ public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id te
 public.reconciliation_readiness() | jsonb | sql volatile definer
 public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer
 public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text, p_key text DEFAULT NULL::text) | bigint | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.refund_order(p_order_id uuid, p_note text, p_return_items boolean DEFAULT true) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.return_order_items(p_order_group_id uuid, p_lines jsonb, p_note text, p_refund_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.security_findings() | TABLE(finding text, object text, detail text) | sql stable definer
 """
 
@@ -129,6 +134,10 @@ payments.reasons.outcome text not null
 payments.reasons.reason text not null
 payments.reasons.sentence text not null
 
+payments.status_change_notes.note text not null
+payments.status_change_notes.order_group_id uuid not null
+payments.status_change_notes.status_change_id bigint not null
+
 payments.stripe_events.account text
 payments.stripe_events.amount numeric not null
 payments.stripe_events.amount_minor bigint not null
@@ -154,7 +163,9 @@ public.inventory_ledger.order_item_id uuid
 public.inventory_ledger.product_id uuid not null
 public.inventory_ledger.quantity_delta integer not null
 public.inventory_ledger.receipt_key text
+public.inventory_ledger.recorded_by text
 public.inventory_ledger.seller_id uuid not null
+public.inventory_ledger.stripe_refund_id text
 public.inventory_ledger.stripe_webhook_event_id text
 
 public.inventory_levels.available bigint
@@ -237,6 +248,8 @@ exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id
 exceptions_payment_intent_id_idx ON payments.exceptions USING btree (payment_intent_id)
 exceptions_reason_idx ON payments.exceptions USING btree (reason)
 inventory_ledger_created_at_idx ON public.inventory_ledger USING brin (created_at)
+inventory_ledger_order_return_created_at_idx ON public.inventory_ledger USING btree (created_at) WHERE (entry_type = 'order_return'::text)
+inventory_ledger_order_return_order_item_id_idx ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_return'::text)
 inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta, created_at)
 inventory_ledger_seller_id_id_idx ON public.inventory_ledger USING btree (seller_id, id)
 order_groups_buyer_id_created_at_idx ON public.order_groups USING btree (buyer_id, created_at DESC) INCLUDE (id)
@@ -283,6 +296,7 @@ unique products_seller_id_sku_key ON public.products USING btree (seller_id, sku
 unique reasons_pkey ON payments.reasons USING btree (reason)
 unique seller_members_pkey ON public.seller_members USING btree (user_id, seller_id)
 unique sellers_pkey ON public.sellers USING btree (id)
+unique status_change_notes_pkey ON payments.status_change_notes USING btree (order_group_id, status_change_id)
 unique stripe_events_applied_checkout_session_id_key ON payments.stripe_events USING btree (checkout_session_id) WHERE (outcome = 'applied'::text)
 unique stripe_events_applied_order_group_id_key ON payments.stripe_events USING btree (order_group_id) WHERE (outcome = 'applied'::text)
 unique stripe_events_applied_payment_intent_id_key ON payments.stripe_events USING btree (payment_intent_id) WHERE (outcome = 'applied'::text)

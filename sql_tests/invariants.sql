@@ -40,6 +40,12 @@ commits as not materialized (
     where l.entry_type = 'order_commit'
 ),
 
+returns as not materialized (
+    select l.*
+    from public.inventory_ledger as l
+    where l.entry_type = 'order_return'
+),
+
 broken (invariant, subject, detail) as (
 
     -- Groups and their events
@@ -282,6 +288,37 @@ broken (invariant, subject, detail) as (
 
     union all
     select
+        'order_return_follows_its_commit',
+        'inventory_ledger ' || l.id,
+        l.quantity_delta || ' of product ' || l.product_id || ' came back of order item '
+        || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ', which had not taken it'
+    from returns as l
+    left join commits as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
+    where c.id is null
+
+    union all
+    select
+        'order_returns_are_within_the_commit',
+        'order_item ' || l.order_item_id,
+        l.quantity || ' came back of ' || c.quantity
+    from (
+        select
+            r.order_item_id,
+            sum(r.quantity_delta) as quantity
+        from returns as r
+        group by r.order_item_id
+    ) as l
+    inner join (
+        select
+            t.order_item_id,
+            -sum(t.quantity_delta) as quantity
+        from commits as t
+        group by t.order_item_id
+    ) as c on l.order_item_id = c.order_item_id
+    where l.quantity > c.quantity
+
+    union all
+    select
         'ledger_entry_moves_stock_its_own_way',
         'inventory_ledger ' || l.id,
         l.entry_type || ' of ' || l.quantity_delta
@@ -289,11 +326,10 @@ broken (invariant, subject, detail) as (
     where
         l.quantity_delta = 0
         or (l.entry_type = 'order_commit' and l.quantity_delta > 0)
-        or (l.entry_type = 'receipt' and l.quantity_delta < 0)
-        or (
-            l.entry_type <> 'order_commit'
-            and (l.order_item_id is not null or l.stripe_webhook_event_id is not null)
-        )
+        or (l.entry_type in ('order_return', 'receipt') and l.quantity_delta < 0)
+        or (l.entry_type not in ('order_commit', 'order_return') and l.order_item_id is not null)
+        or (l.entry_type <> 'order_commit' and l.stripe_webhook_event_id is not null)
+        or (l.entry_type <> 'order_return' and l.stripe_refund_id is not null)
 
     union all
     select

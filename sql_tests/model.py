@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from testkit.payments import EXPONENTS, Payment
 
 FROZEN = "23514"  # the SQLSTATE of an edit that comes too late
 CLOSED_ALREADY = "55000"
+PATH = ("paid", "fulfilled", "shipped", "delivered")
 KNOWN_CURRENCIES = {"USD", "EUR", "JPY", "KWD", "ISK"}
 CENTLESS = {"ISK": 100, "UGX": 100}  # minor units must be a multiple of this
 
@@ -74,6 +76,8 @@ class Model:
     events: dict[str, tuple[Payment, str]] = field(default_factory=dict)
     cases: dict[str, Case] = field(default_factory=dict)
     commits: dict[UUID, tuple[UUID, int, str]] = field(default_factory=dict)
+    returned: dict[UUID, int] = field(default_factory=dict)
+    """Pieces that came back, by item."""
     moved: dict[UUID, int] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
 
@@ -202,6 +206,43 @@ class Model:
         for order in self.orders_of(group_id).values():
             order.status = "cancelled"
         return "cancelled"
+
+    def advance(self, order_id: UUID, status: str) -> str:
+        order = self.orders[order_id]
+        if (order.status, status) not in pairwise(PATH):
+            return "rejected order_status_moves_forward"
+        order.status = status
+        return "moved"
+
+    def give_back(self, group_id: UUID, lines: dict[UUID, int]) -> str:
+        """All lines or none, whatever became of the money."""
+        if self.groups[group_id].status not in {"paid", "refunded"}:
+            return "rejected order_group_not_paid"
+        items = self.items_of(group_id)
+        if not lines.keys() <= items.keys():
+            return "rejected item_not_in_order_group"
+        if any(quantity > self.returnable(item_id) for item_id, quantity in lines.items()):
+            return "rejected exceeds_commit"
+        for item_id, quantity in lines.items():
+            self.returned[item_id] = self.returned.get(item_id, 0) + quantity
+            self.moved[items[item_id].product_id] += quantity
+        return "returned"
+
+    def returnable(self, item_id: UUID) -> int:
+        return -self.commits[item_id][1] - self.returned.get(item_id, 0)
+
+    def give_up(self, order_id: UUID, *, goods_return: bool) -> str:
+        """An order is refunded, and what is still out of it comes back; the group's money is another fact."""
+        order = self.orders[order_id]
+        if order.status == "refunded":
+            return "already_refunded"
+        if self.groups[order.group_id].status != "paid":
+            return "rejected order_group_not_paid"
+        order.status = "refunded"
+        if goods_return:
+            lines = {key: self.returnable(key) for key, item in self.items.items() if item.order_id == order_id}
+            self.give_back(order.group_id, lines)
+        return "refunded"
 
     def claim(self, group_id: UUID, buyer_id: UUID) -> str:
         group = self.groups[group_id]
@@ -351,6 +392,7 @@ class Model:
                 for key, case in self.cases.items()
             },
             "commits": dict(self.commits),
+            "returned": {item_id: pieces for item_id, pieces in self.returned.items() if pieces},
             "stock": {product: (pieces, self.reserved(product)) for product, pieces in self.moved.items()},
         }
 
@@ -403,7 +445,16 @@ class Model:
                 connection.execute(
                     "select order_item_id, l.product_id, quantity_delta, stripe_webhook_event_id"
                     " from public.inventory_ledger as l join public.order_items as i on i.id = l.order_item_id"
-                    " join public.orders as o on o.id = i.order_id where o.order_group_id = any(%s)",
+                    " join public.orders as o on o.id = i.order_id"
+                    " where o.order_group_id = any(%s) and l.entry_type = 'order_commit'",
+                    [groups],
+                )
+            ),
+            "returned": _keyed(
+                connection.execute(
+                    "select order_item_id, sum(quantity_delta) from public.inventory_ledger as l"
+                    " join public.order_items as i on i.id = l.order_item_id"
+                    " where i.order_group_id = any(%s) and l.entry_type = 'order_return' group by 1",
                     [groups],
                 )
             ),

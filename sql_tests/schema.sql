@@ -113,6 +113,12 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         where l.entry_type = 'order_commit'
     ),
 
+    returns as not materialized (
+        select l.*
+        from public.inventory_ledger as l
+        where l.entry_type = 'order_return'
+    ),
+
     broken (invariant, subject, detail) as (
 
         -- Groups and their events
@@ -355,6 +361,37 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
 
         union all
         select
+            'order_return_follows_its_commit',
+            'inventory_ledger ' || l.id,
+            l.quantity_delta || ' of product ' || l.product_id || ' came back of order item '
+            || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ', which had not taken it'
+        from returns as l
+        left join commits as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
+        where c.id is null
+
+        union all
+        select
+            'order_returns_are_within_the_commit',
+            'order_item ' || l.order_item_id,
+            l.quantity || ' came back of ' || c.quantity
+        from (
+            select
+                r.order_item_id,
+                sum(r.quantity_delta) as quantity
+            from returns as r
+            group by r.order_item_id
+        ) as l
+        inner join (
+            select
+                t.order_item_id,
+                -sum(t.quantity_delta) as quantity
+            from commits as t
+            group by t.order_item_id
+        ) as c on l.order_item_id = c.order_item_id
+        where l.quantity > c.quantity
+
+        union all
+        select
             'ledger_entry_moves_stock_its_own_way',
             'inventory_ledger ' || l.id,
             l.entry_type || ' of ' || l.quantity_delta
@@ -362,11 +399,10 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         where
             l.quantity_delta = 0
             or (l.entry_type = 'order_commit' and l.quantity_delta > 0)
-            or (l.entry_type = 'receipt' and l.quantity_delta < 0)
-            or (
-                l.entry_type <> 'order_commit'
-                and (l.order_item_id is not null or l.stripe_webhook_event_id is not null)
-            )
+            or (l.entry_type in ('order_return', 'receipt') and l.quantity_delta < 0)
+            or (l.entry_type not in ('order_commit', 'order_return') and l.order_item_id is not null)
+            or (l.entry_type <> 'order_commit' and l.stripe_webhook_event_id is not null)
+            or (l.entry_type <> 'order_return' and l.stripe_refund_id is not null)
 
         union all
         select
@@ -548,6 +584,11 @@ declare
         select x.order_group_id
         from payments.exceptions as x
         where x.first_seen_at >= p_since and x.first_seen_at < p_until and x.order_group_id is not null
+        union
+        select i.order_group_id
+        from public.inventory_ledger as l
+        inner join public.order_items as i on l.order_item_id = i.id
+        where l.created_at >= p_since and l.created_at < p_until and l.entry_type = 'order_return'
     );
     v_products constant pg_catalog.uuid [] := array(
         select distinct l.product_id
@@ -622,7 +663,7 @@ begin
             where l.created_at >= $3 and l.created_at < $4
         ),
 
-        -- Those whose order took a step in the window, and whose stock was taken before.
+        -- Those whose order took a step in the window, or which came back in it, and whose stock was taken before.
         items_of_earlier_moves as materialized (
             select i.id
             from window_items as i
@@ -632,6 +673,13 @@ begin
                     from window_moves as l
                     where l.order_item_id = i.id and l.entry_type = 'order_commit'
                 )
+        ),
+
+        -- Of which more may have come back before.
+        items_of_returns as materialized (
+            select distinct l.order_item_id
+            from window_moves as l
+            where l.entry_type = 'order_return'
         ),
 
         window_ledger as materialized (
@@ -645,6 +693,18 @@ begin
                 select c.*
                 from public.inventory_ledger as c
                 where c.order_item_id = i.id and c.entry_type = 'order_commit'
+                offset 0
+            ) as l
+            union all
+            select l.*
+            from items_of_returns as i
+            cross join lateral (
+                select r.*
+                from public.inventory_ledger as r
+                where
+                    r.order_item_id = i.order_item_id
+                    and r.entry_type = 'order_return'
+                    and not (r.created_at >= $3 and r.created_at < $4)
                 offset 0
             ) as l
         ),
@@ -1619,6 +1679,51 @@ end;
 $_$;
 
 COMMENT ON FUNCTION payments.malformed_field(p_orders jsonb) IS 'The first field of a requested order group that cannot be read.';
+
+CREATE FUNCTION payments.malformed_line(p_lines jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $_$
+declare
+    v_uuid constant pg_catalog.text := '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$';
+    v_most_pieces constant integer := 2147483647;
+    -- Ten times what a large group has; more in one transaction would hold a payment's lock for seconds.
+    v_most_lines constant integer := 10000;
+    v_field pg_catalog.text;
+begin
+    if jsonb_typeof(p_lines) is distinct from 'array' then
+        return 'p_lines';
+    elsif jsonb_array_length(p_lines) not between 1 and v_most_lines then
+        return 'p_lines';
+    end if;
+
+    select l.path || l.field
+    into v_field
+    from (
+        select
+            e.place,
+            format('p_lines[%s]', e.place - 1) as path,
+            case
+                when jsonb_typeof(e.line) <> 'object' then ''
+                when coalesce(e.line ->> 'order_item_id', '') !~* v_uuid then '.order_item_id'
+                when jsonb_typeof(e.line -> 'quantity') is distinct from 'number' then '.quantity'
+                when (e.line ->> 'quantity')::pg_catalog.numeric not between 1 and v_most_pieces then '.quantity'
+                when (e.line ->> 'quantity')::pg_catalog.numeric % 1 <> 0 then '.quantity'
+                when e.line - '{order_item_id,quantity}'::pg_catalog.text[] <> '{}' then (
+                    select '.' || min(k.name)
+                    from jsonb_object_keys(e.line - '{order_item_id,quantity}'::pg_catalog.text[]) as k (name)
+                )
+            end as field
+        from jsonb_array_elements(p_lines) with ordinality as e (line, place)
+    ) as l
+    where l.field is not null
+    order by l.place
+    limit 1;
+    return v_field;
+end;
+$_$;
+
+COMMENT ON FUNCTION payments.malformed_line(p_lines jsonb) IS 'The first field of the lines of a return that cannot be read.';
 
 CREATE FUNCTION payments.named_order_group(p_session_metadata jsonb) RETURNS uuid
     LANGUAGE plpgsql IMMUTABLE
@@ -2684,6 +2789,30 @@ $$;
 
 COMMENT ON FUNCTION payments.restore_privileges() IS 'Puts every grant and revoke right again, after a restore or a careless grant. For the owner; idempotent.';
 
+CREATE FUNCTION payments.returnable_items(p_order_group_id uuid) RETURNS TABLE(order_item_id uuid, order_id uuid, quantity bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET random_page_cost TO '1.1'
+    AS $$
+begin
+    return query
+    select
+        i.id,
+        i.order_id,
+        coalesce(-c.quantity_delta, 0) - r.quantity
+    from public.order_items as i
+    left join public.inventory_ledger as c on i.id = c.order_item_id and c.entry_type = 'order_commit'
+    cross join lateral (
+        select coalesce(sum(l.quantity_delta), 0) as quantity
+        from public.inventory_ledger as l
+        where l.order_item_id = i.id and l.entry_type = 'order_return'
+    ) as r
+    where i.order_group_id = p_order_group_id;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.returnable_items(p_order_group_id uuid) IS 'The items of an order group, with the pieces of each that were taken from stock and have not come back.';
+
 CREATE FUNCTION payments.schedule_expiry() RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -3409,6 +3538,49 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamp with time zone, p_reserved_product_ids uuid[], p_items payments.requested_item[]) IS 'Writes a requested order group, its orders and items; false where the group exists.';
+
+CREATE FUNCTION payments.write_returns(p_order_item_ids uuid[], p_quantities bigint[], p_note text, p_refund_id text) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_now constant pg_catalog.timestamptz := clock_timestamp();
+    v_entries integer;
+begin
+    insert into public.inventory_ledger (
+        product_id,
+        seller_id,
+        order_item_id,
+        entry_type,
+        quantity_delta,
+        note,
+        created_at,
+        stripe_refund_id,
+        recorded_by
+    )
+    select
+        i.product_id,
+        i.seller_id,
+        i.id,
+        'order_return',
+        l.quantity,
+        p_note,
+        v_now,
+        p_refund_id,
+        payments.caller()
+    from unnest(p_order_item_ids, p_quantities) as l (order_item_id, quantity)
+    inner join public.order_items as i on l.order_item_id = i.id
+    order by i.id;
+    get diagnostics v_entries = row_count;
+    if v_entries <> cardinality(p_order_item_ids) then
+        raise exception '% of % returns were written', v_entries, cardinality(p_order_item_ids)
+            using errcode = 'data_corrupted';
+    end if;
+    return v_entries;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.write_returns(p_order_item_ids uuid[], p_quantities bigint[], p_note text, p_refund_id text) IS 'Writes an order_return for each of these items, with its pieces, the reason and, where it is known, the refund.';
 
 CREATE FUNCTION public.advance_order(p_order_id uuid, p_status text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4512,8 +4684,15 @@ begin
         raise exception 'an adjustment needs a note: an auditor will ask why'
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
-    values (p_product_id, payments.seller_of_product(p_product_id), 'adjustment', p_quantity_delta, btrim(p_note))
+    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, recorded_by)
+    values (
+        p_product_id,
+        payments.seller_of_product(p_product_id),
+        'adjustment',
+        p_quantity_delta,
+        btrim(p_note),
+        payments.caller()
+    )
     returning id into v_id;
     return v_id;
 end;
@@ -4544,14 +4723,17 @@ begin
     -- Not `on conflict do nothing`: under a stricter isolation it raises 40001, and what a shop's trigger has written for the
     -- row would stay.
     begin
-        insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, receipt_key)
+        insert into public.inventory_ledger (
+            product_id, seller_id, entry_type, quantity_delta, note, receipt_key, recorded_by
+        )
         values (
             p_product_id,
             payments.seller_of_product(p_product_id),
             'receipt',
             p_quantity,
             nullif(btrim(p_note), ''),
-            v_key
+            v_key,
+            payments.caller()
         )
         returning * into v_entry;
     exception
@@ -4576,6 +4758,90 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) IS 'Records goods that came in: pieces, positive. Returns the ledger entry''s id; with a key, one entry however often it is called.';
+
+CREATE FUNCTION public.refund_order(p_order_id uuid, p_note text, p_return_items boolean DEFAULT true) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_note constant pg_catalog.text := nullif(btrim(p_note), '');
+    v_order_group_id pg_catalog.uuid;
+    v_group_status public.order_groups.status%type;
+    v_status public.orders.status%type;
+    v_outcome pg_catalog.text := 'rejected';
+    v_reason pg_catalog.text;
+    v_order_item_ids pg_catalog.uuid[];
+    v_quantities bigint[];
+    v_entries integer := 0;
+begin
+    if v_note is null then
+        raise exception 'giving an order up needs a note: an auditor will ask why'
+            using errcode = 'invalid_parameter_value';
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'an order is given up under read committed: what a rival has just brought back would be overlooked'
+            using errcode = 'invalid_transaction_state';
+    end if;
+
+    select o.order_group_id
+    into v_order_group_id
+    from public.orders as o
+    where o.id = p_order_id;
+    select g.status
+    into v_group_status
+    from public.order_groups as g
+    where g.id = v_order_group_id
+    for update;
+    select o.status
+    into v_status
+    from public.orders as o
+    where o.id = p_order_id
+    for update;
+
+    case
+        when v_status is null then
+            v_reason := 'order_not_found';
+        when v_status = 'refunded' then
+            v_outcome := 'already_refunded';
+        when v_group_status <> 'paid' then
+            v_reason := 'order_group_not_paid';
+        else
+            v_outcome := 'refunded';
+            update public.orders as o
+            set status = 'refunded'
+            where o.id = p_order_id;
+
+            insert into payments.status_change_notes (order_group_id, status_change_id, note)
+            select
+                c.order_group_id,
+                max(c.id),
+                v_note
+            from public.order_status_changes as c
+            where c.order_group_id = v_order_group_id and c.order_id = p_order_id
+            group by c.order_group_id;
+
+            if p_return_items is not false then
+                select
+                    coalesce(array_agg(i.order_item_id), '{}'),
+                    coalesce(array_agg(i.quantity), '{}')
+                into v_order_item_ids, v_quantities
+                from payments.returnable_items(v_order_group_id) as i
+                where i.order_id = p_order_id and i.quantity > 0;
+                v_entries := payments.write_returns(v_order_item_ids, v_quantities, v_note, null);
+            end if;
+    end case;
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', v_reason,
+        'order_id', p_order_id,
+        'order_group_id', v_order_group_id,
+        'ledger_entries', v_entries
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.refund_order(p_order_id uuid, p_note text, p_return_items boolean) IS 'Gives an order of a paid group up, with the reason; what is still out of its items comes back unless told otherwise. Moves no money.';
 
 CREATE FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4722,6 +4988,84 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text) IS 'Closes a payment exception: refunded, fixed_by_hand or dismissed, by whom and why.';
+
+CREATE FUNCTION public.return_order_items(p_order_group_id uuid, p_lines jsonb, p_note text, p_refund_id text DEFAULT NULL::text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_longest constant integer := 255;  -- as all ids of Stripe's
+    v_note constant pg_catalog.text := nullif(btrim(p_note), '');
+    v_refund_id constant pg_catalog.text := nullif(btrim(p_refund_id), '');
+    v_detail constant pg_catalog.text := case
+        when v_note is null then 'p_note'
+        when length(v_refund_id) > v_longest then 'p_refund_id'
+        else payments.malformed_line(p_lines)
+    end;
+    v_status public.order_groups.status%type;
+    v_reason pg_catalog.text;
+    v_lines pg_catalog.jsonb;
+    v_order_item_ids pg_catalog.uuid[];
+    v_quantities bigint[];
+    v_entries integer := 0;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'goods come back under read committed: what a rival has just brought back would be overlooked'
+            using errcode = 'invalid_transaction_state';
+    end if;
+
+    select g.status
+    into v_status
+    from public.order_groups as g
+    where g.id = p_order_group_id and v_detail is null
+    for update;
+
+    if v_detail is not null then
+        v_reason := 'malformed_request';
+    elsif coalesce(v_status, 'missing') <> all('{paid, refunded}') then
+        v_reason := 'order_group_not_paid';
+    else
+        select
+            case
+                when bool_or(i.order_item_id is null) then 'item_not_in_order_group'
+                when bool_or(r.quantity > i.quantity) then 'exceeds_commit'
+            end,
+            jsonb_agg(
+                jsonb_build_object(
+                    'order_item_id', r.order_item_id, 'requested', r.quantity, 'returnable', i.quantity
+                )
+                order by r.order_item_id
+            ) filter (where r.quantity > coalesce(i.quantity, 0)),
+            array_agg(r.order_item_id),
+            array_agg(r.quantity)
+        into v_reason, v_lines, v_order_item_ids, v_quantities
+        from (
+            select
+                (e.line ->> 'order_item_id')::pg_catalog.uuid as order_item_id,
+                sum((e.line -> 'quantity')::integer) as quantity
+            from jsonb_array_elements(p_lines) as e (line)
+            group by (e.line ->> 'order_item_id')::pg_catalog.uuid
+        ) as r
+        left join payments.returnable_items(p_order_group_id) as i on r.order_item_id = i.order_item_id;
+
+        if v_reason is null then
+            v_entries := payments.write_returns(v_order_item_ids, v_quantities, v_note, v_refund_id);
+        end if;
+    end if;
+    return jsonb_build_object(
+        'outcome', case when v_reason is null then 'returned' else 'rejected' end,
+        'reason', v_reason,
+        'detail', v_detail,
+        'lines', v_lines,
+        'order_group_id', p_order_group_id,
+        'ledger_entries', v_entries
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.return_order_items(p_order_group_id uuid, p_lines jsonb, p_note text, p_refund_id text) IS 'Records pieces of items that came back from a paid order group, all lines or none; no more of an item than was sold.';
 
 CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object text, detail text)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -5025,6 +5369,16 @@ COMMENT ON COLUMN payments.reasons.outcome IS 'What the payment is answered whil
 
 COMMENT ON COLUMN payments.reasons.sentence IS 'The rule that decided, for a person.';
 
+CREATE TABLE payments.status_change_notes (
+    order_group_id uuid NOT NULL,
+    status_change_id bigint NOT NULL,
+    note text NOT NULL
+);
+
+COMMENT ON TABLE payments.status_change_notes IS 'Why a step of public.order_status_changes was taken, where somebody said so. Append-only, and not for buyers to read.';
+
+COMMENT ON COLUMN payments.status_change_notes.status_change_id IS 'The step''s. No foreign key: neither the step nor the note is ever removed.';
+
 CREATE TABLE public.inventory_ledger (
     id bigint NOT NULL,
     product_id uuid NOT NULL,
@@ -5036,10 +5390,15 @@ CREATE TABLE public.inventory_ledger (
     note text,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     receipt_key text,
-    CONSTRAINT inventory_ledger_entry_type_is_known_check CHECK ((entry_type = ANY ('{order_commit,receipt,adjustment}'::text[]))),
-    CONSTRAINT inventory_ledger_only_order_commit_has_an_item_check CHECK (((entry_type = 'order_commit'::text) OR ((order_item_id IS NULL) AND (stripe_webhook_event_id IS NULL)))),
+    stripe_refund_id text,
+    recorded_by text,
+    CONSTRAINT inventory_ledger_entry_type_is_known_check CHECK ((entry_type = ANY ('{order_commit,order_return,receipt,adjustment}'::text[]))),
+    CONSTRAINT inventory_ledger_only_order_commit_has_an_event_check CHECK (((stripe_webhook_event_id IS NULL) OR (entry_type = 'order_commit'::text))),
+    CONSTRAINT inventory_ledger_only_order_return_has_a_refund_check CHECK (((stripe_refund_id IS NULL) OR (entry_type = 'order_return'::text))),
+    CONSTRAINT inventory_ledger_only_orders_have_an_item_check CHECK (((order_item_id IS NULL) OR (entry_type = ANY ('{order_commit,order_return}'::text[])))),
     CONSTRAINT inventory_ledger_only_receipt_has_a_key_check CHECK (((receipt_key IS NULL) OR (entry_type = 'receipt'::text))),
     CONSTRAINT inventory_ledger_order_commit_takes_stock_check CHECK (((entry_type <> 'order_commit'::text) OR ((quantity_delta < 0) AND (order_item_id IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL)))),
+    CONSTRAINT inventory_ledger_order_return_adds_stock_check CHECK (((entry_type <> 'order_return'::text) OR ((quantity_delta > 0) AND (order_item_id IS NOT NULL) AND (note IS NOT NULL)))),
     CONSTRAINT inventory_ledger_quantity_delta_is_not_zero_check CHECK ((quantity_delta <> 0)),
     CONSTRAINT inventory_ledger_receipt_adds_stock_check CHECK (((entry_type <> 'receipt'::text) OR (quantity_delta > 0)))
 );
@@ -5048,15 +5407,21 @@ COMMENT ON TABLE public.inventory_ledger IS 'Every movement of stock, in the ord
 
 COMMENT ON COLUMN public.inventory_ledger.seller_id IS 'The product''s, whose members may read the entry.';
 
-COMMENT ON COLUMN public.inventory_ledger.entry_type IS 'order_commit: sold, once per order item; receipt: goods came in; adjustment: counted, lost, broken.';
+COMMENT ON COLUMN public.inventory_ledger.entry_type IS 'order_commit: sold, once per order item; order_return: sold pieces came back; receipt: goods came in; adjustment: counted, lost, broken.';
 
 COMMENT ON COLUMN public.inventory_ledger.quantity_delta IS 'Pieces, positive when stock grows.';
 
 COMMENT ON COLUMN public.inventory_ledger.stripe_webhook_event_id IS 'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
 
+COMMENT ON COLUMN public.inventory_ledger.note IS 'Why, for an auditor: of an adjustment and of an order_return always.';
+
 COMMENT ON COLUMN public.inventory_ledger.created_at IS 'When stock moved. An order_commit bears the time at which its payment was processed: money and stock have one clock.';
 
 COMMENT ON COLUMN public.inventory_ledger.receipt_key IS 'The caller''s own name for a delivery of goods, under which it is recorded once: a delivery note''s number, say.';
+
+COMMENT ON COLUMN public.inventory_ledger.stripe_refund_id IS 'The refund for which goods came back, where the shop named one. No foreign key: goods may come back before word of the money.';
+
+COMMENT ON COLUMN public.inventory_ledger.recorded_by IS 'The user''s id where the call carries one, else the role. Null for an order_commit: its event says who paid.';
 
 ALTER TABLE public.inventory_ledger ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.inventory_ledger_id_seq
@@ -5223,6 +5588,9 @@ ALTER TABLE ONLY payments.metadata_erasures
 ALTER TABLE ONLY payments.reasons
     ADD CONSTRAINT reasons_pkey PRIMARY KEY (reason);
 
+ALTER TABLE ONLY payments.status_change_notes
+    ADD CONSTRAINT status_change_notes_pkey PRIMARY KEY (order_group_id, status_change_id);
+
 ALTER TABLE ONLY payments.stripe_events
     ADD CONSTRAINT stripe_events_pkey PRIMARY KEY (id);
 
@@ -5292,6 +5660,10 @@ CREATE INDEX inventory_ledger_created_at_idx ON public.inventory_ledger USING br
 
 CREATE UNIQUE INDEX inventory_ledger_order_commit_order_item_id_key ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_commit'::text);
 
+CREATE INDEX inventory_ledger_order_return_created_at_idx ON public.inventory_ledger USING btree (created_at) WHERE (entry_type = 'order_return'::text);
+
+CREATE INDEX inventory_ledger_order_return_order_item_id_idx ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_return'::text);
+
 CREATE INDEX inventory_ledger_product_id_idx ON public.inventory_ledger USING btree (product_id, seller_id) INCLUDE (quantity_delta, created_at);
 
 CREATE UNIQUE INDEX inventory_ledger_receipt_key_key ON public.inventory_ledger USING btree (receipt_key) WHERE (receipt_key IS NOT NULL);
@@ -5337,6 +5709,10 @@ CREATE INDEX seller_members_seller_id_idx ON public.seller_members USING btree (
 CREATE TRIGGER metadata_erasures_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.metadata_erasures FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
 ALTER TABLE payments.metadata_erasures ENABLE ALWAYS TRIGGER metadata_erasures_is_append_only;
+
+CREATE TRIGGER status_change_notes_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.status_change_notes FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE payments.status_change_notes ENABLE ALWAYS TRIGGER status_change_notes_is_append_only;
 
 CREATE TRIGGER stripe_events_is_append_only BEFORE DELETE OR TRUNCATE ON payments.stripe_events FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
@@ -5433,6 +5809,8 @@ CREATE POLICY "Nobody can read invariants" ON payments.invariants FOR SELECT USI
 
 CREATE POLICY "Nobody can read metadata erasures" ON payments.metadata_erasures FOR SELECT USING (false);
 
+CREATE POLICY "Nobody can read notes of status changes" ON payments.status_change_notes FOR SELECT USING (false);
+
 CREATE POLICY "Nobody can read reasons" ON payments.reasons FOR SELECT USING (false);
 
 CREATE POLICY "Nobody can read the last expiry" ON payments.last_expiry FOR SELECT USING (false);
@@ -5452,6 +5830,8 @@ ALTER TABLE payments.last_expiry ENABLE ROW LEVEL SECURITY;
 ALTER TABLE payments.metadata_erasures ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.reasons ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.status_change_notes ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.stripe_events ENABLE ROW LEVEL SECURITY;
 
@@ -5569,6 +5949,8 @@ REVOKE ALL ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id 
 
 REVOKE ALL ON FUNCTION payments.malformed_field(p_orders jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.malformed_line(p_lines jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.named_order_group(p_session_metadata jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) FROM PUBLIC;
@@ -5594,6 +5976,8 @@ GRANT ALL ON FUNCTION payments.reserved_pieces(p_product_id uuid) TO authenticat
 GRANT ALL ON FUNCTION payments.reserved_pieces(p_product_id uuid) TO service_role;
 
 REVOKE ALL ON FUNCTION payments.restore_privileges() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.returnable_items(p_order_group_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.schedule_expiry() FROM PUBLIC;
 
@@ -5632,6 +6016,8 @@ REVOKE ALL ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, 
 REVOKE ALL ON FUNCTION payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamp with time zone, p_reserved_product_ids uuid[], p_items payments.requested_item[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.write_returns(p_order_item_ids uuid[], p_quantities bigint[], p_note text, p_refund_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO authenticated;
@@ -5679,11 +6065,17 @@ GRANT ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_qu
 REVOKE ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) TO service_role;
 
+REVOKE ALL ON FUNCTION public.refund_order(p_order_id uuid, p_note text, p_return_items boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.refund_order(p_order_id uuid, p_note text, p_return_items boolean) TO service_role;
+
 REVOKE ALL ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.return_order_items(p_order_group_id uuid, p_lines jsonb, p_note text, p_refund_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.return_order_items(p_order_group_id uuid, p_lines jsonb, p_note text, p_refund_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.security_findings() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.security_findings() TO service_role;

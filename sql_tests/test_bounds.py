@@ -31,7 +31,7 @@ WORDS: dict[str, set[str]] = {
     "reasons_outcome_is_known_check": {"unmatched", "rejected"},
     "exceptions_status_is_known_check": {"open", "resolved"},
     "exceptions_resolution_is_known_check": {"refunded", "fixed_by_hand", "dismissed", "reconciled"},
-    "inventory_ledger_entry_type_is_known_check": {"order_commit", "receipt", "adjustment"},
+    "inventory_ledger_entry_type_is_known_check": {"order_commit", "order_return", "receipt", "adjustment"},
 }
 
 GROUP: LiteralString = "insert into public.order_groups (currency, total_amount) values ('KWD', %(value)s)"
@@ -188,21 +188,25 @@ def test_kinds_of_movement_each_have_their_sign_their_item_and_their_event(desk:
     kinds = sorted(WORDS["inventory_ledger_entry_type_is_known_check"])
     told, expected = {}, {}
 
-    for kind, delta, (item, event) in product(kinds, (-1, 0, 1), present(2)):
-        case = (kind, delta, item, event)
+    for kind, delta, (item, event, refund, note) in product(kinds, (-1, 0, 1), present(4)):
+        case = (kind, delta, item, event, refund, note)
         told[case] = desk.accepts(
             "insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, order_item_id,"
-            " stripe_webhook_event_id) values (%(product)s, %(seller)s, %(kind)s, %(delta)s,"
-            " case when %(named)s then %(item)s::uuid end, case when %(event)s then 'evt' end)",
+            " stripe_webhook_event_id, stripe_refund_id, note) values (%(product)s, %(seller)s, %(kind)s, %(delta)s,"
+            " case when %(named)s then %(item)s::uuid end, case when %(event)s then 'evt' end,"
+            " case when %(refund)s then 're' end, case when %(note)s then 'why' end)",
             kind=kind,
             delta=delta,
             named=item,
             event=event,
+            refund=refund,
+            note=note,
         )
         expected[case] = {
-            "order_commit": delta < 0 and item and event,
-            "receipt": delta > 0 and not item and not event,
-            "adjustment": delta != 0 and not item and not event,
+            "order_commit": delta < 0 and item and event and not refund,
+            "order_return": delta > 0 and item and not event and note,
+            "receipt": delta > 0 and not (item or event or refund),
+            "adjustment": delta != 0 and not (item or event or refund),
         }[kind]
 
     assert told == expected

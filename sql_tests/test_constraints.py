@@ -180,12 +180,21 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
         LEDGER + "(%(product)s, null, 'adjustment', 0, null)) as x (a, b, c, d, e)",
     ),
     (
-        "inventory_ledger_only_order_commit_has_an_item_check",
+        "inventory_ledger_order_return_adds_stock_check",
+        LEDGER + "(%(product)s, %(item)s, 'order_return', 1, null)) as x (a, b, c, d, e)",
+    ),
+    (
+        "inventory_ledger_only_orders_have_an_item_check",
         LEDGER + "(%(product)s, %(item)s, 'receipt', 1, null)) as x (a, b, c, d, e)",
     ),
     (
-        "inventory_ledger_only_order_commit_has_an_item_check",
+        "inventory_ledger_only_order_commit_has_an_event_check",
         LEDGER + "(%(product)s, null, 'receipt', 1, 'evt')) as x (a, b, c, d, e)",
+    ),
+    (
+        "inventory_ledger_only_order_return_has_a_refund_check",
+        "insert into public.inventory_ledger (seller_id, product_id, entry_type, quantity_delta, stripe_refund_id)"
+        " values (%(seller)s, %(product)s, 'receipt', 1, 're_1')",
     ),
     (
         "inventory_ledger_only_receipt_has_a_key_check",

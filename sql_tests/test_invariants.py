@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from local_stack.binaries import find_bin_dir
 from testkit.database import Connection, Database, past_every_guard, scalar
@@ -16,8 +17,9 @@ from testkit.invariants import INVARIANTS, broken_invariants
 from testkit.payments import reconcile
 from testkit.shop import Shop, open_shop
 
-# What could be wrong -> how to make it so, past every guard. There are two paid groups (the first with a twin event),
-# a pending one, a cancelled one with a rejected payment. :paid, :other, :pending name groups, :event the paying event.
+# What could be wrong -> how to make it so, past every guard. There are two paid groups (the first with a twin event,
+# and with an item that came back), a pending one, a cancelled one with a rejected payment. :paid and :pending name
+# groups, :event the paying event.
 FAULTS: dict[str, LiteralString] = {
     "paid_group_has_its_applied_event": "delete from payments.stripe_events where id = :event",
     "group_is_paid_by_one_event": """
@@ -107,6 +109,18 @@ FAULTS: dict[str, LiteralString] = {
         update public.inventory_ledger set stripe_webhook_event_id = 'evt_2'
         where stripe_webhook_event_id = :event
     """,
+    "order_return_follows_its_commit": """
+        insert into public.inventory_ledger (
+            product_id, seller_id, order_item_id, entry_type, quantity_delta, note)
+        select i.product_id, i.seller_id, i.id, 'order_return', 1, 'never sold' from public.order_items as i
+        where i.order_group_id = :pending limit 1
+    """,
+    "order_returns_are_within_the_commit": """
+        insert into public.inventory_ledger (
+            product_id, seller_id, order_item_id, entry_type, quantity_delta, note)
+        select l.product_id, l.seller_id, l.order_item_id, 'order_return', 1, 'once more'
+        from public.inventory_ledger as l where l.entry_type = 'order_return'
+    """,
     "ledger_entry_moves_stock_its_own_way": """
         alter table public.inventory_ledger drop constraint inventory_ledger_receipt_adds_stock_check;
         update public.inventory_ledger set quantity_delta = -1 where entry_type = 'receipt'
@@ -166,7 +180,7 @@ class Example:
 
 @pytest.fixture(scope="module")
 def example(module_db: Database) -> Iterator[Example]:
-    """Two paid groups, a pending and a cancelled one; and what the faults' names stand for."""
+    """Two paid groups, an item of the first back, a pending and a cancelled one; what the faults' names stand for."""
     with module_db.connect() as superuser, module_db.act_as("service_role") as service:
         shop = open_shop(superuser, service)
         paid, other, pending, cancelled = (shop.order_group() for _ in range(4))
@@ -176,6 +190,8 @@ def example(module_db: Database) -> Iterator[Example]:
         reconcile(service, other.payment())
         scalar(service, "select public.cancel_order_group(%s)", cancelled.id)
         reconcile(service, cancelled.payment())
+        item = {"order_item_id": str(paid.item_ids[0]), "quantity": 1}
+        scalar(service, "select public.return_order_items(%s, %s, 'too large')", paid.id, Jsonb([item]))
         scalar(
             service, "select public.record_inventory_receipt(%s, 5, 'first delivery')", shop.sellers[0].product_ids[0]
         )

@@ -82,6 +82,7 @@ ROWS: list[dict[str, Any]] = [
     {"entry_type": "receipt", "quantity_delta": 1, "order_item_id": None},
     {"entry_type": "adjustment", "quantity_delta": 1, "stripe_webhook_event_id": None},
     {"entry_type": "adjustment", "quantity_delta": 0, "order_item_id": None, "stripe_webhook_event_id": None},
+    {"entry_type": "order_return", "quantity_delta": 1, "stripe_webhook_event_id": None},
     {"entry_type": "theft", "quantity_delta": -1, "order_item_id": None, "stripe_webhook_event_id": None},
 ]
 

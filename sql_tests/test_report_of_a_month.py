@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from sql_tests.test_returns import give_back, line
 from testkit.database import Connection, past_every_guard, scalar
 from testkit.payments import Payment, reconcile
 from testkit.shop import OrderGroup, Shop
@@ -259,6 +260,8 @@ MARKS: dict[str, LiteralString] = {
     "it took a step then": "update public.order_status_changes set changed_at = %(at)s"
     " where order_group_id = %(group)s",
     "it had an event then": "update payments.stripe_events set processed_at = %(at)s where order_group_id = %(group)s",
+    "goods came back then": "update public.inventory_ledger set created_at = %(at)s"
+    " where order_item_id = %(item)s and entry_type = 'order_return'",
     "it had a case then": "update payments.exceptions set first_seen_at = %(at)s where order_group_id = %(group)s",
 }
 
@@ -270,8 +273,10 @@ def test_window_checks_what_happened_in_it_its_beginning_included_and_its_end_no
     payment = paid(service, superuser, group, LONG_AGO)
     set_aside(service, superuser, payment.rival(), LONG_AGO)
     move(superuser, "update public.order_groups set created_at = %s where true", LONG_AGO)
+    give_back(service, group.id, [line(group.item_ids[0], 1)])
+    move(superuser, "update public.inventory_ledger set created_at = %s where true", LONG_AGO)
     move(superuser, "update public.orders set status = 'cancelled' where true")
-    names = {"group": group.id, "pending": pending.id}
+    names = {"group": group.id, "item": group.item_ids[0], "pending": pending.id}
     times = {
         "before": SINCE - INSTANT,
         "at the beginning": SINCE,
@@ -292,4 +297,30 @@ def test_window_checks_what_happened_in_it_its_beginning_included_and_its_end_no
 
     assert told == {
         (mark, when): int(when in ("at the beginning", "just before the end")) for mark, when in product(MARKS, times)
+    }
+
+
+def test_window_counts_what_came_back_of_an_item_before_it_and_nothing_twice(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group([[(3, "1")]])
+    paid(service, superuser, group, LONG_AGO)
+    for _ in range(3):
+        give_back(service, group.id, [line(group.item_ids[0], 1)])
+    entries = [row["id"] for row in superuser.execute("select id from public.inventory_ledger order by id offset 1")]
+    for entry, at in zip(entries, (LONG_AGO, SINCE, UNTIL - INSTANT), strict=True):
+        move(superuser, "update public.inventory_ledger set created_at = %s where id = %s", at, entry)
+    question: LiteralString = "select * from payments.broken_invariants_of(%s, %s)"
+
+    healthy = superuser.execute(question, [SINCE, UNTIL]).fetchall()
+    with past_every_guard(superuser, force_rollback=True):
+        superuser.execute("update public.inventory_ledger set quantity_delta = 2 where id = %s", [entries[0]])
+        (broken,) = superuser.execute(question, [SINCE, UNTIL]).fetchall()
+        of_another = superuser.execute(question, [UNTIL, UNTIL + timedelta(days=30)]).fetchall()
+
+    assert healthy == of_another == []
+    assert broken == {
+        "invariant": "order_returns_are_within_the_commit",
+        "subject": f"order_item {group.item_ids[0]}",
+        "detail": "4 came back of 3",
     }

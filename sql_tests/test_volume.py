@@ -13,14 +13,27 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from sql_tests.actions import Action, Actor, AddItem, Cancel, Create, Expire, Move, Note, Pay, SetDeadline
+from sql_tests.actions import (
+    Action,
+    Actor,
+    AddItem,
+    Cancel,
+    Create,
+    Expire,
+    GiveBack,
+    GiveUp,
+    Move,
+    Note,
+    Pay,
+    SetDeadline,
+)
 from sql_tests.model import Model
 from sql_tests.volume import BIG_TABLES, GROUPS, Plan, filled, key, scanned, touched, walk
 from testkit.database import Connection, Database, scalar
 from testkit.invariants import INVARIANTS, broken_invariants
 from testkit.payments import Payment
 from testkit.previewed import preview
-from testkit.shop import Shop, open_shop
+from testkit.shop import OrderGroup, Shop, open_shop
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +96,25 @@ def created(request: Create) -> Create:
     return request
 
 
+TOO_MANY = "rejected exceeds_commit"
+
+
+def sold(shop: Shop) -> OrderGroup:
+    group = shop.order_group()
+    assert Pay(group.payment()).perform(shop.service) == "applied"
+    return group
+
+
+def some_goods_of(group: OrderGroup) -> GiveBack:
+    return GiveBack(group.id, ((group.item_ids[0], 1), (group.item_ids[4], 3)))
+
+
+def given_up(shop: Shop) -> UUID:
+    order_id = sold(shop).order_ids[0]
+    assert GiveUp(order_id).perform(shop.service) == "refunded"
+    return order_id
+
+
 # What is called -> the answer that it must give; each makes what it needs before its statements are watched.
 CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
     "a new event": (lambda shop: Pay(shop.order_group().payment()), "applied"),
@@ -119,6 +151,14 @@ CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
     ),
     "a group once more": (lambda shop: created(Create(shop, "USD", ((0, 1, 1),), promises=False)), "already_created"),
     "a cancellation": (lambda shop: Cancel(shop.order_group().id), "cancelled"),
+    "goods that come back": (lambda shop: some_goods_of(sold(shop)), "returned"),
+    "goods that come back from long ago": (lambda _: GiveBack(key("group95"), ((key("item95-1-0"), 2),)), TOO_MANY),
+    "goods of another group": (
+        lambda _: GiveBack(key("group92"), ((key("item93-0-1"), 1),)),
+        "rejected item_not_in_order_group",
+    ),
+    "an order that is given up": (lambda shop: GiveUp(sold(shop).order_ids[0]), "refunded"),
+    "an order that is given up again": (lambda shop: GiveUp(given_up(shop)), "already_refunded"),
     "a notice of funds under way": (lambda shop: Note(shop.order_group().id), "noted"),
     "an added item": (
         lambda shop: AddItem(shop.order_group().order_ids[0], shop.sellers[0].product_ids[0]),
@@ -222,6 +262,7 @@ def assert_by_index(module_db: Database, big: Connection, action: Action, expect
     ("index", "table", "call"),
     [
         ("public.order_items_order_id_idx", "order_items", "a new event"),
+        ("public.inventory_ledger_order_return_order_item_id_idx", "inventory_ledger", "goods that come back"),
         ("payments.exceptions_payment_intent_id_idx", "exceptions", "a new event"),
         ("payments.exceptions_order_group_id_idx", "exceptions", "an explanation"),
         ("payments.stripe_events_applied_payment_intent_id_key", "stripe_events", "a twin"),

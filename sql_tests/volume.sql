@@ -76,6 +76,16 @@ select
     'order_commit', -(i + 1), 'evt_' || n || '_0', timestamptz '2024-01-01 00:00Z' + n * interval '1 minute'
 from generate_series(1, :groups) as n, generate_series(0, 1) as o, generate_series(0, 1) as i;
 
+-- Of one group in fifty a piece has come back on the next day.
+insert into public.inventory_ledger (
+    product_id, seller_id, order_item_id, entry_type, quantity_delta, note, created_at
+)
+select
+    md5('product' || n * 2 % (:groups / 20) || '-1')::uuid, md5('seller' || n * 2 % (:groups / 20))::uuid,
+    md5('item' || n || '-0-1')::uuid, 'order_return', 1, 'too small',
+    timestamptz '2024-01-02 00:00Z' + n * interval '1 minute'
+from generate_series(50, :groups, 50) as n;
+
 -- One exception in fifty is still open.
 insert into payments.exceptions (
     stripe_event_id, order_group_id, checkout_session_id, reason, details, status, resolution, resolved_by, resolved_at

@@ -39,4 +39,28 @@ MUTANTS: tuple[Mutant, ...] = (
         "                    where false\n                )",
         ("test_checks_hold_on_healthy_data",),
     ),
+    Mutant(
+        "window-without-returns",
+        "a group whose goods came back in the window is not checked for it",
+        FILE,
+        "        where l.created_at >= p_since and l.created_at < p_until and l.entry_type = 'order_return'\n",
+        "        where false\n",
+        ("test_window_checks_what_happened_in_it",),
+    ),
+    Mutant(
+        "window-without-earlier-returns",
+        "goods that came back before the window are missed",
+        FILE,
+        "                    and not (r.created_at >= $3 and r.created_at < $4)\n",
+        "                    and false\n",
+        ("test_window_counts_what_came_back_of_an_item_before_it",),
+    ),
+    Mutant(
+        "window-counts-returns-twice",
+        "goods that came back in the window count twice",
+        FILE,
+        "                    and not (r.created_at >= $3 and r.created_at < $4)\n",
+        "",
+        ("test_window_counts_what_came_back_of_an_item_before_it",),
+    ),
 )

@@ -15,29 +15,45 @@ create table public.inventory_ledger (
     note text,
     created_at timestamptz not null default clock_timestamp(),
     receipt_key text,
+    stripe_refund_id text,
+    recorded_by text,
     constraint inventory_ledger_pkey primary key (id),
     constraint inventory_ledger_product_id_fkey
     foreign key (product_id, seller_id) references public.products (id, seller_id) on delete restrict,
     constraint inventory_ledger_order_item_id_fkey
     foreign key (order_item_id) references public.order_items (id) on delete restrict,
     constraint inventory_ledger_entry_type_is_known_check check (
-        entry_type = any('{order_commit, receipt, adjustment}')
+        entry_type = any('{order_commit, order_return, receipt, adjustment}')
     ),
     constraint inventory_ledger_order_commit_takes_stock_check check (
         entry_type <> 'order_commit'
         or (quantity_delta < 0 and order_item_id is not null and stripe_webhook_event_id is not null)
     ),
+    constraint inventory_ledger_order_return_adds_stock_check check (
+        entry_type <> 'order_return' or (quantity_delta > 0 and order_item_id is not null and note is not null)
+    ),
     constraint inventory_ledger_receipt_adds_stock_check check (
         entry_type <> 'receipt' or quantity_delta > 0
     ),
     constraint inventory_ledger_quantity_delta_is_not_zero_check check (quantity_delta <> 0),
-    constraint inventory_ledger_only_order_commit_has_an_item_check check (
-        entry_type = 'order_commit' or (order_item_id is null and stripe_webhook_event_id is null)
+    constraint inventory_ledger_only_orders_have_an_item_check check (
+        order_item_id is null or entry_type = any('{order_commit, order_return}')
+    ),
+    constraint inventory_ledger_only_order_commit_has_an_event_check check (
+        stripe_webhook_event_id is null or entry_type = 'order_commit'
+    ),
+    constraint inventory_ledger_only_order_return_has_a_refund_check check (
+        stripe_refund_id is null or entry_type = 'order_return'
     ),
     constraint inventory_ledger_only_receipt_has_a_key_check check (receipt_key is null or entry_type = 'receipt')
 );
 create unique index inventory_ledger_order_commit_order_item_id_key
 on public.inventory_ledger (order_item_id) where entry_type = 'order_commit';
+-- What has come back: of an item, and in a report's window. A payment writes no row of these.
+create index inventory_ledger_order_return_order_item_id_idx
+on public.inventory_ledger (order_item_id) where entry_type = 'order_return';
+create index inventory_ledger_order_return_created_at_idx
+on public.inventory_ledger (created_at) where entry_type = 'order_return';
 create unique index inventory_ledger_receipt_key_key
 on public.inventory_ledger (receipt_key) where receipt_key is not null;
 -- What is or was on hand is added up from the index alone.
@@ -49,13 +65,18 @@ create index inventory_ledger_seller_id_id_idx on public.inventory_ledger (selle
 create index inventory_ledger_created_at_idx on public.inventory_ledger using brin (created_at);
 comment on table public.inventory_ledger is 'Every movement of stock, in the order it was recorded. Append-only.';
 comment on column public.inventory_ledger.entry_type is
-    'order_commit: sold, once per order item; receipt: goods came in; adjustment: counted, lost, broken.';
+    'order_commit: sold, once per order item; order_return: sold pieces came back; receipt: goods came in; adjustment: counted, lost, broken.';
 comment on column public.inventory_ledger.seller_id is 'The product''s, whose members may read the entry.';
 comment on column public.inventory_ledger.created_at is
     'When stock moved. An order_commit bears the time at which its payment was processed: money and stock have one clock.';
 comment on column public.inventory_ledger.quantity_delta is 'Pieces, positive when stock grows.';
 comment on column public.inventory_ledger.stripe_webhook_event_id is
     'The event that paid. No foreign key: it is written in the event''s own transaction, and a check per item would cost more than it tells.';
+comment on column public.inventory_ledger.note is 'Why, for an auditor: of an adjustment and of an order_return always.';
+comment on column public.inventory_ledger.stripe_refund_id is
+    'The refund for which goods came back, where the shop named one. No foreign key: goods may come back before word of the money.';
+comment on column public.inventory_ledger.recorded_by is
+    'The user''s id where the call carries one, else the role. Null for an order_commit: its event says who paid.';
 comment on column public.inventory_ledger.receipt_key is
     'The caller''s own name for a delivery of goods, under which it is recorded once: a delivery note''s number, say.';
 

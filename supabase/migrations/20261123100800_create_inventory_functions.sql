@@ -65,14 +65,17 @@ begin
     -- Not `on conflict do nothing`: under a stricter isolation it raises 40001, and what a shop's trigger has written for the
     -- row would stay.
     begin
-        insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, receipt_key)
+        insert into public.inventory_ledger (
+            product_id, seller_id, entry_type, quantity_delta, note, receipt_key, recorded_by
+        )
         values (
             p_product_id,
             payments.seller_of_product(p_product_id),
             'receipt',
             p_quantity,
             nullif(btrim(p_note), ''),
-            v_key
+            v_key,
+            payments.caller()
         )
         returning * into v_entry;
     exception
@@ -102,7 +105,7 @@ grant execute on function public.record_inventory_receipt(uuid, integer, text, t
 insert into payments.expected_grants (object, grantee, privilege)
 values ('public.record_inventory_receipt(uuid,integer,text,text)', 'service_role', 'EXECUTE');
 
--- Records a correction of stock: counted, lost, broken, returned.
+-- Records a correction of stock: counted, lost, broken. What a buyer sends back is public.return_order_items()'.
 -- Called by: the shop's back office, as service_role. Returns: the ledger entry's id; raises 22023 for a zero quantity or
 -- a missing note, 23503 for an unknown product. Locks: nothing that a payment waits for.
 create or replace function public.record_inventory_adjustment(
@@ -126,8 +129,15 @@ begin
         raise exception 'an adjustment needs a note: an auditor will ask why'
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note)
-    values (p_product_id, payments.seller_of_product(p_product_id), 'adjustment', p_quantity_delta, btrim(p_note))
+    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, recorded_by)
+    values (
+        p_product_id,
+        payments.seller_of_product(p_product_id),
+        'adjustment',
+        p_quantity_delta,
+        btrim(p_note),
+        payments.caller()
+    )
     returning id into v_id;
     return v_id;
 end;

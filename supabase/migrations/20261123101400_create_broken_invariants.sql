@@ -40,16 +40,18 @@ values
 (17, 'order_commit_has_a_paid_item', 'Stock is taken for paid items only'),
 (18, 'order_commit_takes_what_was_ordered', 'The stock taken is what was ordered'),
 (19, 'order_commit_names_the_event_that_paid', 'Stock taken names the event that paid'),
-(20, 'ledger_entry_moves_stock_its_own_way', 'Each kind of ledger entry moves stock its own way'),
-(21, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
-(22, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
-(23, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
-(24, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group'),
-(25, 'payment_that_paid_left_no_exception_open', 'A payment that has paid left none of its exceptions open'),
-(26, 'refunded_exception_is_of_money_that_paid_nothing', 'Money that was sent back for an exception has paid nothing'),
-(27, 'promise_is_found_by_its_products', 'A promise of stock is found by each of its products'),
-(28, 'reserved_is_not_negative', 'The stock that is promised is not less than nothing'),
-(29, 'erased_metadata_are_gone', 'Session metadata that were erased are nowhere');
+(20, 'order_return_follows_its_commit', 'Stock comes back for items that took it'),
+(21, 'order_returns_are_within_the_commit', 'No more of an item comes back than was taken'),
+(22, 'ledger_entry_moves_stock_its_own_way', 'Each kind of ledger entry moves stock its own way'),
+(23, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
+(24, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
+(25, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
+(26, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group'),
+(27, 'payment_that_paid_left_no_exception_open', 'A payment that has paid left none of its exceptions open'),
+(28, 'refunded_exception_is_of_money_that_paid_nothing', 'Money that was sent back for an exception has paid nothing'),
+(29, 'promise_is_found_by_its_products', 'A promise of stock is found by each of its products'),
+(30, 'reserved_is_not_negative', 'The stock that is promised is not less than nothing'),
+(31, 'erased_metadata_are_gone', 'Session metadata that were erased are nowhere');
 
 -- Names each broken invariant and its subject.
 -- Called by: public.payment_report(). Returns: one row per fault, none when all is well. Locks: nothing.
@@ -92,6 +94,12 @@ as $$
         select l.*
         from public.inventory_ledger as l
         where l.entry_type = 'order_commit'
+    ),
+
+    returns as not materialized (
+        select l.*
+        from public.inventory_ledger as l
+        where l.entry_type = 'order_return'
     ),
 
     broken (invariant, subject, detail) as (
@@ -336,6 +344,37 @@ as $$
 
         union all
         select
+            'order_return_follows_its_commit',
+            'inventory_ledger ' || l.id,
+            l.quantity_delta || ' of product ' || l.product_id || ' came back of order item '
+            || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ', which had not taken it'
+        from returns as l
+        left join commits as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
+        where c.id is null
+
+        union all
+        select
+            'order_returns_are_within_the_commit',
+            'order_item ' || l.order_item_id,
+            l.quantity || ' came back of ' || c.quantity
+        from (
+            select
+                r.order_item_id,
+                sum(r.quantity_delta) as quantity
+            from returns as r
+            group by r.order_item_id
+        ) as l
+        inner join (
+            select
+                t.order_item_id,
+                -sum(t.quantity_delta) as quantity
+            from commits as t
+            group by t.order_item_id
+        ) as c on l.order_item_id = c.order_item_id
+        where l.quantity > c.quantity
+
+        union all
+        select
             'ledger_entry_moves_stock_its_own_way',
             'inventory_ledger ' || l.id,
             l.entry_type || ' of ' || l.quantity_delta
@@ -343,11 +382,10 @@ as $$
         where
             l.quantity_delta = 0
             or (l.entry_type = 'order_commit' and l.quantity_delta > 0)
-            or (l.entry_type = 'receipt' and l.quantity_delta < 0)
-            or (
-                l.entry_type <> 'order_commit'
-                and (l.order_item_id is not null or l.stripe_webhook_event_id is not null)
-            )
+            or (l.entry_type in ('order_return', 'receipt') and l.quantity_delta < 0)
+            or (l.entry_type not in ('order_commit', 'order_return') and l.order_item_id is not null)
+            or (l.entry_type <> 'order_commit' and l.stripe_webhook_event_id is not null)
+            or (l.entry_type <> 'order_return' and l.stripe_refund_id is not null)
 
         union all
         select

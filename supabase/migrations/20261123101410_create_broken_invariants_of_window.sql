@@ -5,7 +5,7 @@
 
 -- Names each invariant that is broken around the order groups and products of a window.
 -- Called by: public.payment_report(). Returns: one row per fault, none when all is well. Locks: nothing. A group is the
--- window's where it waits since then, took a step then, or had an event or an exception then. Events that
+-- window's where it waits since then, took a step then, got goods back then, or had an event or an exception then. Events that
 -- exceptions name and the sums of products are looked up in the whole tables, by key.
 create or replace function payments.broken_invariants_of(p_since timestamptz, p_until timestamptz)
 returns table (invariant text, subject text, detail text)
@@ -40,6 +40,11 @@ declare
         select x.order_group_id
         from payments.exceptions as x
         where x.first_seen_at >= p_since and x.first_seen_at < p_until and x.order_group_id is not null
+        union
+        select i.order_group_id
+        from public.inventory_ledger as l
+        inner join public.order_items as i on l.order_item_id = i.id
+        where l.created_at >= p_since and l.created_at < p_until and l.entry_type = 'order_return'
     );
     v_products constant pg_catalog.uuid [] := array(
         select distinct l.product_id
@@ -114,7 +119,7 @@ begin
             where l.created_at >= $3 and l.created_at < $4
         ),
 
-        -- Those whose order took a step in the window, and whose stock was taken before.
+        -- Those whose order took a step in the window, or which came back in it, and whose stock was taken before.
         items_of_earlier_moves as materialized (
             select i.id
             from window_items as i
@@ -124,6 +129,13 @@ begin
                     from window_moves as l
                     where l.order_item_id = i.id and l.entry_type = 'order_commit'
                 )
+        ),
+
+        -- Of which more may have come back before.
+        items_of_returns as materialized (
+            select distinct l.order_item_id
+            from window_moves as l
+            where l.entry_type = 'order_return'
         ),
 
         window_ledger as materialized (
@@ -137,6 +149,18 @@ begin
                 select c.*
                 from public.inventory_ledger as c
                 where c.order_item_id = i.id and c.entry_type = 'order_commit'
+                offset 0
+            ) as l
+            union all
+            select l.*
+            from items_of_returns as i
+            cross join lateral (
+                select r.*
+                from public.inventory_ledger as r
+                where
+                    r.order_item_id = i.order_item_id
+                    and r.entry_type = 'order_return'
+                    and not (r.created_at >= $3 and r.created_at < $4)
                 offset 0
             ) as l
         ),

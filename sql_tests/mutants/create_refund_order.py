@@ -1,0 +1,173 @@
+"""Faults of the migration create_refund_order."""
+
+from __future__ import annotations
+
+from sql_tests.mutants.killers import MATRIX
+from sql_tests.mutants.mutant import Mutant
+
+FILE = "create_refund_order"
+ONCE = "test_order_is_given_up_once_and_what_is_still_out"
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "given-up-without-the-groups-lock",
+        "who gives an order up does not wait for goods that come back",
+        FILE,
+        "    where g.id = v_order_group_id\n    for update;\n",
+        "    where g.id = v_order_group_id;\n",
+        ("test_order_that_is_given_up_waits_for_a_return",),
+    ),
+    Mutant(
+        "given-up-under-an-old-snapshot",
+        "an order is given up under an isolation that does not see what a rival has brought back",
+        FILE,
+        "    elsif current_setting('transaction_isolation') <> 'read committed' then",
+        "    elsif current_setting('transaction_isolation') = 'serializable' then",
+        ("test_stricter_isolation_which_would_not_see_a_rivals_return_is_refused",),
+    ),
+    Mutant(
+        "given-up-without-why",
+        "an order is given up without a reason",
+        FILE,
+        "nullif(btrim(p_note), '');",
+        "coalesce(btrim(p_note), '-');",
+        ("test_order_is_not_given_up_without_a_reason",),
+    ),
+    Mutant(
+        "given-up-twice",
+        "an order that was given up is an error",
+        FILE,
+        "        when v_status = 'refunded' then\n            v_outcome := 'already_refunded';\n",
+        "",
+        (ONCE,),
+    ),
+    Mutant(
+        "unknown-order-given-up",
+        "an order that nobody knows is given up with success",
+        FILE,
+        "        when v_status is null then\n            v_reason := 'order_not_found';\n",
+        "",
+        ("test_order_that_nobody_knows_is_not_found",),
+    ),
+    Mutant(
+        "unpaid-order-given-up",
+        "an order that nobody paid is given up",
+        FILE,
+        "        when v_group_status <> 'paid' then\n            v_reason := 'order_group_not_paid';\n",
+        "",
+        ("test_order_of_a_group_that_nobody_paid_is_not_given_up",),
+    ),
+    Mutant(
+        "given-up-stays-as-it-was",
+        "an order that is given up keeps its status",
+        FILE,
+        "            update public.orders as o\n            set status = 'refunded'\n"
+        "            where o.id = p_order_id;\n",
+        "",
+        (ONCE,),
+    ),
+    Mutant(
+        "all-orders-given-up",
+        "all orders of the group are given up",
+        FILE,
+        "            set status = 'refunded'\n            where o.id = p_order_id;\n",
+        "            set status = 'refunded'\n            where o.order_group_id = v_order_group_id;\n",
+        (ONCE,),
+    ),
+    Mutant(
+        "goods-of-all-orders-return",
+        "the goods of the group's other orders come back too",
+        FILE,
+        "                where i.order_id = p_order_id and i.quantity > 0;\n",
+        "                where i.quantity > 0;\n",
+        (ONCE,),
+    ),
+    Mutant(
+        "goods-return-by-none",
+        "an item of which nothing is out comes back by no pieces",
+        FILE,
+        "                where i.order_id = p_order_id and i.quantity > 0;\n",
+        "                where i.order_id = p_order_id;\n",
+        (ONCE,),
+    ),
+    Mutant(
+        "goods-return-whatever-is-said",
+        "goods come back though the shop said that they do not",
+        FILE,
+        "            if p_return_items is not false then",
+        "            if true then",
+        ("test_goods_stay_out_where_the_shop_says_so",),
+    ),
+    Mutant(
+        "goods-return-when-told",
+        "goods stay out where the shop has not said",
+        FILE,
+        "            if p_return_items is not false then",
+        "            if p_return_items then",
+        ("test_goods_stay_out_where_the_shop_says_so",),
+    ),
+    Mutant(
+        "reason-of-another-step",
+        "the reason is kept beside the order's first step",
+        FILE,
+        "                max(c.id),\n",
+        "                min(c.id),\n",
+        ("test_step_says_who_took_it_and_beside_it_why",),
+    ),
+    Mutant(
+        "reason-of-a-step-of-another-order",
+        "the reason is kept beside the last step of the whole group",
+        FILE,
+        "            where c.order_group_id = v_order_group_id and c.order_id = p_order_id\n",
+        "            where c.order_group_id = v_order_group_id\n",
+        ("test_reason_is_kept_beside_its_step_whatever_steps_other_orders_take_at_that_moment",),
+    ),
+    Mutant(
+        "notes-of-steps-rewritten",
+        "why a step was taken can be rewritten",
+        FILE,
+        "before update or delete or truncate on payments.status_change_notes\n",
+        "before delete or truncate on payments.status_change_notes\n",
+        ("test_history_cannot_be_rewritten_by_anybody",),
+    ),
+    Mutant(
+        "notes-of-steps-rewritten-by-replicas",
+        "why a step was taken can be rewritten by a session that replicates",
+        FILE,
+        "alter table payments.status_change_notes enable always trigger status_change_notes_is_append_only;\n",
+        "",
+        ("test_history_cannot_be_rewritten_by_anybody",),
+    ),
+    Mutant(
+        "notes-of-steps-unrevoked",
+        "older projects' automatic grants on the notes of steps stay",
+        FILE,
+        "revoke all on table payments.status_change_notes from public, anon, authenticated, service_role;\n",
+        "",
+        (f"{MATRIX}[legacy]",),
+    ),
+    Mutant(
+        "notes-of-steps-without-policies",
+        "row level security of the notes of steps is off",
+        FILE,
+        "alter table payments.status_change_notes enable row level security;\n",
+        "",
+        ("test_every_table", "test_healthy_database_has_no_finding", "test_linter_of_supabase"),
+    ),
+    Mutant(
+        "visitors-give-orders-up",
+        "visitors and users give orders up",
+        FILE,
+        "revoke execute on function public.refund_order(uuid, text, boolean) from public, anon, authenticated;\n",
+        "",
+        (MATRIX,),
+    ),
+    Mutant(
+        "giving-up-waits-for-ever",
+        "who gives an order up waits for a lock as long as the session lets it",
+        FILE,
+        "set lock_timeout = '3s'\n",
+        "",
+        ("test_each_function_is_declared_as_written",),
+    ),
+)
