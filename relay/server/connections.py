@@ -127,11 +127,6 @@ class Connection(RequestHandler):
         finally:
             self._limit_closing()
 
-    def force_close(self) -> None:
-        """Close the connection once the other side has read what was written, or after TAKING_SECONDS."""
-        super().force_close()
-        self._limit_closing()
-
     def abort(self) -> None:
         """Close the connection at once. What the other side has not read is lost."""
         if self._last_transport is not None:

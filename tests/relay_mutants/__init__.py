@@ -70,7 +70,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("unread_without_end", "server/connections.py", "        super().pause_writing()\n        self._limit_reading()\n", "        super().pause_writing()\n", UNREAD),
     ("late_reader_cut", "server/connections.py", "            self._reading_deadline.cancel()\n            self._reading_deadline = None\n", "            pass\n", UNREAD),
     ("left_at_the_end", "server/connections.py", "            each.abort()\n", "            pass\n", UNREAD),
-    ("closing_without_end", "server/connections.py", "        super().force_close()\n        self._limit_closing()\n", "        super().force_close()\n", UNREAD),
+    ("closing_without_end", "server/connections.py", "            await super().start()\n        finally:\n            self._limit_closing()\n", "            await super().start()\n        finally:\n            pass\n", UNREAD),
     ("head_without_end", "server/connections.py", "            self.force_close()\n", "            pass\n", HOSTILE),
     ("connections_without_end", "server/connection_limit.py", "if self.open < self.size:", "if True:", DESCRIPTORS),
     ("episode_at_each", "server/connection_limit.py", "            self.is_full = True\n", "", DESCRIPTORS),

@@ -38,6 +38,7 @@ async def test_a_healthy_database_makes_the_relay_ready(relay: Relay) -> None:
         ({"currencies": {"USD": 2}}, ["currencies"]),
         ({"currencies": None}, ["currencies"]),
         ({"server_time": "2020-01-01T00:00:00+00:00"}, ["clock"]),
+        ({"server_time": "2099-01-01T00:00:00+00:00"}, ["clock"]),
         ({"server_time": "soon"}, ["clock"]),
         ({"server_time": None}, ["clock"]),
     ],
