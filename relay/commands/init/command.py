@@ -84,7 +84,7 @@ def migrations() -> dict[str, str]:
     for place in _PLACES:
         if files := sorted(place.glob("*.sql")):
             return {path.name: path.read_text(encoding="utf-8") for path in files}
-    raise CommandError("this installation holds no migrations; install the released wheel")
+    raise CommandError("this installation holds no migrations; install the package, or run it in a clone")
 
 
 def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
