@@ -21,7 +21,7 @@ help:
 	@echo "make release-test  upgrades in both directions, making room in a project that lives, the deployment's steps"
 	@echo "make deploy-test   nginx before two relays, the systemd unit, and pg_cron; as root installs what it needs of Debian"
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
-	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps its data"
+	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps data, keys and ports"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
 	@echo "make soak    a million requests, and the relay's memory while they come; SOAK_ARGS='--requests N'"
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"

@@ -35,7 +35,7 @@ def no_migrations(_: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a stack; the exit status is 0 after Ctrl-C or SIGTERM, 2 where it could not start."""
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="keep the data there; default: throwaway")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="keep data, keys and ports there; default: throwaway")
     parser.add_argument("--regime", choices=REGIMES, default="explicit", help="default privileges: %(default)s")
     parser.add_argument("--env-file", type=Path, metavar="PATH", help="write the relay's settings there, mode 0600")
     parser.add_argument("--port", type=int, metavar="N", help="the gateway's port; default: a free one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class GatewayProcess(HttpServer):
 class Stack(StackSurface):
     """A complete local project; a context manager, ready when entered.
 
-    `data` keeps everything in that directory. `port` fixes the gateway's port. `pool` is the number of
+    `data` keeps everything in that directory, the ports too. `port` fixes the gateway's port. `pool` is the number of
     PostgREST's database connections. `migrate` gets the URL of `postgres` and brings the schema, ours by default.
     Raises StackError with the remedy where a part is missing or fails.
     The parts can be stopped and started one by one: `stack.postgres.halt()/kill()/start()`,
@@ -95,7 +96,9 @@ class Stack(StackSurface):
             # What is missing is said before anything is started.
             postgrest_path()
             supabase_cli.cli_path()
-            self.postgres = exit_stack.enter_context(Postgres(data=self._data))
+            kept = None if self._data is None else Path(self._data) / "ports.json"
+            ports = json.loads(kept.read_text()) if kept and kept.is_file() else {}
+            self.postgres = exit_stack.enter_context(Postgres(data=self._data, port=ports.get("postgres")))
             home = self.postgres.home
             self.keys = Keys.load_or_generate(home / "keys.json")
             platform.install(self.dsn(), regime=self._regime, password=self.postgres.password)
@@ -114,10 +117,12 @@ class Stack(StackSurface):
                 auth_dsn=self.dsn(user="supabase_auth_admin"),
                 keys=self.keys,
                 log=home / "gateway.log",
-                port=self._port,
+                port=self._port or ports.get("gateway"),
             )
             exit_stack.callback(self.gateway.stop)
             self.gateway.start()
+            if kept:
+                kept.write_text(json.dumps({"postgres": self.postgres.port, "gateway": self.gateway.port}) + "\n")
             self.url = self.gateway.url
             self.anon_key = self.keys.anon_key
             self.publishable_key = self.keys.publishable_key

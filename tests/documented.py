@@ -20,6 +20,8 @@ LINKING = [
 """The pages whose links are tried: those with commands for operators, and the others."""
 GROUP = "3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10"
 SWEEP = '{"known": 0, "applied": 0, "rejected": [], "unmatched": [], "failed": [], "paid_here_only": []}'
+PROGRAMS = ("supabase", "stripe", "psql", "docker", "fly", "npm", "npx", "pip", "git", "systemctl", "curl", "pg_dump")
+"""What the documentation has people run beside `relay` and `make`."""
 NAMES = [command_of(name).NAME for name in COMMANDS]
 
 
@@ -30,6 +32,15 @@ def commands(text: str) -> list[str]:
     found += re.findall(r"`relay ([^`\n]+)`", text)
     parts = [part for line in found for part in re.split(r"; relay ", line)]
     return [re.split(r"\s+(?:#|\||>|&&|\\)\s?|;", part)[0].strip() for part in parts]
+
+
+def typed(text: str) -> list[str]:
+    """Each line of a text's blocks for a shell, and each command in a sentence that begins with one of PROGRAMS."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [re.split(r"\s+#", line)[0].strip() for line in lines]
+    found += re.findall(rf"`((?:{'|'.join(PROGRAMS)}) [^`]+)`", text)
+    return [re.sub(r"\s+", " ", command) for command in found if command and not command.startswith("#")]
 
 
 def documented() -> list[tuple[str, str]]:

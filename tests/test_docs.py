@@ -1,6 +1,7 @@
 """The documentation speaks of commands, options, targets, files, alerts and reasons that exist."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,18 @@ def test_the_readme_lists_every_setting_and_no_other() -> None:
     text = (ROOT / "README.md").read_text().partition("## Settings\n")[2].partition("\n## ")[0]
 
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(VARIABLES)
+
+
+def test_git_ignores_what_the_documentation_makes_in_a_clone() -> None:
+    text = "\n".join(page.read_text() for page in LINKING)
+    made = {
+        f"{name}/"
+        for name in re.findall(r"-m venv (\w+)$|--data \./(\w+)", text, re.MULTILINE)
+        for name in name
+        if name
+    }
+    made |= set(re.findall(r"^cp \S+ (\.\w+)$", text, re.MULTILINE))
+    done = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert made >= {"venv/", "data/", ".env"}
+    assert set(done.stdout.split()) == made

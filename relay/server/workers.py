@@ -19,7 +19,8 @@ from relay.config import Settings, SettingsError
 from relay.metrics import SHARED_FOLDER
 
 MISSING: Final = (
-    "--workers needs gunicorn, which is not installed. Install the extra: pip install 'order-group-relay[workers]'"
+    "--workers needs gunicorn, which is not installed: pip install '.[workers]' in a clone, or the package with its "
+    "extra `workers`"
 )
 
 

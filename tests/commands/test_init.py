@@ -224,7 +224,7 @@ def test_later_migration_that_was_pushed_makes_the_push_need_include_all_and_ini
 
     status, report = project.report("--db-url", dsn)
     assert (status, report["include_all"]) == (0, True)
-    assert "supabase db push --include-all\n" in project.run("--db-url", dsn)[1]
+    assert "\n  supabase db push --remote --include-all\n" in project.run("--db-url", dsn)[1]
 
     with pytest.raises(StackError, match="--include-all"):
         supabase_cli.db_push(dsn, project_dir=project.home)

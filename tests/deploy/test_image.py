@@ -76,6 +76,7 @@ def test_configuration_names_no_root_and_no_secret(image: tuple[Path, dict[str, 
     assert configuration["StopSignal"] == "SIGTERM"
     assert [*configuration["Entrypoint"], *configuration["Cmd"]] == ["relay", "serve"]
     assert {line.partition("=")[0] for line in configuration["Env"]} == {"PATH", "PYTHONDONTWRITEBYTECODE"}
+    assert configuration["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
 
 
 def test_image_holds_the_relay_and_nothing_of_how_it_was_built(image: tuple[Path, dict[str, Any]]) -> None:

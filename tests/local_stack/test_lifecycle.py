@@ -73,19 +73,19 @@ def test_nothing_survives_even_a_sigkill(open_tmp: Path) -> None:
     assert list(open_tmp.iterdir()) == []
 
 
-def test_settings_file_is_private_and_kept_data_keeps_its_keys(open_tmp: Path) -> None:
+def test_settings_file_is_private_and_kept_data_keeps_its_keys_and_ports(open_tmp: Path) -> None:
     files = [open_tmp / "first.env", open_tmp / "second.env"]
+    databases = []
     for file in files:
         with running(open_tmp, "--data", str(open_tmp / "kept"), "--env-file", str(file)) as (process, output):
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
             assert file.read_text() in output
+            databases += re.findall(r"postgresql://[^\s']+", output)
 
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
-    first, second = (
-        [line for line in file.read_text().splitlines() if not line.startswith("SUPABASE_URL=")] for file in files
-    )
-    assert first == second
+    assert files[0].read_text() == files[1].read_text()
+    assert databases[0] == databases[1]
     names = [line.split("=")[0] for line in files[0].read_text().splitlines()]
     assert names == ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"]
 

@@ -70,7 +70,9 @@ def relative(folder: str, pattern: str) -> set[str]:
 def test_wheel_holds_the_relay_its_migrations_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     migrations = {name.replace("supabase", "relay", 1) for name in relative("supabase/migrations", "*.sql")}
     info = {f"order_group_relay-{relay.__version__}.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD")}
-    info.add(f"order_group_relay-{relay.__version__}.dist-info/entry_points.txt")
+    info |= {
+        f"order_group_relay-{relay.__version__}.dist-info/{name}" for name in ("entry_points.txt", "licenses/LICENSE")
+    }
 
     assert set(wheel.namelist()) == relative("relay", "**/*") | migrations | info
 
@@ -83,6 +85,7 @@ def test_sdist_holds_what_the_wheel_is_built_from_and_nothing_of_tests_or_local_
         ".env.example",
         ".gitignore",
         "CHANGELOG.md",
+        "LICENSE",
         "PKG-INFO",
         "README.md",
         "pyproject.toml",
@@ -120,6 +123,19 @@ def test_metadata_ask_for_the_dependencies_of_the_project_alone(metadata: Messag
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     scripts.read_string(wheel.read(name).decode())
     assert dict(scripts["console_scripts"]) == {"relay": "relay.cli:main"}
+
+
+def test_package_and_image_name_the_licence_whose_text_they_carry(metadata: Message, wheel: zipfile.ZipFile) -> None:
+    (name,) = (name for name in wheel.namelist() if name.endswith("/licenses/LICENSE"))
+    text = (ROOT / "LICENSE").read_bytes()
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="(.+?)"', (ROOT / "Containerfile").read_text()))
+
+    # https://www.apache.org/licenses/LICENSE-2.0.txt, to the letter
+    assert hashlib.sha256(text).hexdigest() == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+    assert wheel.read(name) == text
+    assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
+    described = {"title": relay.NAME, "description": metadata["Summary"], "licenses": metadata["License-Expression"]}
+    assert labels == described
 
 
 def locked(lock: str) -> Iterator[str]:

@@ -159,7 +159,7 @@ async def test_the_workers_answer_as_one_with_the_relays_own_connections_and_one
 async def test_without_gunicorn_the_start_stops_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(SettingsError, match=r"pip install 'order-group-relay\[workers\]'"):
+    with pytest.raises(SettingsError, match=r"pip install '\.\[workers\]' in a clone"):
         replace_process(Settings.from_env(environ("http://127.0.0.1:1"), now=0), 2)
 
 

@@ -84,7 +84,7 @@ def migrations() -> dict[str, str]:
     for place in _PLACES:
         if files := sorted(place.glob("*.sql")):
             return {path.name: path.read_text(encoding="utf-8") for path in files}
-    raise CommandError("this installation holds no migrations; install the released wheel")
+    raise CommandError("this installation holds no migrations; install the package, or run it in a clone")
 
 
 def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
@@ -159,8 +159,9 @@ def _next_steps(plan: Plan, project: Path, *, dry: bool) -> Iterator[str]:
     yield f"{len(plan.present)} of {len(plan.present) + len(plan.missing)} migrations were there already.\n"
     if not plan.database_checked:
         yield "The database was not asked (--db-url does); a name that is taken there makes the push fail.\n"
-    push = f"supabase db push{' --include-all' if plan.include_all else ''}"
-    yield f"\nNext, in {project}:\n  {push} --dry-run\n  {push}\n"
+    push = f"supabase db push --remote{' --include-all' if plan.include_all else ''}"
+    yield f"\nNext, in {project}, with the Supabase CLI 3 or newer (CLI 2 takes the linked project without --remote):\n"
+    yield f"  {push} --dry-run\n  {push}\n"
     if plan.include_all is None:
         yield (
             "  with --include-all, if migrations of yours that are later than these have been pushed already: the CLI\n"

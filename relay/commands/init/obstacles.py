@@ -18,11 +18,13 @@ _SAY_IT_THERE: Final = (
     f"{_PAGE}, says why that is safe."
 )
 _OTHER_VERSION: Final = (
-    "Give yours another version, and where it was pushed already run `supabase migration repair` for both versions."
+    "Give yours another version, and where it was pushed already run `supabase migration repair --remote` for both "
+    "versions."
 )
 _MAY_BE_MISSING: Final = ("table", "foreign table", "view", "materialized view", "index", "sequence")
 _FETCH: Final = (
-    "`supabase db push` refuses until it is there: get it from the repository, or with `supabase migration fetch`."
+    "`supabase db push --remote` refuses until it is there: get it from the repository, or with "
+    "`supabase migration fetch --remote`."
 )
 
 

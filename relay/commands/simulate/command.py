@@ -16,10 +16,10 @@ from relay.commands.simulate.shop import SimulatedShop, read_target
 from relay.config import Settings
 from relay.core.errors import Declined
 from relay.data_api.records import Clients, Records
+from relay.server.webhook import PATH
 
 NAME: Final = "simulate"
 HELP: Final = "sign and send scenarios to a running relay, and compare its answers with the contract's"
-DEFAULT_URL: Final = "http://127.0.0.1:8080/api/stripe/webhook"
 EPILOG: Final = """\
 examples:
   relay simulate --list
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario", action="append", choices=SCENARIOS, metavar="NAME", help="only this one; may be repeated"
     )
-    parser.add_argument("--url", default=DEFAULT_URL, help="the running relay's webhook; default: %(default)s")
+    parser.add_argument("--url", help="the running relay's webhook; default: on this machine, at RELAY_PORT")
     parser.add_argument("--tidy", action="store_true", help="dismiss the exceptions that the simulation leaves")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -96,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     async def work(settings: Settings, clients: Clients) -> int:
         if settings.livemode:
             raise CommandError("STRIPE_SECRET_KEY is a live key: a simulation would mark orders paid without money")
+        arguments.url = arguments.url or f"http://127.0.0.1:{settings.port}{PATH}"
         try:
             if arguments.group:  # before anything is sent
                 await read_target(clients.records, arguments.group)
