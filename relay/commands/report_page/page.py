@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
-from relay.commands import terminal
+from relay.commands import html
 from relay.commands.report_page.figures import Facts
 from relay.core.currency import format_amount
 
@@ -32,15 +32,9 @@ def parts(facts: Facts, *names: str) -> dict[str, Markup]:
 
 
 def _template(facts: Facts) -> tuple[Template, dict[str, Any]]:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["money"] = _money
-    environment.filters["when"] = terminal.when
-    environment.filters["words"] = lambda name: str(name).replace("_", " ")
-    environment.filters["counted"] = terminal.counted
-    environment.filters["age"] = lambda since: terminal.age(since, datetime.fromisoformat(facts.report["generated_at"]))
-    return environment.get_template("page.html"), {
+    made = html.environment(Path(__file__).parent, now=datetime.fromisoformat(facts.report["generated_at"]))
+    made.filters["money"] = _money
+    return made.get_template("page.html"), {
         "facts": facts,
         "report": facts.report,
         "format_amount": format_amount,
