@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from relay.commands import terminal
 from relay.commands.exception_rows import ExceptionRow, evidence
 from relay.core.currency import format_amount, read_amount
 
-# What stands in one line: its label, its keys in what was expected (an order group, or the former event), and its key in
-# what came.
+# What stands in one line: its label, its keys in what was expected (an order group, or the former event), and in what
+# came.
 _PAIRS: Final = (
     ("currency", ("currency",), "currency"),
     ("payment intent", ("paid_by_payment_intent_id", "payment_intent_id"), "payment_intent_id"),
@@ -33,6 +34,8 @@ _LABELS: Final = {
 }
 # What differs in these lines is what the rule is about; the others differ by their nature.
 _COMPARED: Final = frozenset({"amount", "currency"})
+# Of what only one side says, these matter to every reason.
+_SHOWN: Final = frozenset({"order_group_status", "paid_by_event_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Line:
     received: str | None
     differs: bool = False
     remark: str = ""
+    is_minor: bool = False
+    """Whether it stands with the rest, behind what the rule compares."""
 
 
 def compare(row: ExceptionRow) -> list[Line]:
@@ -56,16 +61,19 @@ def compare(row: ExceptionRow) -> list[Line]:
         right = received.get(ours)
         seen |= {*theirs, ours}
         differs = label in _COMPARED and None not in (left, right) and left != right
-        lines.append(Line(label, _text(left), _text(right), differs))
+        lines.append(Line(label, _text(left), _text(right), differs, is_minor=label not in _COMPARED and left is None))
     rest = [name for name in (*_LABELS, *sorted({*expected, *received} - _LABELS.keys())) if name not in seen]
     for name in rest:
         left, right = expected.get(name), received.get(name)
         if name == "orders_total" and left is not None:
             total = expected.get("total_amount")
             told = format_amount(left, expected.get("currency"))
-            lines.append(Line(_LABELS[name], told, None, read_amount(left) != read_amount(total)))
+            differs = read_amount(left) != read_amount(total)
+            lines.append(Line(_LABELS[name], told, None, differs, is_minor=not differs))
         else:
-            lines.append(Line(_LABELS.get(name, name.replace("_", " ")), _text(left), _text(right)))
+            label = _LABELS.get(name, name.replace("_", " "))
+            is_minor = name not in _SHOWN or left is None
+            lines.append(Line(label, _text(left, name), _text(right, name), is_minor=is_minor))
     return [line for line in lines if (line.expected, line.received) != (None, None)]
 
 
@@ -90,10 +98,12 @@ def _direction(difference: Decimal) -> str:
     return "more than expected" if difference > 0 else "less than expected"
 
 
-def _text(value: object) -> str | None:
+def _text(value: object, name: str = "") -> str | None:
     """A value of the evidence for people; what has parts as JSON."""
     if value is None:
         return None
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name.endswith("_at"):
+        return terminal.when(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)

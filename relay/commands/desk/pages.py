@@ -28,7 +28,7 @@ STOCK_PAGE: Final = 100  # products
 MOST_COUNTED: Final = 1000
 _SAID: Final = {"resolved": "is resolved", "reopened": "is open again"}
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({"resolution": "", "note": ""})
-_PARTS: Final = ("summary", "totals", "exceptions", "stock", "checks")
+_PARTS: Final = ("summary", "totals", "stock", "checks")
 
 
 class Pages:

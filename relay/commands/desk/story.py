@@ -4,12 +4,14 @@ A kind of step that this release does not know is shown with all that it says.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Final
 
 from typing_extensions import TypedDict
 
+from relay.commands import terminal
 from relay.core.currency import format_amount
 
 
@@ -26,6 +28,7 @@ class Story(TypedDict):
 _QUIET: Final = frozenset(
     {"at", "kind", "rule", "details", "order_group_id", "amount", "currency", "amount_minor", "event_created_at"}
 )
+_STOCK: Final = "inventory_ledger"
 _NUMBERS: Final = frozenset({"exception_id"})
 
 
@@ -47,7 +50,17 @@ def steps(story: Mapping[str, Any]) -> list[Step]:
         for order in _dicts(story.get("orders"))
         for item in _dicts(order.get("items"))
     }
-    return [_step(entry, titles) for entry in _dicts(story.get("timeline"))]
+    told: list[Step] = []
+    for is_stock, group in groupby(_dicts(story.get("timeline")), key=lambda entry: entry.get("kind") == _STOCK):
+        entries = list(group)
+        told += [_stock(entries, titles)] if is_stock and len(entries) > 1 else [_step(one, titles) for one in entries]
+    return told
+
+
+def _stock(entries: Sequence[Mapping[str, Any]], titles: Mapping[Any, str]) -> Step:
+    """Stock entries that follow one another as one step; an order group may have a thousand."""
+    facts = [(terminal.when(entry.get("at")), _title(entry, titles)) for entry in entries]
+    return replace(_step(entries[0], titles), title=f"stock: {len(entries):,} entries", facts=facts)
 
 
 def _step(entry: Mapping[str, Any], titles: Mapping[Any, str]) -> Step:
@@ -74,11 +87,11 @@ def _title(entry: Mapping[str, Any], titles: Mapping[Any, str]) -> str:
             return f"{_words(entry.get('outcome'))}{money}"
         case "payment_exception":
             state = _words(entry.get("resolution") or entry.get("status"))
-            return f"exception {entry.get('exception_id')}, {state}: {_words(entry.get('reason'))}"
+            return f"{_words(entry.get('reason'))}, {state}"
         case "status_change":
             what = "order group" if entry.get("order_id") is None else "order"
             return f"{what}: {_words(entry.get('from_status'))} to {_words(entry.get('to_status'))}"
-        case "inventory_ledger":
+        case "inventory_ledger":  # _STOCK
             pieces = entry.get("quantity_delta")
             signed = f"{pieces:+d}" if type(pieces) is int else str(pieces)
             return f"stock: {signed} of {titles.get(entry.get('product_id')) or entry.get('product_id')}"

@@ -18,6 +18,7 @@ from relay.core.currency import format_amount
 from relay.data_api.records import Records
 
 _CODE: Final = re.compile(r"`([^`]+)`")
+_ID: Final = re.compile(r"[a-z]{2,5}_[A-Za-z0-9_]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LINK: Final = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 
 
@@ -47,6 +48,7 @@ class View:
         environment.filters["prose"] = _prose
         environment.filters["short"] = _short
         environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+        environment.tests["id"] = lambda text: isinstance(text, str) and _ID.fullmatch(text) is not None
         environment.globals.update(
             desk=desk,
             dashboard=lambda id_: links.dashboard(id_, livemode=desk.livemode),
