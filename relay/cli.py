@@ -13,16 +13,15 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Final
 
 from relay import __version__
 from relay.commands import env_file
-from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
+from relay.commands.endings import INTERRUPTED, NO, OK, CommandError, no_answer
 from relay.config import SettingsError
 from relay.core.errors import Declined, NoVerdict, RelayError
-from relay.core.outcomes import Reason
 
 COMMANDS: Final = {
     "serve": "relay.commands.serve",
@@ -34,16 +33,9 @@ COMMANDS: Final = {
     "sweep": "relay.commands.sweep.command",
     "expire": "relay.commands.expire.command",
     "report": "relay.commands.report.command",
+    "desk": "relay.commands.desk.command",
 }
 _LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-_REMEDIES: Final[Mapping[Reason, str]] = {
-    Reason.DATABASE_UNAVAILABLE: "is the project up, and SUPABASE_URL right?",
-    Reason.UNAUTHORIZED: "is SUPABASE_SERVICE_ROLE_KEY this project's, and still valid?",
-    Reason.CONTRACT_VIOLATION: "are this release's migrations in the database, and SUPABASE_URL right?",
-    Reason.TIMEOUT: "the database is slow, or was asked for too much at once;",
-    Reason.LOCK_TIMEOUT: "somebody holds the order group: run it again;",
-    Reason.DEADLOCK: "run it again;",
-}
 EPILOG = """\
 examples:
   relay serve                        # settings come from the environment
@@ -98,9 +90,8 @@ def _failure_of(error: BaseException) -> CommandError | None:
             return CommandError(str(error))
         case Declined():
             return CommandError(str(error), NO)
-        case NoVerdict(reason=reason, detail=detail):
-            remedy = _REMEDIES.get(reason, "see the project's log;")
-            return CommandError(f"the Data API gave no answer: {reason} ({detail}); {remedy} `relay check` tells more")
+        case NoVerdict():
+            return CommandError(no_answer(error))
         case KeyboardInterrupt():
             return CommandError("interrupted", INTERRUPTED)
         case OSError(filename=str() | os.PathLike() as path, strerror=str() as fault):

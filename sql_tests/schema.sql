@@ -4210,7 +4210,7 @@ $$;
 
 COMMENT ON FUNCTION public.explain_order_group(p_order_group_id uuid) IS 'An order group''s state and timeline, each entry with the rule that decided. Money as text.';
 
-CREATE FUNCTION public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamp with time zone, note text)
+CREATE FUNCTION public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamp with time zone, note text, rule text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
     SET plan_cache_mode TO 'force_custom_plan'
@@ -4239,8 +4239,10 @@ begin
         x.resolution,
         x.resolved_by,
         x.resolved_at,
-        x.note
+        x.note,
+        r.sentence
     from payments.exceptions as x
+    inner join payments.reasons as r on x.reason = r.reason
     where
         (p_status = 'all' or x.status = p_status)
         and (p_id is null or x.id = p_id)
@@ -4796,8 +4798,7 @@ begin
     select o.status
     into v_status
     from public.orders as o
-    where o.id = p_order_id
-    for update;
+    where o.id = p_order_id;
 
     case
         when v_status is null then
@@ -4823,8 +4824,8 @@ begin
 
             if p_return_items is not false then
                 select
-                    coalesce(array_agg(i.order_item_id), '{}'),
-                    coalesce(array_agg(i.quantity), '{}')
+                    array_agg(i.order_item_id),
+                    array_agg(i.quantity)
                 into v_order_item_ids, v_quantities
                 from payments.returnable_items(v_order_group_id) as i
                 where i.order_id = p_order_id and i.quantity > 0;

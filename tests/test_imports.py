@@ -32,7 +32,7 @@ BREAKS = [
     ("stripe", "relay/server/webhook.py", "import stripe"),
     ("stripe", "relay/data_api/client.py", "import stripe"),
     ("commands", "relay/commands/explain.py", "from relay.commands import exceptions"),
-    ("commands", "relay/commands/sweep/sweep.py", "from relay.commands.report import figures"),
+    ("commands", "relay/commands/sweep/sweep.py", "from relay.commands.report import command"),
     ("furniture", "testkit/database.py", "from tests import conftest"),
     ("furniture", "chaos/database.py", "from fuzz import case"),
     ("furniture", "local_stack/stack.py", "from testkit import database"),

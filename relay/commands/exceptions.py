@@ -6,11 +6,22 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-from relay.commands import answers, console, env_file, terminal, window
+from relay.commands import console, env_file, terminal, window
 from relay.commands.endings import NO, OK, STATUSES, CommandError
-from relay.commands.exception_rows import ExceptionRow, fetch, without_metadata
+from relay.commands.exception_rows import (
+    RESOLUTIONS,
+    ExceptionRow,
+    evidence,
+    expected_amount,
+    fetch,
+    fetch_one,
+    number_of,
+    received_amount,
+    reopen,
+    resolve,
+    without_metadata,
+)
 from relay.config import Settings
-from relay.core.currency import format_amount
 from relay.core.errors import Declined
 from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
 from relay.data_api.records import Clients, Condition, Records
@@ -33,11 +44,7 @@ closes the exception.
 Needs the same settings as `relay serve`, so that one environment serves all commands; Stripe is not called.
 {STATUSES}
 """
-RESOLUTIONS: Final = ("refunded", "fixed_by_hand", "dismissed")
-_REOPEN: Final = "reopen_payment_exception"
-_RESOLVE: Final = "resolve_payment_exception"
 _ID: Final = "the exception's number, from the list"
-_LONGEST_NUMBER: Final = 18  # digits; a bigint holds all of them
 _FIRST: Final = (
     "order_group_status",
     "amount",
@@ -73,35 +80,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--metadata", action="store_true", help="also show the session's metadata, as the shop set them")
 
     example = 'resolve 17 --resolution refunded --by ada --note "paid twice, sent back"'
-    resolve = action("resolve", "close an exception, or several with one word", example)
-    resolve.add_argument("ids", type=_number, nargs="*", metavar="id", help=_ID)
-    resolve.add_argument(
+    resolving = action("resolve", "close an exception, or several with one word", example)
+    resolving.add_argument("ids", type=_number, nargs="*", metavar="id", help=_ID)
+    resolving.add_argument(
         "--reason", choices=reasons, metavar="REASON", help="instead of numbers: the open ones with this reason"
     )
-    resolve.add_argument(
+    resolving.add_argument(
         "--before",
         type=window.instant,
         metavar="WHEN",
         help=f"with --reason: those first seen before then, {window.HELP}",
     )
-    resolve.add_argument("--yes", action="store_true", help="with --reason: close them, instead of only listing them")
-    resolve.add_argument("--resolution", choices=RESOLUTIONS, required=True)
+    resolving.add_argument("--yes", action="store_true", help="with --reason: close them, instead of only listing them")
+    resolving.add_argument("--resolution", choices=RESOLUTIONS, required=True)
     user = os.environ.get("USER")
     example = 'reopen 17 --by ada --note "mixed up"'
-    reopen = action("reopen", "open a resolved exception again; its resolution is kept on record", example)
-    reopen.add_argument("id", type=_number, help=_ID)
-    for parsed in (resolve, reopen):
+    reopening = action("reopen", "open a resolved exception again; its resolution is kept on record", example)
+    reopening.add_argument("id", type=_number, help=_ID)
+    for parsed in (resolving, reopening):
         parsed.add_argument("--by", type=console.words, default=user, help="who decides; default: $USER")
         parsed.add_argument("--note", type=console.words, required=True, help="the reason, for whoever asks later")
-    for parsed in (listing, show, resolve, reopen):
+    for parsed in (listing, show, resolving, reopening):
         parsed.add_argument("--json", action="store_true", help="print JSON")
         env_file.add_argument(parsed)
 
 
 def _number(argument: str) -> int:
-    if not (argument.isascii() and argument.isdigit() and len(argument) <= _LONGEST_NUMBER):
+    if (number := number_of(argument)) is None:
         raise argparse.ArgumentTypeError("must be an exception's number, as `relay exceptions list` shows it")
-    return int(argument)
+    return number
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -152,8 +159,8 @@ def _table(rows: list[ExceptionRow]) -> str:
             terminal.age(row["first_seen_at"], now),
             row["attempts"],
             row["reason"],
-            _money(_object(row["details"], "expected"), "total_amount"),
-            _money(_object(row["details"], "received"), "amount"),
+            expected_amount(row),
+            received_amount(row),
             row["order_group_id"],
         )
         for row in rows
@@ -162,10 +169,10 @@ def _table(rows: list[ExceptionRow]) -> str:
 
 
 async def _show(arguments: argparse.Namespace, records: Records) -> int:
-    rows = await fetch(records, ("id", "eq", str(arguments.id)))
-    if not rows:
+    found = await fetch_one(records, arguments.id)
+    if found is None:
         raise CommandError(f"there is no payment exception {arguments.id}", NO)
-    row: ExceptionRow = rows[0] if arguments.metadata else without_metadata(rows[0])
+    row: ExceptionRow = found if arguments.metadata else without_metadata(found)
     if arguments.json:
         console.write_json(row)
     else:
@@ -223,19 +230,11 @@ async def _resolve_each(ids: list[int], arguments: argparse.Namespace, records: 
 
 
 async def _resolved(id_: int, arguments: argparse.Namespace, records: Records) -> ExceptionRow:
-    parameters = {
-        "p_exception_id": id_,
-        "p_resolution": arguments.resolution,
-        "p_resolved_by": arguments.by,
-        "p_note": arguments.note,
-    }
-    return answers.read(ExceptionRow, without_metadata(await records.call(_RESOLVE, parameters)), of=_RESOLVE)
+    return await resolve(records, id_, resolution=arguments.resolution, by=arguments.by, note=arguments.note)
 
 
 async def _reopen(arguments: argparse.Namespace, records: Records) -> int:
-    parameters = {"p_exception_id": arguments.id, "p_by": arguments.by, "p_note": arguments.note}
-    answer = without_metadata(await records.call(_REOPEN, parameters))
-    row = answers.read(ExceptionRow, answer, of=_REOPEN)
+    row = await reopen(records, arguments.id, by=arguments.by, note=arguments.note)
     if arguments.json:
         console.write_json(row)
         return OK
@@ -244,16 +243,6 @@ async def _reopen(arguments: argparse.Namespace, records: Records) -> int:
         "Its payment is judged anew when Stripe, the sweep or a replay brings it.\n\n" + _describe(row)
     )
     return OK
-
-
-def _object(details: object, name: str) -> dict[str, object]:
-    """A part of the evidence; empty where it is no object. The evidence is jsonb and may hold anything."""
-    part = details.get(name) if isinstance(details, dict) else None
-    return part if isinstance(part, dict) else {}
-
-
-def _money(evidence: dict[str, object], amount: str) -> str | None:
-    return None if evidence.get(amount) is None else format_amount(evidence[amount], evidence.get("currency"))
 
 
 def _in_order(found: dict[str, object]) -> list[tuple[str, object]]:
@@ -282,7 +271,7 @@ def _describe(row: ExceptionRow) -> str:
         )
     ]
     for title in ("expected", "received"):
-        found = _object(details, title)
+        found = evidence(row, title)
         parts.append(
             f"\n{title}\n" + (terminal.facts(_in_order(found), indent="  ") if found else "  nothing is known\n")
         )

@@ -1,8 +1,12 @@
-"""The names of the lists in which `relay sweep` reports what needs a person. `relay report` shows these lists too."""
+"""The lists in which `relay sweep` reports what needs a person, and the file that holds them for others to show."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
+
+from relay.commands.endings import CommandError
 
 SWEEP_LISTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -13,3 +17,23 @@ SWEEP_LISTS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """The name of each list in the JSON of `relay sweep --json`, and its title for people."""
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read the file that `relay sweep --json` printed. Raises CommandError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise CommandError(f"{path} is not the JSON of `relay sweep --json`") from None
+    is_sweep = isinstance(found, dict) and all(type(found.get(count)) is int for count in ("known", "applied"))
+    if not is_sweep or not all(_is_findings(found.get(name)) for name in SWEEP_LISTS):
+        raise CommandError(f"{path} is not the JSON of `relay sweep --json`")
+    sweep: dict[str, Any] = found
+    return sweep
+
+
+def _is_findings(value: object) -> bool:
+    keys = {"checkout_session_id", "order_group_id", "reason"}
+    return isinstance(value, list) and all(isinstance(one, dict) and one.keys() == keys for one in value)

@@ -1,7 +1,7 @@
 """Calls functions, and reads and inserts rows, for the operators' commands. The webhook does not use it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +19,8 @@ from relay.metrics import Metrics
 Row = dict[str, Any]
 Condition = tuple[str, str, str]
 """Column, operator and value as PostgREST names them: ("status", "eq", "paid")."""
+Order = tuple[str, bool]
+"""A column by which rows are ordered, and whether the greatest come first."""
 # The Data API may limit the rows of an answer (Supabase: 1,000 by default). A short page is therefore not taken for the
 # last one; only an empty page is.
 PAGE_ROWS: Final = 500
@@ -44,21 +46,52 @@ class Records:
         """
         found: list[Row] = []
         while True:
-            request: Any
-            if parameters is None:
-                request = self._client.table(source).select(columns)
-            else:
-                request = self._client.rpc(source, dict(parameters)).select(columns)
-            for column, operator, value in conditions:
-                request = request.filter(column, operator, value)
+            request = self._selecting(source, columns, conditions, parameters)
             if found:
                 request = request.gt("id", found[-1]["id"])
-            page = await self._ask(request.order("id").limit(PAGE_ROWS))
-            if not isinstance(page, list) or not all(isinstance(row, dict) and "id" in row for row in page):
-                raise NoVerdict(Reason.CONTRACT_VIOLATION, f"rows of unexpected shape ({type(page).__name__})")
+            page = await self._page_of(request.order("id").limit(PAGE_ROWS))
+            if not all("id" in row for row in page):
+                raise NoVerdict(Reason.CONTRACT_VIOLATION, "rows without their id")
             if not page:
                 return found
             found += page
+
+    async def some(
+        self,
+        source: str,
+        columns: str,
+        *conditions: Condition,
+        order: Sequence[Order],
+        limit: int,
+        offset: int = 0,
+        parameters: Mapping[str, object] | None = None,
+    ) -> list[Row]:
+        """The first rows in an order, `limit` at most; the Data API may have a lower limit of its own.
+
+        `source` is as in `rows`. Raises NoVerdict or Declined.
+        """
+        request = self._selecting(source, columns, conditions, parameters)
+        for column, descending in order:
+            request = request.order(column, desc=descending)
+        return await self._page_of(request.range(offset, offset + limit - 1))
+
+    def _selecting(
+        self, source: str, columns: str, conditions: Sequence[Condition], parameters: Mapping[str, object] | None
+    ) -> Any:
+        request: Any
+        if parameters is None:
+            request = self._client.table(source).select(columns)
+        else:
+            request = self._client.rpc(source, dict(parameters)).select(columns)
+        for column, operator, value in conditions:
+            request = request.filter(column, operator, value)
+        return request
+
+    async def _page_of(self, request: Any) -> list[Row]:
+        page = await self._ask(request)
+        if not isinstance(page, list) or not all(isinstance(row, dict) for row in page):
+            raise NoVerdict(Reason.CONTRACT_VIOLATION, f"rows of unexpected shape ({type(page).__name__})")
+        return page
 
     async def insert(self, table: str, row: Mapping[str, object]) -> None:
         """Insert a row. Raises NoVerdict or Declined."""

@@ -5,8 +5,8 @@
 
 -- Lists exceptions, oldest first. A parameter that is null leaves nothing out; p_before is a time, before which the
 -- exception was first seen.
--- Called by: operators, as service_role. Returns: rows; raises 22023 for an unknown status or a negative limit. Locks:
--- nothing.
+-- Called by: operators, as service_role. Returns: rows, each with the rule that decided; raises 22023 for an unknown status
+-- or a negative limit. Locks: nothing.
 -- Planned at each call, because each of the parameters has an index that the others do not have.
 create or replace function public.list_payment_exceptions(
     p_status text default 'open',
@@ -32,7 +32,8 @@ returns table (
     resolution text,
     resolved_by text,
     resolved_at timestamptz,
-    note text
+    note text,
+    rule text
 )
 language plpgsql
 stable
@@ -64,8 +65,10 @@ begin
         x.resolution,
         x.resolved_by,
         x.resolved_at,
-        x.note
+        x.note,
+        r.sentence
     from payments.exceptions as x
+    inner join payments.reasons as r on x.reason = r.reason
     where
         (p_status = 'all' or x.status = p_status)
         and (p_id is null or x.id = p_id)

@@ -13,7 +13,7 @@ import pytest
 from relay.commands import answers, exceptions, explain
 from relay.commands.exception_rows import ExceptionRow
 from relay.commands.report import command
-from relay.commands.report.figures import Facts, Report
+from relay.commands.report_page.figures import Facts, Report
 from relay.core.errors import NoVerdict
 from relay.core.outcomes import Reason
 from testkit.command_line import run
@@ -132,7 +132,7 @@ def tell_table(answer: Any) -> str:
 
 
 def tell_page(answer: Any) -> str:
-    from relay.commands.report import page
+    from relay.commands.report_page import page
 
     return page.render(Facts(answers.read(Report, answer, of="f"))).replace("\x1b", "")
 

@@ -14,7 +14,7 @@ import pytest
 
 from local_stack.surface import StackSurface
 from relay.commands.report.command import EXTRA
-from relay.commands.report.figures import Facts
+from relay.commands.report_page.figures import Facts
 from testkit.payments import reconcile
 from testkit.project import Project, open_project
 from testkit.shop import HOSTILE_NAME

@@ -3,15 +3,14 @@
 import argparse
 import csv
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final
 
-from relay.commands import answers, console, extras, terminal, window
+from relay.commands import console, extras, sweep_lists, terminal, window
 from relay.commands.endings import NO, OK, CommandError
-from relay.commands.report.figures import Facts, Report
-from relay.commands.sweep_lists import SWEEP_LISTS
+from relay.commands.report_page import reading
+from relay.commands.report_page.figures import Facts
 from relay.config import Settings
 from relay.core.currency import format_amount
 from relay.data_api.records import Clients
@@ -28,11 +27,8 @@ The window begins with --since and ends before --until; days are UTC. --html nee
 exit status: 0 all checks hold, 1 a check does not hold, 2 could not run
 """
 EXTRA: Final = ("jinja2", "pygal")
-# The function's own statement_timeout is 60 s.
-REPORT_SECONDS: Final = 65.0
 _STDOUT: Final = Path("-")
 _COLUMNS: Final = ("day", "currency", "outcome", "payments", "amount")
-_FUNCTION: Final = "payment_report"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     since, until = window.bounds(arguments)
 
     async def work(_: Settings, clients: Clients) -> int:
-        parameters = {"p_since": since.isoformat(), "p_until": until.isoformat()}
-        report = answers.read(Report, await clients.records.call(_FUNCTION, parameters), of=_FUNCTION)
+        report = await reading.fetch(clients.records, since, until)
         facts = Facts(report, arguments.sweep)
         _write(facts, arguments)
         if facts.broken:
@@ -67,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             console.complain(f"{len(facts.broken)} of {len(report['checks'])} checks {verb} not hold: {claims}")
         return NO if facts.broken else OK
 
-    return console.run(work, seconds=REPORT_SECONDS)
+    return console.run(work, seconds=reading.REPORT_SECONDS)
 
 
 def _write(facts: Facts, arguments: argparse.Namespace) -> None:
@@ -75,7 +70,7 @@ def _write(facts: Facts, arguments: argparse.Namespace) -> None:
     if arguments.csv:
         _put(arguments.csv, _csv(facts))
     if arguments.html:
-        from relay.commands.report import page  # imported here: it needs the extra's libraries
+        from relay.commands.report_page import page  # imported here: it needs the extra's libraries
 
         _put(arguments.html, page.render(facts))
     if arguments.json:
@@ -95,21 +90,9 @@ def _put(path: Path, content: str) -> None:
 def _sweep(path: str) -> dict[str, Any]:
     """Read the file that `relay sweep --json` printed. Raises argparse.ArgumentTypeError."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{path} is not the JSON of `relay sweep --json`") from None
-    is_sweep = isinstance(found, dict) and all(type(found.get(count)) is int for count in ("known", "applied"))
-    if not is_sweep or not all(_is_findings(found.get(name)) for name in SWEEP_LISTS):
-        raise argparse.ArgumentTypeError(f"{path} is not the JSON of `relay sweep --json`")
-    sweep: dict[str, Any] = found
-    return sweep
-
-
-def _is_findings(value: object) -> bool:
-    keys = {"checkout_session_id", "order_group_id", "reason"}
-    return isinstance(value, list) and all(isinstance(one, dict) and one.keys() == keys for one in value)
+        return sweep_lists.read_file(Path(path))
+    except CommandError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _csv(facts: Facts) -> str:

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 from xml.etree import ElementTree
 
 import pygal
+from markupsafe import Markup
 from pygal.style import Style
+
+from relay.commands.report_page.figures import Facts
+from relay.core.currency import decimals_of
 
 # The palette of Okabe and Ito: distinct for colour-blind people, dark enough on paper, and readable as grey.
 COLOURS = {
@@ -21,6 +26,26 @@ _MOST_CHARACTERS = 50
 _MONTH = len("2026-11")
 # In pixels: the width of a phone and half the width of the page, so that the letters are as large as the page's text.
 _WIDTH, _HEIGHT = 480, 260
+
+# Charts of more currencies would make the page unreadable; the table has all currencies.
+_MOST_CHARTS = 6
+
+
+def drawn(facts: Facts) -> dict[str, Any]:
+    """What the page's template shows of charts, by the template's names."""
+    periods, shown = facts.periods, [name for name in COLOURS if name in facts.outcomes]
+    counts = {name: facts.payments_in(periods, name) for name in shown}
+    return {
+        "colours": {name: COLOURS[name] for name in shown},
+        "payments_chart": Markup(payments(periods, counts)) if periods else None,  # noqa: S704  made here
+        "money_charts": [
+            {
+                "currency": currency,
+                "svg": Markup(money(periods, facts.paid_in(periods, currency), decimals_of(currency))),  # noqa: S704  made here
+            }
+            for currency, _ in facts.paid[:_MOST_CHARTS]
+        ],
+    }
 
 
 def payments(periods: Sequence[str], counts: Mapping[str, Sequence[int]]) -> str:

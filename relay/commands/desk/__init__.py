@@ -1,0 +1,1 @@
+"""`relay desk`: the operators' pages on this machine."""

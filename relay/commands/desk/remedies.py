@@ -1,0 +1,116 @@
+"""What to do about each reason, in the words of docs/operations.md; a test holds the two equal."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+
+class Remedy(NamedTuple):
+    """A row of the table: what is usually behind the reason, and what to do."""
+
+    usually: str
+    do: str
+
+
+_ROWS: Final = (
+    (
+        ("missing_reference",),
+        Remedy(
+            "a payment of another application, or of a Payment Link",
+            "find out whose it is; `dismissed`, or refund and `refunded`. Where the account sells by "
+            "other ways for good, `RELAY_UNREFERENCED_SESSIONS=ignore`",
+        ),
+    ),
+    (
+        ("foreign_account",),
+        Remedy(
+            "another Stripe account was paid, through an endpoint that also listens to connected "
+            "accounts, and its session names one of our groups; nothing was applied",
+            "a seller who copied a reference, or an attack: `dismissed`. If the account is your own, put "
+            "it into `STRIPE_ACCOUNTS` and send the event again",
+        ),
+    ),
+    (
+        (
+            "malformed_reference",
+            "conflicting_references",
+        ),
+        Remedy(
+            "a bug in the checkout code",
+            "find the order by amount and time; ship by hand (`fixed_by_hand`) or refund",
+        ),
+    ),
+    (
+        ("order_group_not_found",),
+        Remedy(
+            "the group was never stored, or a backup was restored",
+            "restore the group under its id, then sweep; else refund",
+        ),
+    ),
+    (
+        ("order_group_not_payable",),
+        Remedy(
+            "a late payment for a cancelled group",
+            "refund; a cancelled group is never revived",
+        ),
+    ),
+    (
+        (
+            "order_group_empty",
+            "totals_inconsistent",
+        ),
+        Remedy(
+            "the shop stored the order wrongly",
+            "mend the pending group, then sweep",
+        ),
+    ),
+    (
+        ("amount_missing",),
+        Remedy(
+            "the session carries no usable amount",
+            "look at it in Stripe",
+        ),
+    ),
+    (
+        (
+            "amount_mismatch",
+            "currency_mismatch",
+        ),
+        Remedy(
+            "Checkout added tax, shipping or a discount that the total lacks; a price changed meanwhile",
+            "mend the checkout; refund, or mend the pending group's totals and sweep",
+        ),
+    ),
+    (
+        (
+            "currency_unsupported",
+            "amount_normalization_mismatch",
+        ),
+        Remedy(
+            "relay and database know different currencies",
+            "`relay check`; upgrade what is behind",
+        ),
+    ),
+    (
+        ("duplicate_payment",),
+        Remedy(
+            "two tabs",
+            "refund the second payment, `refunded`",
+        ),
+    ),
+    (
+        ("payment_already_used",),
+        Remedy(
+            "a session was given another order's reference",
+            "find out which order the money is for",
+        ),
+    ),
+    (
+        ("event_collision",),
+        Remedy(
+            "somebody else's events under the same ids: a copied database, a simulation",
+            "compare the event in Stripe with `relay explain`",
+        ),
+    ),
+)
+REMEDIES: Final[Mapping[str, Remedy]] = {reason: remedy for reasons, remedy in _ROWS for reason in reasons}
+"""By the reason of the exception."""

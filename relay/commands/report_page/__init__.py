@@ -1,0 +1,1 @@
+"""The report as figures and as a page; `relay report` and `relay desk` show it."""
