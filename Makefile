@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 PY := "$(CURDIR)/.venv/bin/python"
-MIGRATIONS := supabase/migrations
+MIGRATIONS := supabase/migrations supabase/queues
 EXAMPLES := examples/market_hall/supabase/migrations examples/market_hall/adoption
 # One more than the two cores of a small machine, because some tests wait for the clock; each starts a stack of its own.
 PYTEST_WORKERS ?= 3

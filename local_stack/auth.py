@@ -1,4 +1,4 @@
-"""As much of Supabase Auth as a shop's visitor needs: anonymous sign-in, a fresh token, and whose token it is.
+"""As much of Supabase Auth as a shop needs: anonymous sign-in, a fresh token, whose token it is, and a user by id.
 
 Paths, answers and errors are those of https://github.com/supabase/auth, which supabase-js and supabase-py take it for.
 There are no e-mails, passwords and providers here, and a session cannot be revoked.
@@ -20,6 +20,7 @@ from local_stack.keys import TEN_YEARS, USER_TOKEN_SECONDS, sign
 PREFIX = "/auth/v1"
 AUDIENCE = "authenticated"
 REFRESH = "refresh"
+ADMIN = "/admin/users/"
 INSERT: LiteralString = """
 insert into auth.users (instance_id, id, aud, role, is_anonymous, last_sign_in_at, created_at, updated_at)
 values ('00000000-0000-0000-0000-000000000000', %s, 'authenticated', 'authenticated', true, now(), now(), now())
@@ -49,10 +50,13 @@ class Auth:
             (hdrs.METH_GET, "/user"): self._user,
         }
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """Answer a request that has shown an API key."""
-        route = self._routes.get((request.method, request.path.removeprefix(PREFIX)))
+    async def handle(self, request: web.Request, *, authorization: str) -> web.Response:
+        """Answer a request that has shown an API key. `authorization` is the header with the key's own token."""
+        path = request.path.removeprefix(PREFIX)
+        route = self._routes.get((request.method, path))
         try:
+            if request.method == hdrs.METH_GET and path.startswith(ADMIN):
+                return await self._any_user(path.removeprefix(ADMIN), authorization)
             if route is None:
                 raise AuthError(404, "not_found", "Not on the local stack, which signs in anonymously only")
             return await route(request)
@@ -79,6 +83,15 @@ class Auth:
         if claims.get("aud") != AUDIENCE:
             raise AuthError(403, "bad_jwt", "invalid claim: missing sub claim")
         return web.json_response(await self._person(claims["sub"]))
+
+    async def _any_user(self, user_id: str, authorization: str) -> web.Response:
+        """https://supabase.com/docs/reference/javascript/auth-admin-getuserbyid"""
+        if self._claims(authorization.removeprefix("Bearer ")).get("role") != "service_role":
+            raise AuthError(403, "not_admin", "User not allowed")
+        try:
+            return web.json_response(await self._person(str(uuid.UUID(user_id))))
+        except (AuthError, ValueError):
+            raise AuthError(404, "user_not_found", "User not found") from None
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:

@@ -105,8 +105,10 @@ class Gateway:
 
     async def sign_in(self, request: web.Request) -> web.StreamResponse:
         """Check the key, and answer as Supabase Auth."""
-        refusal = self._authorization(request)
-        return refusal if isinstance(refusal, web.Response) else await self._auth.handle(request)
+        authorization = self._authorization(request)
+        if isinstance(authorization, web.Response):
+            return authorization
+        return await self._auth.handle(request, authorization=authorization)
 
     def _authorization(self, request: web.Request) -> str | web.Response:
         """The Authorization header for PostgREST, or the refusal."""

@@ -22,6 +22,7 @@ TARGETS = {
     "requirements/runtime.txt": ["pyproject.toml"],
     "requirements/dev.txt": ["pyproject.toml", "--group", "dev"],
     "requirements/init.txt": ["pyproject.toml", "--extra", "init"],
+    "requirements/notify.txt": ["pyproject.toml", "--extra", "notify"],
     "requirements/report.txt": ["pyproject.toml", "--extra", "report"],
     "requirements/versions.txt": ["--group", "versions"],
     "requirements/bench.txt": ["pyproject.toml", "--group", "bench"],

@@ -20,9 +20,12 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from local_stack import platform, supabase_cli
 from local_stack.postgres import Postgres
 from sql_tests.races import RaceDatabase
+from testkit import queues
 from testkit.database import SUPERUSER, Connection, Database
 from testkit.payments import Payment
 from testkit.shop import OrderGroup, Shop, open_shop
+
+PROJECT_DIR = Path(os.environ.get("SQL_TESTS_PROJECT_DIR", supabase_cli.REPOSITORY))
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +43,6 @@ def server() -> Iterator[Database]:
 def template(server: Database) -> Iterator[Callable[[platform.Regime], Database]]:
     """Migrated templates by regime, each made when first asked for."""
     templates: dict[platform.Regime, Database] = {}
-    project_dir = Path(os.environ.get("SQL_TESTS_PROJECT_DIR", supabase_cli.REPOSITORY))
     janitors = ExitStack()
 
     def of(regime: platform.Regime) -> Database:
@@ -53,7 +55,7 @@ def template(server: Database) -> Iterator[Callable[[platform.Regime], Database]
             platform.install(database.dsn(SUPERUSER), regime=regime, password=server.password)
             with server.connect() as connection:
                 connection.execute(f'alter database "{name}" owner to postgres')
-            supabase_cli.db_push(database.url("postgres"), project_dir=project_dir)
+            supabase_cli.db_push(database.url("postgres"), project_dir=PROJECT_DIR)
             with server.connect() as connection:
                 connection.execute(f'alter database "{name}" is_template true')
             templates[regime] = database
@@ -121,6 +123,13 @@ def owner(db: Database, connections: ExitStack) -> Connection:
 def service(db: Database, connections: ExitStack) -> Connection:
     """The shop's server and the relay: `service_role` through the Data API."""
     return connections.enter_context(db.act_as("service_role"))
+
+
+@pytest.fixture
+def queue(superuser: Connection, owner: Connection) -> None:
+    """The database announces what becomes of its order groups, through Supabase Queues."""
+    queues.install_pgmq(superuser)
+    queues.announce(owner, PROJECT_DIR)
 
 
 @pytest.fixture

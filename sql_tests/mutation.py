@@ -91,7 +91,7 @@ def spoilt_project(mutant: Mutant) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         project = Path(directory)
         shutil.copytree(REPOSITORY / "supabase", project / "supabase", ignore=shutil.ignore_patterns(".temp"))
-        path = project / "supabase" / "migrations" / migration(mutant.file).name
+        path = project / migration(mutant.file).relative_to(REPOSITORY)
         path.write_text(mutant.spoil(path.read_text()))
         yield project
 

@@ -11,7 +11,8 @@ from testkit.database import Connection, Database, scalar
 from testkit.payments import reconcile
 from testkit.shop import Shop
 
-MIGRATIONS = sorted((Path(__file__).parent.parent / "supabase" / "migrations").iterdir())
+SUPABASE = Path(__file__).parent.parent / "supabase"
+MIGRATIONS = sorted(path for folder in ("migrations", "queues") for path in (SUPABASE / folder).iterdir())
 
 # Names that SQL looks up as types; integer, bigint, numeric, boolean and the like are words of the grammar.
 TYPES = (

@@ -30,6 +30,7 @@ SUITES = (
     "test_privileges.py",
     "test_row_level_security.py",
     "test_security_findings.py",
+    "test_announcements.py",
     "test_schema.py",
     "test_migrations.py",  # with Supabase's linter
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import chain
 
 from sql_tests.mutants import (
+    announce_order_groups,
     create_advance_order,
     create_broken_invariants,
     create_broken_invariants_of_window,
@@ -88,6 +89,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
             create_broken_invariants_of_window,
             create_payment_report,
             record_definitions,
+            announce_order_groups,
         )
     )
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-MIGRATIONS = Path(__file__).parent.parent.parent / "supabase" / "migrations"
+SUPABASE = Path(__file__).parent.parent.parent / "supabase"
+MIGRATIONS = {path for folder in ("migrations", "queues") for path in (SUPABASE / folder).iterdir()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +30,5 @@ class Mutant:
 
 def migration(name: str) -> Path:
     """The migration of that name, whatever its version."""
-    (path,) = MIGRATIONS.glob(f"*_{name}.sql")
+    (path,) = (path for path in MIGRATIONS if path.stem.partition("_")[2] == name)
     return path

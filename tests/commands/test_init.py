@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
 
 from local_stack import platform, supabase_cli
 from local_stack.errors import StackError
@@ -17,9 +19,11 @@ from local_stack.postgres import Postgres, free_port
 from relay.cli import main
 from relay.commands.init.command import migrations
 from testkit.project_folder import ProjectFolder
+from testkit.queues import install_pgmq
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = migrations()
+QUEUES = migrations("queues")
 # Later than all of ours, as everything is that a project adds after this release.
 LATER = "20990101000000_create_reviews.sql"
 REVIEWS = "create table public.reviews (id int primary key);\nalter table public.reviews enable row level security;\n"
@@ -82,6 +86,30 @@ def test_line_ends_that_git_has_changed_are_no_difference(project: ProjectFolder
     status, report = project.report()
 
     assert (status, report["present"]) == (0, [name])
+
+
+def test_queues_come_where_they_are_asked_for_and_stay(project: ProjectFolder) -> None:
+    assert project.report()[1]["missing"] == sorted(OURS)
+
+    status, report = project.report("--with", "queues")
+
+    assert (status, report["missing"], report["present"]) == (0, sorted(QUEUES), sorted(OURS))
+    for name in QUEUES:
+        assert (project.folder / name).read_bytes() == (ROOT / "supabase" / "queues" / name).read_bytes()
+    before = project.state()
+    for arguments in ((), ("--with", "queues")):
+        status, report = project.report(*arguments)
+        assert (status, report["missing"], report["present"]) == (0, [], sorted(OURS | QUEUES))
+    assert project.state() == before
+    project.add(min(QUEUES), "-- edited")
+    assert (project.report()[0], subjects(project.report()[1])) == (1, [min(QUEUES)])
+
+
+def test_nothing_else_can_be_asked_for(project: ProjectFolder) -> None:
+    with pytest.raises(SystemExit) as ended:
+        project.run("--with", "everything")
+
+    assert ended.value.code == 2
 
 
 def spoil_edited(project: ProjectFolder) -> str:
@@ -214,6 +242,44 @@ def test_push_then_works_beside_the_projects_own_migrations(project: ProjectFold
     assert fetch(dsn, "select * from public.security_findings()") == []
     assert fetch(dsn, "select count(*) from public.wishes") == [(0,)]
     assert "up to date" in supabase_cli.db_push(dsn, project_dir=project.home)
+
+
+def test_queues_are_refused_where_the_database_has_none_and_work_where_it_has(
+    project: ProjectFolder, dsn: str, postgres: Postgres
+) -> None:
+    before = project.state()
+
+    status, report = project.report("--with", "queues", "--db-url", dsn)
+    assert (status, subjects(report)) == (1, ["the database"])
+    assert "Turn on Queues in the dashboard" in report["problems"][0]["remedy"]
+    assert project.state() == before
+
+    with psycopg.connect(postgres.dsn(dbname=str(conninfo_to_dict(dsn)["dbname"])), row_factory=dict_row) as superuser:
+        install_pgmq(superuser)
+    status, report = project.report("--with", "queues", "--db-url", dsn)
+    assert (status, report["missing"]) == (0, sorted(OURS | QUEUES))
+    supabase_cli.db_push(dsn, project_dir=project.home)
+
+    assert fetch(dsn, "select * from public.security_findings()") == []
+    assert fetch(dsn, "select queue_name from pgmq.meta") == [("order_group_events",)]
+    assert project.report("--db-url", dsn)[1]["present"] == sorted(OURS | QUEUES)
+    assert "up to date" in supabase_cli.db_push(dsn, project_dir=project.home)
+
+
+def test_queues_that_are_asked_for_later_are_pushed_beside_what_came_meanwhile(
+    project: ProjectFolder, dsn: str, postgres: Postgres
+) -> None:
+    project.run()
+    project.add(LATER, REVIEWS)
+    supabase_cli.db_push(dsn, project_dir=project.home)
+    with psycopg.connect(postgres.dsn(dbname=str(conninfo_to_dict(dsn)["dbname"])), row_factory=dict_row) as superuser:
+        install_pgmq(superuser)
+
+    status, report = project.report("--with", "queues", "--db-url", dsn)
+    supabase_cli.db_push(dsn, project_dir=project.home, include_all=True)
+
+    assert (status, report["missing"], report["include_all"]) == (0, sorted(QUEUES), True)
+    assert fetch(dsn, "select * from public.security_findings()") == []
 
 
 def test_later_migration_that_was_pushed_makes_the_push_need_include_all_and_init_says_so(

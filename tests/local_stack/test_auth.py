@@ -112,3 +112,19 @@ def test_page_of_another_origin_may_ask_and_read(local_stack_only: Stack, path: 
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-headers"] == "apikey,x-client-info"
     assert [answer.headers["access-control-allow-origin"] for answer in (preflight, refused, answered)] == ["*"] * 3
+
+
+def test_service_key_finds_a_user_by_id_and_nobody_else_does(api: httpx.Client, local_stack_only: Stack) -> None:
+    user_id = signed_up(api)["user"]["id"]
+    with psycopg.connect(local_stack_only.dsn(), autocommit=True) as superuser:
+        superuser.execute("update auth.users set email = %s where id = %s", [f"{user_id}@example.com", user_id])
+    path = f"/auth/v1/admin/users/{user_id}"
+    for key in (local_stack_only.secret_key, local_stack_only.service_role_key):
+        answer = api.get(path, headers={"apikey": key})
+        assert parse_user_response(answer).user.email == f"{user_id}@example.com"
+
+    assert refusal(api.get(path)) == (403, "not_admin")
+    assert refusal(api.get(path, headers=bearer(signed_up(api)["access_token"]))) == (403, "not_admin")
+    for nobody in (uuid4(), "nobody"):
+        answer = api.get(f"/auth/v1/admin/users/{nobody}", headers={"apikey": local_stack_only.secret_key})
+        assert refusal(answer) == (404, "user_not_found")

@@ -67,8 +67,11 @@ def relative(folder: str, pattern: str) -> set[str]:
     return {str(path.relative_to(ROOT)) for path in paths}
 
 
+MIGRATIONS = relative("supabase/migrations", "*.sql") | relative("supabase/queues", "*.sql")
+
+
 def test_wheel_holds_the_relay_its_migrations_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    migrations = {name.replace("supabase", "relay", 1) for name in relative("supabase/migrations", "*.sql")}
+    migrations = {name.replace("supabase", "relay", 1) for name in MIGRATIONS}
     info = {f"order_group_relay-{relay.__version__}.dist-info/{name}" for name in ("METADATA", "WHEEL", "RECORD")}
     info |= {
         f"order_group_relay-{relay.__version__}.dist-info/{name}" for name in ("entry_points.txt", "licenses/LICENSE")
@@ -81,7 +84,7 @@ def test_sdist_holds_what_the_wheel_is_built_from_and_nothing_of_tests_or_local_
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
 
-    assert names == relative("relay", "**/*") | relative("supabase/migrations", "*.sql") | {
+    assert names == relative("relay", "**/*") | MIGRATIONS | {
         ".env.example",
         ".gitignore",
         "CHANGELOG.md",

@@ -27,12 +27,16 @@ command again changes nothing; with a newer release it copies the migrations tha
 With --db-url the project's database is read too, in a read-only transaction: only the database knows what was made in
 the dashboard or by code. Log in as `postgres`; the password may stay in PGPASSWORD or ~/.pgpass.
 
+--with queues adds a migration that announces what becomes of an order group through Supabase Queues (docs/queues.md). A
+project that has it gets its later ones too, also without the option.
+
 Needs the extra `init` of this package: pglast reads the files with PostgreSQL's own grammar, and psycopg reads the
 database.
 
 examples:
   relay init .
   relay init . --dry-run --db-url postgresql://postgres@db.<ref>.supabase.co:5432/postgres
+  relay init . --with queues
   relay init . --json | jq '.problems'
 
 exit status: 0 the files are there, 1 conflicts and nothing written, 2 could not run
@@ -40,7 +44,9 @@ exit status: 0 the files are there, 1 conflicts and nothing written, 2 could not
 EXTRA: Final = ("pglast", "psycopg")
 # A wheel holds the migrations inside the package. In a clone they are where the Supabase CLI expects them.
 _PACKAGE: Final = Path(relay.__file__).parent
-_PLACES: Final = (_PACKAGE / "migrations", _PACKAGE.parent / "supabase" / "migrations")
+_PLACES: Final = (_PACKAGE, _PACKAGE.parent / "supabase")
+OPTIONS: Final = ("queues",)
+"""What `--with` adds: each is a folder of migrations beside that of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,14 @@ class Plan:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("directory", metavar="DIR", type=Path, help="the project's folder")
+    parser.add_argument(
+        "--with",
+        dest="options",
+        action="append",
+        default=[],
+        choices=OPTIONS,
+        help="add what not every shop needs: `queues` announces each change of an order group",
+    )
     parser.add_argument("--db-url", metavar="URL", help="read the project's database too")
     parser.add_argument("--dry-run", action="store_true", help="write nothing, and say what would be written")
     parser.add_argument("--json", action="store_true", help="print one object")
@@ -68,10 +82,16 @@ def run(arguments: argparse.Namespace) -> int:
     """
     extras.need("init", *EXTRA, for_what="relay init")
     project: Path = arguments.directory
-    ours = migrations()
+    folder = project / "supabase" / "migrations"
+    options = [
+        name
+        for name in OPTIONS
+        if name in arguments.options or any((folder / file).is_file() for file in migrations(name))
+    ]
+    ours = migrations("migrations", *options)
     plan = _plan(ours, project, arguments.db_url)
     if not (plan.problems or arguments.dry_run):
-        _write(project / "supabase" / "migrations", {file: ours[file] for file in plan.missing})
+        _write(folder, {file: ours[file] for file in plan.missing})
     if arguments.json:
         sys.stdout.write(json.dumps({**asdict(plan), "dry_run": arguments.dry_run}, indent=2) + "\n")
     else:
@@ -79,11 +99,14 @@ def run(arguments: argparse.Namespace) -> int:
     return NO if plan.problems else OK
 
 
-def migrations() -> dict[str, str]:
-    """The text of each migration of this release by its file name, in order. Raises CommandError."""
+def migrations(*folders: str) -> dict[str, str]:
+    """The text of each migration of this release by its file name, in order: those of the folders `migrations` and
+    OPTIONS that are named; without a name the former. Raises CommandError.
+    """
     for place in _PLACES:
-        if files := sorted(place.glob("*.sql")):
-            return {path.name: path.read_text(encoding="utf-8") for path in files}
+        if (place / "migrations").is_dir():
+            paths = [path for folder in folders or ("migrations",) for path in (place / folder).glob("*.sql")]
+            return {path.name: path.read_text(encoding="utf-8") for path in sorted(paths, key=lambda path: path.name)}
     raise CommandError("this installation holds no migrations; install the package, or run it in a clone")
 
 
@@ -100,9 +123,11 @@ def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
     theirs = {path.name: _read(path) for path in sorted((project / "supabase" / "migrations").glob("*.sql"))}
     problems = [*obstacles.judge_files(ours, theirs), *obstacles.judge_api(exposed)]
     found_there = database.read(db_url) if db_url else None
+    needs_queues = any(file in ours for file in migrations("queues"))
     if found_there is not None:
         told = {(problem.subject, problem.remedy) for problem in problems}
-        found = obstacles.judge_database(ours, theirs, found_there)
+        found = [*obstacles.judge_database(ours, theirs, found_there)]
+        found += obstacles.judge_queues(found_there) if needs_queues else ()
         problems += [problem for problem in found if (problem.subject, problem.remedy) not in told]
     return Plan(
         missing=tuple(file for file in ours if file not in theirs),

@@ -1,6 +1,6 @@
 """Reads what `relay init --db-url` must know about a project's database. Writes nothing."""
 
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 
@@ -45,6 +45,11 @@ union all
 select 'routine', pronamespace::regnamespace::text, proname::text, 'routine' from pg_catalog.pg_proc
 where pronamespace::regnamespace::text in ('public', 'payments')
 """
+_HAS_QUEUES: Final = """
+select
+    to_regprocedure('pgmq.create(text)') is not null
+    or exists (select from pg_catalog.pg_available_extensions where name = 'pgmq')
+"""
 _KINDS: Final[dict[str, Kind]] = {"schema": "schema", "relation": "relation", "routine": "routine"}
 
 
@@ -77,9 +82,13 @@ def _read(connection: psycopg.Connection[Any]) -> ProjectDatabase:
         applied = {version: name for version, name in rows}  # noqa: C416  `dict(rows)` has no types
     rows = connection.execute(_NAMES).fetchall()
     names = {Name(_KINDS[kind], schema, name): made_as for kind, schema, name, made_as in rows}
-    return ProjectDatabase(applied, names, tuple(faults))
+    return ProjectDatabase(applied, names, tuple(faults), has_queues=_is_true(connection, _HAS_QUEUES))
 
 
 def _exists(connection: psycopg.Connection[Any], table: str) -> bool:
-    row = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
+    return _is_true(connection, "select to_regclass(%s) is not null", table)
+
+
+def _is_true(connection: psycopg.Connection[Any], question: LiteralString, *values: str) -> bool:
+    row = connection.execute(question, values).fetchone()
     return bool(row and row[0])

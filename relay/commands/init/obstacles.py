@@ -49,6 +49,8 @@ class ProjectDatabase:
     """Every name that is taken, and the word that `alter` uses for it: table, view, index, type …"""
     faults: tuple[str, ...]
     """Why these migrations cannot run there at all."""
+    has_queues: bool
+    """Whether Supabase Queues (pgmq) is there, or can be created."""
 
 
 def version_of(file: str) -> str:
@@ -105,6 +107,17 @@ def judge_api(exposed: object) -> Iterator[Problem]:
             "supabase/config.toml",
             "puts the schema payments into the Data API",
             "Take it out of `schemas` in [api], and out of the dashboard's exposed schemas: it holds payment evidence.",
+        )
+
+
+def judge_queues(database: ProjectDatabase) -> Iterator[Problem]:
+    """Check what the migrations of `--with queues` need of the database."""
+    if not database.has_queues:
+        yield Problem(
+            "the database",
+            "has no Supabase Queues (the extension pgmq), and none to create",
+            "Turn on Queues in the dashboard (a project whose Postgres is older than pgmq needs its upgrade first), or "
+            "leave out --with queues.",
         )
 
 
