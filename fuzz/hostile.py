@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from fuzz.case import Case, request
-from relay.server.webhook import MAX_BODY_BYTES, PATH
+from relay.server.deliveries import MAX_BODY_BYTES
+from relay.server.webhook import PATH
 from testkit.stripe_events import digest, sign
 
 SIGNATURE = b"Stripe-Signature: "

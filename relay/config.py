@@ -31,12 +31,13 @@ VARIABLES: Final[Mapping[str, str]] = {
     "RELAY_RPC_TIMEOUT": "9",
     "STRIPE_API_BASE": "https://api.stripe.com",
     "RELAY_LOG_LEVEL": "info",
+    "STRIPE_LIFECYCLE_WEBHOOK_SECRET": "",
     "STRIPE_ACCOUNTS": "",
     "RELAY_UNREFERENCED_SESSIONS": "exception",
     "RELAY_METADATA_KEYS": "",
 }
 """Every variable and its default. A variable with an empty default must be set, unless MAY_BE_EMPTY names it."""
-MAY_BE_EMPTY: Final = frozenset({"STRIPE_ACCOUNTS", "RELAY_METADATA_KEYS"})
+MAY_BE_EMPTY: Final = frozenset({"STRIPE_LIFECYCLE_WEBHOOK_SECRET", "STRIPE_ACCOUNTS", "RELAY_METADATA_KEYS"})
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # In seconds. The relay must answer Stripe within ten seconds. The function's lock_timeout (3 s) and the authenticator's
 # statement_timeout (8 s) should fire before the relay gives up; otherwise nobody learns what they decided.
@@ -99,6 +100,8 @@ class Settings:
     """The Stripe accounts whose events are reconciled. Events that name no account always are."""
     ignores_unreferenced: bool
     """Whether a paid session without any reference is ignored, because something else sold it."""
+    stripe_lifecycle_webhook_secrets: tuple[Secret, ...]
+    """Those of the lifecycle route; empty: there is none."""
     metadata_keys: frozenset[str] | None
     """The keys of the session's metadata that are sent to the database; None: all."""
 
@@ -107,6 +110,13 @@ class Settings:
         """Whether the Stripe key is a live key."""
         key = self.stripe_secret_key.reveal()
         return next(live for prefix, live in _KEY_MODES.items() if key.startswith(prefix))
+
+    @property
+    def shares_webhook_secret(self) -> bool:
+        """Whether a secret is named for both routes. Stripe gives each endpoint its own; only its command line uses one
+        for all.
+        """
+        return not set(self.stripe_webhook_secrets).isdisjoint(self.stripe_lifecycle_webhook_secrets)
 
     @classmethod
     def of_process(cls) -> "Settings":
@@ -140,6 +150,9 @@ class Settings:
             log_level=values["RELAY_LOG_LEVEL"].lower(),
             stripe_accounts=frozenset(filter(None, _parts(values["STRIPE_ACCOUNTS"]))),
             ignores_unreferenced=_UNREFERENCED[values["RELAY_UNREFERENCED_SESSIONS"]],
+            stripe_lifecycle_webhook_secrets=tuple(
+                map(Secret, filter(None, _parts(values["STRIPE_LIFECYCLE_WEBHOOK_SECRET"])))
+            ),
             metadata_keys=frozenset(_parts(keys)) if (keys := values["RELAY_METADATA_KEYS"]) else None,
         )
 
@@ -192,7 +205,7 @@ def _fault(name: str, value: str, now: float) -> str | None:
         case "STRIPE_SECRET_KEY":
             usable = any(len(value) > len(prefix) and value.startswith(prefix) for prefix in _KEY_MODES)
             fault = None if usable and _is_token(value) else "must be an sk_live_, rk_live_, sk_test_ or rk_test_ key"
-        case "STRIPE_WEBHOOK_SECRET":
+        case "STRIPE_WEBHOOK_SECRET" | "STRIPE_LIFECYCLE_WEBHOOK_SECRET":
             fault = _webhook_secret_fault(value)
         case "SUPABASE_URL" | "STRIPE_API_BASE":
             fault = _url_fault(value)

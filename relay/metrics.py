@@ -25,7 +25,13 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.deliveries = Counter(
             "relay_deliveries",
-            "Webhook deliveries by what they ended in.",
+            "Deliveries by what they ended in.",
+            ("outcome", "reason"),
+            registry=self.registry,
+        )
+        self.lifecycle_deliveries = Counter(
+            "relay_lifecycle_deliveries",
+            "Those of the deliveries that came to the lifecycle route.",
             ("outcome", "reason"),
             registry=self.registry,
         )
@@ -33,6 +39,7 @@ class Metrics:
             for each in reasons:
                 # Start at zero: a series that begins at one shows no increase, so no alert would see the first one.
                 self.deliveries.labels(outcome, each or "")
+                self.lifecycle_deliveries.labels(outcome, each or "")
         self.delivery_seconds = Histogram(
             "relay_delivery_seconds",
             "Seconds from the request's head to its answer.",

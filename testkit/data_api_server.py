@@ -80,6 +80,8 @@ class DataApi:
         self.always: Behaviour | None = None
         self.notice: Json = {"outcome": "noted", "reason": None}
         self.verdict: Json = {"outcome": "applied", "reason": None}
+        self.recorded: Json = {"outcome": "recorded", "reason": None, "order_group_id": None}
+        self.cancelled: Json = {"outcome": "cancelled", "reason": None, "orders_cancelled": 1}
         self.readiness: Json = {
             "contract_version": CONTRACT_VERSION,
             "oldest_contract_version": CONTRACT_VERSION,
@@ -100,6 +102,11 @@ class DataApi:
         sent = call.parameters
         if call.path.endswith("/note_awaiting_funds"):
             return Reply(body={"order_group_id": sent.get("p_order_group_id"), **self.notice})
+        if call.path.endswith("/cancel_order_group"):
+            return Reply(body={"order_group_id": sent.get("p_order_group_id"), **self.cancelled})
+        for kind in ("refund", "dispute"):
+            if call.path.endswith(f"/record_{kind}"):
+                return Reply(body={f"{kind}_id": sent.get(f"p_{kind}_id"), **self.recorded})
         verdict = (
             {"outcome": "unmatched", "reason": sent["p_unmatched_reason"]}
             if sent.get("p_unmatched_reason")

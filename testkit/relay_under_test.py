@@ -14,6 +14,7 @@ from aiohttp import web
 from relay.config import Settings
 from relay.server.app import CONNECTION_LIMIT, answer_unparsable, make_app
 from relay.server.connections import Runner
+from relay.server.lifecycle import PATH as LIFECYCLE_PATH
 from relay.server.telemetry import Log
 from relay.server.webhook import PATH
 from testkit import stripe_events
@@ -70,11 +71,17 @@ class Relay:
         return [json.loads(line) for line in self.output.splitlines()]
 
     async def send(
-        self, body: bytes, headers: Mapping[str, str], *, method: str = "POST", chunked: bool | None = None
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        method: str = "POST",
+        chunked: bool | None = None,
+        path: str = PATH,
     ) -> Answer:
-        """One request on the webhook route. Holds every answer to the five keys."""
+        """One request on the webhook route, or another one. Holds every answer to the five keys."""
         async with self.http.request(
-            method, self.url + PATH, data=io.BytesIO(body) if body else None, headers=headers, chunked=chunked
+            method, self.url + path, data=io.BytesIO(body) if body else None, headers=headers, chunked=chunked
         ) as response:
             content = await response.read()
             if method == "HEAD":
@@ -88,6 +95,11 @@ class Relay:
     async def deliver(self, event: object, *, secret: str = stripe_events.WEBHOOK_SECRET) -> Answer:
         """A properly signed delivery."""
         return await self.send(*stripe_events.delivery(event, secret=secret))
+
+    async def deliver_lifecycle(self, event: object) -> Answer:
+        """A properly signed delivery on the lifecycle route."""
+        body, headers = stripe_events.delivery(event, secret=stripe_events.LIFECYCLE_SECRET)
+        return await self.send(body, headers, path=LIFECYCLE_PATH)
 
     async def get(self, path: str) -> tuple[int, str]:
         """Another route."""

@@ -24,6 +24,7 @@ DELIVERY_SECONDS = 15.0  # a little more than the relay may take for its answer
 
 WEBHOOK_SECRET = f"whsec_{secrets.token_hex(16)}"
 OTHER_WEBHOOK_SECRET = f"whsec_{secrets.token_hex(16)}"
+LIFECYCLE_SECRET = f"whsec_{secrets.token_hex(16)}"
 STRIPE_KEY = f"sk_test_{secrets.token_hex(16)}"
 
 BUYER_EMAIL = "jenny.rosen@example.test"
@@ -32,6 +33,8 @@ BUYER_STREET = "742 Evergreen Terrace"
 
 COMPLETED = "checkout.session.completed"
 SUCCEEDED = "checkout.session.async_payment_succeeded"
+EXPIRED = "checkout.session.expired"
+FAILED = "checkout.session.async_payment_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,59 @@ def completed(order_group_id: str | None = None, **session: Any) -> Json:
     return event
 
 
+def refunded(payment_intent_id: str | None = None, *, kind: str = "refund.created", **refund: Any) -> Json:
+    """An event about a refund of 123.45 USD, the whole of `completed()`; keyword arguments change the refund."""
+    created = completed()["created"]
+    made = {
+        "id": new_id("re"),
+        "object": "refund",
+        "amount": 12345,
+        "balance_transaction": None,
+        "charge": new_id("ch"),
+        "created": created + 60,
+        "currency": "usd",
+        "metadata": {},
+        "payment_intent": payment_intent_id or new_id("pi"),
+        "reason": "requested_by_customer",
+        "receipt_number": None,
+        "source_transfer_reversal": None,
+        "status": "succeeded",
+        "transfer_reversal": None,
+        **refund,
+    }
+    return {**completed(), "type": kind, "created": created + 61, "data": {"object": made}}
+
+
+def disputed(payment_intent_id: str | None = None, *, kind: str = "charge.dispute.created", **dispute: Any) -> Json:
+    """An event about a dispute of 123.45 USD; keyword arguments change the dispute."""
+    created = completed()["created"]
+    made = {
+        "id": new_id("dp"),
+        "object": "dispute",
+        "amount": 12345,
+        "balance_transactions": [],
+        "charge": new_id("ch"),
+        "created": created + 120,
+        "currency": "usd",
+        "evidence": {"customer_email_address": BUYER_EMAIL, "customer_name": BUYER_NAME},
+        "is_charge_refundable": False,
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": payment_intent_id or new_id("pi"),
+        "reason": "fraudulent",
+        "status": "needs_response",
+        **dispute,
+    }
+    return {**completed(), "type": kind, "created": created + 121, "data": {"object": made}}
+
+
+def ended(order_group_id: str | None = None, *, kind: str = EXPIRED, **session: Any) -> Json:
+    """An event about a checkout session that nobody will pay; keyword arguments change the session."""
+    status = "expired" if kind == EXPIRED else "complete"
+    changes = {"status": status, "payment_status": "unpaid", "payment_intent": None, **session}
+    return {**completed(order_group_id, **changes), "type": kind}
+
+
 def unrelated_event() -> Json:
     """An event that has nothing to do with order groups."""
     customer = {"id": new_id("cus"), "object": "customer", "livemode": False, "metadata": {}}
@@ -72,7 +128,7 @@ def unrelated_event() -> Json:
 
 
 def session_of(event: Json) -> Json:
-    """The event's checkout session, to spoil."""
+    """The event's checkout session, or whatever else it is about, to spoil."""
     session: Json = event["data"]["object"]
     return session
 

@@ -103,6 +103,26 @@ def test_a_blank_or_wrong_webhook_secret_is_refused(value: str) -> None:
     fault_of("STRIPE_WEBHOOK_SECRET", value)
 
 
+def test_the_lifecycle_routes_secrets_are_read_like_the_others_and_none_is_fine() -> None:
+    first, second = f"whsec_{secrets.token_hex(8)}", f"whsec_{secrets.token_hex(8)}"
+    both = settings(STRIPE_LIFECYCLE_WEBHOOK_SECRET=f"{first},{second}")
+
+    assert both.stripe_lifecycle_webhook_secrets == (Secret(first), Secret(second))
+    assert settings().stripe_lifecycle_webhook_secrets == ()
+    assert settings(STRIPE_LIFECYCLE_WEBHOOK_SECRET=" ").stripe_lifecycle_webhook_secrets == ()
+    for value in ("whsec_", ",", "whsec_abcd,", "whsec_abcd,whsec_abcd", "abcdefgh"):
+        fault_of("STRIPE_LIFECYCLE_WEBHOOK_SECRET", value)
+
+
+def test_one_secret_for_both_routes_is_known_to_be_shared() -> None:
+    first, second = f"whsec_{secrets.token_hex(8)}", f"whsec_{secrets.token_hex(8)}"
+
+    assert settings(STRIPE_WEBHOOK_SECRET=first).shares_webhook_secret is False
+    for own, lifecycle, shared in ((first, second, False), (first, first, True), (f"{second},{first}", first, True)):
+        both = settings(STRIPE_WEBHOOK_SECRET=own, STRIPE_LIFECYCLE_WEBHOOK_SECRET=lifecycle)
+        assert both.shares_webhook_secret is shared
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -54,10 +54,11 @@ async def test_every_series_that_is_asked_for_is_there_from_the_start(relay: Rel
 async def test_every_way_to_end_is_counted_from_zero(relay: Relay) -> None:
     await relay.deliver(completed())
     _, text = await relay.get("/metrics")
-    shown = {line for line in text.splitlines() if line.startswith("relay_deliveries_total")}
+    shown = {line for line in text.splitlines() if re.match(r"relay_(lifecycle_)?deliveries_total", line)}
 
     expected = {
-        f'relay_deliveries_total{{outcome="{outcome}",reason="{reason or ""}"}} {float(outcome == "applied")}'
+        f'{series}{{outcome="{outcome}",reason="{reason or ""}"}} {float(outcome == applied)}'
+        for series, applied in (("relay_deliveries_total", "applied"), ("relay_lifecycle_deliveries_total", None))
         for outcome, reasons in REASONS_OF.items()
         for reason in reasons
     }

@@ -37,7 +37,7 @@ PARTS: dict[tuple[str, str, Sequence[str]], str] = {
         "relay/server/connections.py answers by it what is no HTTP: find where aiohttp makes that answer now"
     ),
     ("aiohttp.web_protocol", "RequestPayloadError", ()): (
-        "relay/server/webhook.py turns it into malformed_request: see what a body that breaks off raises now"
+        "relay/server/deliveries.py turns it into malformed_request: see what a body that breaks off raises now"
     ),
     ("aiohttp.web", "AppRunner._make_server", ()): SERVER,
     ("aiohttp.web", "Server", ("request_factory",)): SERVER,

@@ -6,7 +6,7 @@ change their attributes with the SDK's version. docs/contract.md has the order o
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,9 +21,9 @@ RECONCILING_TYPES: Final = frozenset({"checkout.session.completed", "checkout.se
 _PAYMENT_STATUSES: Final = frozenset({"paid", "unpaid", "no_payment_required"})
 # A thin event names the id of its object and does not carry the object: https://docs.stripe.com/event-destinations#thin-events
 _THIN_EVENT: Final = "v2.core.event"
-_THIN_TYPES: Final = frozenset({f"v1.{event_type}" for event_type in RECONCILING_TYPES})
+_THIN_PREFIX: Final = "v1."
 _REFERENCE: Final = "order_group_id"
-_BIGINT_MAX: Final = 2**63 - 1
+BIGINT_MAX: Final = 2**63 - 1
 # The bounds of the database function, which raises beyond them.
 _EARLIEST_CREATED: Final = 946_684_800  # 2000-01-01
 _LATEST_CREATED: Final = 4_102_444_800  # 2100-01-01
@@ -113,13 +113,11 @@ Decision = Ignored | AwaitingFunds | Unmatched | Payment
 def judge(event: Event, rules: Rules) -> Decision:
     """Decide what the event means. Raises MalformedEvent or ThinEvent."""
     body = event.body
-    if event.type in _THIN_TYPES or (event.type in RECONCILING_TYPES and body.get("object") == _THIN_EVENT):
-        raise ThinEvent
-    if event.type not in RECONCILING_TYPES:
+    if not is_one_of(RECONCILING_TYPES, event):
         return Ignored(Reason.EVENT_TYPE)
-    session, session_id, payment_intent_id = _checked_session(event)
-    event_created = _instant(body.get("created"))
-    named_accounts = [_account_name(body[key]) for key in ("account", "context") if body.get(key) is not None]
+    session, session_id, payment_intent_id = checked_session(event)
+    event_created = instant(body.get("created"))
+    accounts = named_accounts(event)
     amount_minor, currency_code = _amount(session)
     metadata = _metadata(session)
     # Stripe sends both flags equal. Should they ever differ, one of them is of the other mode, and nothing is paid.
@@ -130,7 +128,7 @@ def judge(event: Event, rules: Rules) -> Decision:
     status = session["payment_status"]
     order_group_id, problem = reference(session)
     awaits_funds = status == "unpaid" or (status == "no_payment_required" and amount_minor != 0)
-    foreign = next((name for name in named_accounts if name not in rules.accounts), None)
+    foreign = next((name for name in accounts if name not in rules.accounts), None)
     if foreign is not None:
         if awaits_funds or _uuid(metadata.get(_REFERENCE)) is None:
             return Ignored(Reason.FOREIGN_ACCOUNT, session_id)
@@ -156,12 +154,22 @@ def judge(event: Event, rules: Rules) -> Decision:
         currency=currency_code,
         metadata=metadata,
         order_group_id=order_group_id,
-        account=foreign or next(iter(named_accounts), None),
+        account=foreign or next(iter(accounts), None),
     )
     return payment if problem is None else Unmatched(problem, payment)
 
 
-def _checked_session(event: Event) -> tuple[Mapping[str, Any], str, str | None]:
+def is_one_of(types: Set[str], event: Event) -> bool:
+    """Whether the event is of one of the types. Raises ThinEvent where its payload is thin."""
+    is_listed = event.type in types
+    if is_listed and event.body.get("object") == _THIN_EVENT:
+        raise ThinEvent
+    if event.type.startswith(_THIN_PREFIX) and event.type.removeprefix(_THIN_PREFIX) in types:
+        raise ThinEvent
+    return is_listed
+
+
+def checked_session(event: Event) -> tuple[Mapping[str, Any], str, str | None]:
     """The checkout session, its id and its payment intent's id. Raises MalformedEvent."""
     data = event.body.get("data")
     session = data.get("object") if isinstance(data, dict) else None
@@ -173,12 +181,15 @@ def _checked_session(event: Event) -> tuple[Mapping[str, Any], str, str | None]:
     status = session.get("payment_status")
     if not isinstance(status, str) or status not in _PAYMENT_STATUSES:
         raise MalformedEvent
-    payment_intent = session.get("payment_intent")
+    return session, session_id, payment_intent_of(session)
+
+
+def payment_intent_of(thing: Mapping[str, Any]) -> str | None:
+    """The id of the payment intent that an object names; None where it names none. Raises MalformedEvent."""
+    payment_intent = thing.get("payment_intent")
     if isinstance(payment_intent, dict):  # an endpoint with `expand`, or an older API version
-        payment_intent = usable_id(payment_intent.get("id"))
-    elif payment_intent is not None:
-        payment_intent = usable_id(payment_intent)
-    return session, session_id, payment_intent
+        return usable_id(payment_intent.get("id"))
+    return None if payment_intent is None else usable_id(payment_intent)
 
 
 def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
@@ -196,7 +207,7 @@ def _amount(session: Mapping[str, Any]) -> tuple[int | None, str | None]:
         amount, code = None, None
     if isinstance(code, str) and len(code.strip()) > currency.LONGEST_CODE:
         raise MalformedEvent
-    if type(amount) is not int or not 0 <= amount <= _BIGINT_MAX:  # `type`, because isinstance accepts True
+    if type(amount) is not int or not 0 <= amount <= BIGINT_MAX:  # `type`, because isinstance accepts True
         amount = None
     return amount, currency.code_of(code)
 
@@ -259,6 +270,11 @@ def _metadata(session: Mapping[str, Any]) -> dict[str, str]:
     return kept
 
 
+def named_accounts(event: Event) -> list[str]:
+    """The accounts that the event names. Raises MalformedEvent."""
+    return [_account_name(event.body[key]) for key in ("account", "context") if event.body.get(key) is not None]
+
+
 def _account_name(value: object) -> str:
     """The name that an event gives an account; what is no id is kept as its JSON text. Raises MalformedEvent."""
     if isinstance(value, str) and value.isprintable() and " " not in value and value:
@@ -273,7 +289,7 @@ def _account_name(value: object) -> str:
     return name
 
 
-def _instant(created: object) -> str | None:
+def instant(created: object) -> str | None:
     """Seconds since 1970 as ISO 8601 in UTC; None where it is no whole number. Raises MalformedEvent out of bounds."""
     if type(created) is not int:
         return None

@@ -1,6 +1,6 @@
 """The outcomes in which a delivery can end, and the reasons for them. docs/contract.md lists both. No I/O.
 
-Only `read_verdict` reads the database function's answer. An answer that does not fit the contract exactly is no
+Only the functions here read a database function's answer. An answer that does not fit the contract exactly is no
 verdict, because the relay must not report a payment as done on an answer that it misread.
 """
 
@@ -12,7 +12,7 @@ from typing import Self
 
 
 class Outcome(StrEnum):
-    """How a delivery ended. `rejected` and `failed` answer 500, so Stripe retries; `refused` answers 4xx; the seven
+    """How a delivery ended. `rejected` and `failed` answer 500, so Stripe retries; `refused` answers 4xx; the eight
     others answer 200.
     """
 
@@ -20,6 +20,7 @@ class Outcome(StrEnum):
     REPLAYED = "replayed"
     ALREADY_PAID = "already_paid"
     RESOLVED = "resolved"
+    RECORDED = "recorded"
     UNMATCHED = "unmatched"
     IGNORED = "ignored"
     AWAITING_FUNDS = "awaiting_funds"
@@ -61,13 +62,16 @@ class Reason(StrEnum):
     LIVEMODE_MISMATCH = "livemode_mismatch", Outcome.IGNORED
     SESSION_MODE = "session_mode", Outcome.IGNORED
     NO_PAYMENT_REQUIRED = "no_payment_required", Outcome.AWAITING_FUNDS
+    MISSING_PAYMENT_INTENT = "missing_payment_intent", Outcome.IGNORED
     # Decided by the relay; the database records the unmatched ones.
     FOREIGN_ACCOUNT = "foreign_account", Outcome.IGNORED, Outcome.UNMATCHED
     MISSING_REFERENCE = "missing_reference", Outcome.IGNORED, Outcome.UNMATCHED
-    MALFORMED_REFERENCE = "malformed_reference", Outcome.UNMATCHED
-    CONFLICTING_REFERENCES = "conflicting_references", Outcome.UNMATCHED
-    # Decided by the database.
-    ORDER_GROUP_NOT_FOUND = "order_group_not_found", Outcome.REJECTED
+    MALFORMED_REFERENCE = "malformed_reference", Outcome.IGNORED, Outcome.UNMATCHED
+    CONFLICTING_REFERENCES = "conflicting_references", Outcome.IGNORED, Outcome.UNMATCHED
+    # Decided by the database. Where a checkout has ended, the order group may not wait for it.
+    ORDER_GROUP_NOT_PENDING = "order_group_not_pending", Outcome.IGNORED
+    ORDER_GROUP_AWAITS_ANOTHER_SESSION = "order_group_awaits_another_session", Outcome.IGNORED
+    ORDER_GROUP_NOT_FOUND = "order_group_not_found", Outcome.IGNORED, Outcome.REJECTED
     ORDER_GROUP_NOT_PAYABLE = "order_group_not_payable", Outcome.REJECTED
     ORDER_GROUP_EMPTY = "order_group_empty", Outcome.REJECTED
     AMOUNT_MISSING = "amount_missing", Outcome.REJECTED
@@ -90,7 +94,14 @@ class Reason(StrEnum):
 
 
 _WITHOUT_REASON = frozenset(
-    {Outcome.APPLIED, Outcome.REPLAYED, Outcome.ALREADY_PAID, Outcome.RESOLVED, Outcome.AWAITING_FUNDS}
+    {
+        Outcome.APPLIED,
+        Outcome.REPLAYED,
+        Outcome.ALREADY_PAID,
+        Outcome.RESOLVED,
+        Outcome.RECORDED,
+        Outcome.AWAITING_FUNDS,
+    }
 )
 REASONS_OF: Mapping[Outcome, frozenset[Reason | None]] = MappingProxyType(
     {
@@ -106,6 +117,7 @@ REJECTIONS = frozenset(reason for reason in Reason if Outcome.REJECTED in reason
 # The outcomes that the function may return for a payment that names an order group, and for one that names none.
 _FOR_PAYMENT = frozenset({Outcome.APPLIED, Outcome.REPLAYED, Outcome.ALREADY_PAID, Outcome.RESOLVED, Outcome.REJECTED})
 _FOR_UNMATCHED = frozenset({Outcome.UNMATCHED, Outcome.REPLAYED, Outcome.RESOLVED, Outcome.REJECTED})
+_FOR_REVERSAL = frozenset({Outcome.RECORDED, Outcome.REPLAYED, Outcome.REJECTED})
 
 _REFUSED_WITH: Mapping[Reason | None, int] = MappingProxyType(
     {
@@ -167,14 +179,9 @@ def read_verdict(
     Returns None where the contract does not allow the answer: a wrong type, an unknown word, other ids, or an outcome
     that cannot follow from the call. Further keys are allowed, so that the database may be a version ahead.
     """
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or (verdict := _verdict_of(data)) is None:
         return None
-    try:
-        outcome = Outcome(str(data.get("outcome")))
-        raw_reason = data.get("reason")
-        reason = None if raw_reason is None else Reason(raw_reason)
-    except ValueError:
-        return None
+    outcome, reason = verdict.outcome, verdict.reason
     if data.get("stripe_event_id") != event_id or data.get("order_group_id", "") != order_group_id:
         return None
     if type(data.get("orders_paid")) is not int or type(data.get("ledger_entries")) is not int:
@@ -187,4 +194,60 @@ def read_verdict(
         return None
     if outcome not in (Outcome.REJECTED, Outcome.UNMATCHED) and reason is not None:
         return None
-    return Verdict(outcome, reason)
+    return verdict
+
+
+def _verdict_of(answer: Mapping[object, object]) -> Verdict | None:
+    """The words of an answer; None where one is unknown."""
+    try:
+        reason = answer.get("reason")
+        return Verdict(Outcome(str(answer.get("outcome"))), None if reason is None else Reason(str(reason)))
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the database did with a refund or a dispute."""
+
+    verdict: Verdict
+    order_group_id: str | None
+    """The group that its payment has paid; None while it has paid none."""
+
+
+def read_recorded(data: object, *, key: str, reversal_id: str) -> Recorded | None:
+    """Read what `record_refund` or `record_dispute` returned for the id that was sent, and repeats under `key`; None
+    where the contract does not allow the answer.
+    """
+    if not isinstance(data, dict) or data.get(key) != reversal_id:
+        return None
+    verdict, order_group_id = _verdict_of(data), data.get("order_group_id", "")
+    if verdict is None or verdict.outcome not in _FOR_REVERSAL:
+        return None
+    if not isinstance(order_group_id, str | None) or order_group_id == "":
+        return None
+    if verdict.reason not in (REJECTIONS if verdict.outcome is Outcome.REJECTED else {None}):
+        return None
+    return Recorded(verdict, order_group_id)
+
+
+def read_cancelled(data: object, *, order_group_id: str) -> Verdict | None:
+    """Read what `cancel_order_group` returned for the group whose checkout has ended, as the verdict about the event
+    that told of the end; None where the contract does not allow the answer.
+    """
+    if not isinstance(data, dict) or data.get("order_group_id") != order_group_id:
+        return None
+    return _OF_CANCELLING.get((str(data.get("outcome")), str(data.get("reason"))))
+
+
+_OF_CANCELLING: Mapping[tuple[str, str], Verdict] = MappingProxyType(
+    {("cancelled", "None"): Verdict(Outcome.RECORDED), ("already_cancelled", "None"): Verdict(Outcome.REPLAYED)}
+    | {
+        ("rejected", str(reason)): Verdict(Outcome.IGNORED, reason)
+        for reason in (
+            Reason.ORDER_GROUP_NOT_FOUND,
+            Reason.ORDER_GROUP_NOT_PENDING,
+            Reason.ORDER_GROUP_AWAITS_ANOTHER_SESSION,
+        )
+    }
+)

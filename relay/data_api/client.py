@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
@@ -12,12 +12,24 @@ from supabase import AsyncClient
 from relay.config import Settings
 from relay.core.checkout import AwaitingFunds, Payment
 from relay.core.errors import NoVerdict
-from relay.core.outcomes import Notice, Reason, Verdict, read_notice, read_verdict
+from relay.core.lifecycle import EndedCheckout, Kind, Reversal
+from relay.core.outcomes import (
+    Notice,
+    Reason,
+    Recorded,
+    Verdict,
+    read_cancelled,
+    read_notice,
+    read_recorded,
+    read_verdict,
+)
 from relay.data_api.connection import open_client
 from relay.metrics import Metrics
 
 FUNCTION: Final = "reconcile_order_group_payment"
 NOTICE_FUNCTION: Final = "note_awaiting_funds"
+CANCELLING_FUNCTION: Final = "cancel_order_group"
+RECORDING_FUNCTIONS: Final[Mapping[Kind, str]] = {"refund": "record_refund", "dispute": "record_dispute"}
 Source = Literal["webhook", "sweep", "replay"]
 # How many calls may run at the same time, and how many deliveries may wait for one of them. If the Data API hangs, it
 # holds 64 calls for RELAY_RPC_TIMEOUT. Deliveries that find the queue full are answered 500 at once, and Stripe sends
@@ -50,17 +62,34 @@ class DataApi:
 
         `unmatched_reason` says why the payment names no order group; None where it names one.
         """
-        started = time.perf_counter()
-        try:
-            data = await self._within_bounds(FUNCTION, parameters(payment, unmatched_reason, source))
-        finally:
-            self._metrics.rpc_seconds.observe(time.perf_counter() - started)
+        data = await self._decision(FUNCTION, parameters(payment, unmatched_reason, source))
         verdict = read_verdict(
             data,
             event_id=payment.event_id,
             order_group_id=payment.order_group_id,
             unmatched_reason=unmatched_reason,
         )
+        if verdict is None:
+            raise _of_unexpected_shape(data)
+        return verdict
+
+    async def record(self, reversal: Reversal, *, source: Source = "webhook") -> Recorded:
+        """Have the database record a refund or a dispute. Raises NoVerdict."""
+        data = await self._decision(RECORDING_FUNCTIONS[reversal.kind], recording_parameters(reversal, source))
+        recorded = read_recorded(data, key=f"{reversal.kind}_id", reversal_id=reversal.id)
+        if recorded is None:
+            raise _of_unexpected_shape(data)
+        return recorded
+
+    async def cancel(self, ended: EndedCheckout) -> Verdict:
+        """Have the database cancel the order group of a checkout that has ended, where it still waits for it. Raises
+        NoVerdict.
+        """
+        data = await self._decision(
+            CANCELLING_FUNCTION,
+            {"p_order_group_id": ended.order_group_id, "p_checkout_session_id": ended.session_id},
+        )
+        verdict = read_cancelled(data, order_group_id=ended.order_group_id)
         if verdict is None:
             raise _of_unexpected_shape(data)
         return verdict
@@ -91,6 +120,14 @@ class DataApi:
                 return await self._call("reconciliation_readiness", {})
         except TimeoutError:
             raise NoVerdict(Reason.TIMEOUT, "no answer in time") from None
+
+    async def _decision(self, function: str, parameters: dict[str, object]) -> object:
+        """The answer of a function that decides about a delivery; how long it takes is measured. Raises NoVerdict."""
+        started = time.perf_counter()
+        try:
+            return await self._within_bounds(function, parameters)
+        finally:
+            self._metrics.rpc_seconds.observe(time.perf_counter() - started)
 
     async def _within_bounds(self, function: str, parameters: dict[str, object]) -> object:
         if self._slots.locked() and self._waiting >= MAX_WAITING:
@@ -157,6 +194,23 @@ def parameters(payment: Payment, unmatched_reason: Reason | None, source: Source
         "p_source": source,
         "p_unmatched_reason": unmatched_reason,
         "p_account": payment.account,
+    }
+
+
+def recording_parameters(reversal: Reversal, source: Source) -> dict[str, object]:
+    """The parameters of `record_refund` or `record_dispute`."""
+    return {
+        f"p_{reversal.kind}_id": reversal.id,
+        "p_payment_intent_id": reversal.payment_intent_id,
+        "p_amount_minor": reversal.amount_minor,
+        "p_amount": reversal.amount,
+        "p_currency": reversal.currency,
+        "p_status": reversal.status,
+        "p_created": reversal.created,
+        "p_reason": reversal.reason,
+        "p_livemode": reversal.livemode,
+        "p_source": source,
+        "p_stripe_event_id": reversal.event_id,
     }
 
 

@@ -29,6 +29,9 @@ _VERDICTS: Final = frozenset(
         "reconcile_order_group_payment",
         "reconcile_order_group_payments",
         "note_awaiting_funds",
+        "record_refund",
+        "record_dispute",
+        "cancel_order_group",
         "reconciliation_readiness",
     }
 )

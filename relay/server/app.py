@@ -14,15 +14,17 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from relay.config import Settings
 from relay.data_api import client
 from relay.metrics import Metrics
-from relay.server import webhook
+from relay.server import deliveries, lifecycle, webhook
 from relay.server.connection_limit import ConnectionLimit
 from relay.server.connections import HANDLER_ARGS
+from relay.server.deliveries import Deliveries, Route
 from relay.server.readiness import Readiness
 from relay.server.telemetry import Log, Telemetry
-from relay.server.webhook import Webhook
 
-# WEBHOOK and READINESS are set when the application starts, because they need the Data API's client.
-WEBHOOK: Final = web.AppKey("webhook", Webhook)
+# WEBHOOK, LIFECYCLE and READINESS are set when the application starts, because they need the Data API's client.
+DELIVERIES: Final = web.AppKey("deliveries", Deliveries)
+WEBHOOK: Final = web.AppKey("webhook", Route)
+LIFECYCLE: Final = web.AppKey("lifecycle", Route)
 READINESS: Final = web.AppKey("readiness", Readiness)
 CONNECTION_LIMIT: Final = web.AppKey("connection_limit", ConnectionLimit)
 TELEMETRY: Final = web.AppKey("telemetry", Telemetry)
@@ -38,18 +40,25 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
 
     async def connected(app: web.Application) -> AsyncIterator[None]:
         async with client.connect(settings, telemetry.metrics) as data_api:
-            app[WEBHOOK] = Webhook(settings, telemetry, data_api, clock=clock)
+            app[WEBHOOK] = webhook.route(settings, telemetry, data_api)
+            app[LIFECYCLE] = lifecycle.route(settings, data_api)
             app[READINESS] = Readiness(settings, telemetry.metrics, data_api, clock=clock, limit=limit)
             asyncio.get_running_loop().set_exception_handler(limit.handle_loop_error)
             yield
 
     app = web.Application(handler_args=HANDLER_ARGS)
+    app[DELIVERIES] = Deliveries(telemetry, tolerance=settings.webhook_tolerance, clock=clock)
     app[TELEMETRY] = telemetry
     app[CONNECTION_LIMIT] = limit
     app.cleanup_ctx.append(connected)
     app.on_response_prepare.append(_set_server_header)
-    # The route takes every method, so that a wrong one gets the relay's answer and not aiohttp's.
-    app.router.add_route(hdrs.METH_ANY, webhook.PATH, _deliver, expect_handler=_expect)
+    # The routes take every method, so that a wrong one gets the relay's answer and not aiohttp's.
+    taken = {webhook.PATH: _deliver}
+    if settings.stripe_lifecycle_webhook_secrets:
+        taken[lifecycle.PATH] = _deliver_lifecycle
+    for path, handler in taken.items():
+        for spelling in (path, f"{path}/"):
+            app.router.add_route(hdrs.METH_ANY, spelling, handler, expect_handler=_expect)
     app.router.add_get("/healthz", _healthz)
     app.router.add_get("/readyz", _readyz)
     app.router.add_get("/metrics", _metrics)
@@ -59,11 +68,15 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
 
 def answer_unparsable(app: web.Application) -> Callable[[], web.Response]:
     """A function that makes the answer to bytes that are no HTTP request."""
-    return partial(webhook.answer_unparsable, app[TELEMETRY])
+    return partial(deliveries.answer_unparsable, app[TELEMETRY])
 
 
 async def _deliver(request: web.Request) -> web.Response:
-    return await request.app[WEBHOOK].handle(request)
+    return await request.app[DELIVERIES].take(request, request.app[WEBHOOK])
+
+
+async def _deliver_lifecycle(request: web.Request) -> web.Response:
+    return await request.app[DELIVERIES].take(request, request.app[LIFECYCLE])
 
 
 async def _expect(request: web.Request) -> None:
@@ -78,13 +91,13 @@ async def _expect(request: web.Request) -> None:
 
 
 async def _set_server_header(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(webhook.SERVER_HEADER)
+    response.headers.update(deliveries.SERVER_HEADER)
 
 
 async def _no_such_path(request: web.Request) -> web.Response:
     if request.method != hdrs.METH_POST or "Stripe-Signature" not in request.headers:
         raise web.HTTPNotFound
-    return webhook.answer_wrong_path(request.app[TELEMETRY])
+    return deliveries.answer_wrong_path(request.app[TELEMETRY])
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -50,7 +50,7 @@ control_socket_disable = True
 
 def when_ready(server: Any) -> None:
     """Log the address, as a single process does."""
-    serving.warn_of_proxy(Settings.of_process(), _log())
+    serving.warn_of_settings(Settings.of_process(), _log())
     for listener in server.LISTENERS:
         host, port = listener.sock.getsockname()[:2]
         _log().write("info", f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")

@@ -23,6 +23,8 @@ from relay.server.connection_limit import ConnectionLimit
 CONTRACT_VERSION: Final = 1
 OLDEST_DATABASE: Final = 1
 CACHE_SECONDS: Final = 3.0
+# Each of Stripe's endpoints has its own.
+IS_THE_SAME: Final = "the same secret, which is right for Stripe's command line only"
 # Each minute's run takes 500 groups. What is due for longer than this is due because nobody cancels it.
 OVERDUE_SECONDS: Final = 3600
 # Probes often wait for a few seconds only. The database function reads a few rows of the catalogue.
@@ -51,8 +53,19 @@ def judge_settings(settings: Settings) -> list[Check]:
     mode = "live" if settings.livemode else "test"
     return [
         Check("webhook_secrets", True, f"{count} in use"),
+        _lifecycle_check(settings),
         Check("stripe_key_mode", True, f"{mode} events are reconciled, others are ignored"),
     ]
+
+
+def _lifecycle_check(settings: Settings) -> Check:
+    """Always ok: a relay without the route reconciles as well as any other."""
+    if not settings.stripe_lifecycle_webhook_secrets:
+        return Check("lifecycle_route", True, "off: STRIPE_LIFECYCLE_WEBHOOK_SECRET is not set")
+    detail = f"on, {len(settings.stripe_lifecycle_webhook_secrets)} in use"
+    if settings.shares_webhook_secret:
+        return Check("lifecycle_route", True, f"{detail}; both routes name {IS_THE_SAME}", is_doubtful=True)
+    return Check("lifecycle_route", True, detail)
 
 
 def judge_database(facts: object, *, now: float, tolerance: int) -> list[Check]:

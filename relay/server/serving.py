@@ -13,9 +13,10 @@ from aiohttp import web
 
 from relay.config import Settings, unused_proxy
 from relay.core.errors import errno_name
-from relay.server.app import CONNECTION_LIMIT, READINESS, TELEMETRY, WEBHOOK, answer_unparsable, make_app
+from relay.server.app import CONNECTION_LIMIT, DELIVERIES, READINESS, TELEMETRY, answer_unparsable, make_app
 from relay.server.connection_limit import SelectorEventLoop
 from relay.server.connections import Runner
+from relay.server.readiness import IS_THE_SAME
 from relay.server.telemetry import LibraryLog, Log
 
 # How long new connections are still accepted after the signal to stop. A body may take as long to arrive; a delivery
@@ -39,14 +40,18 @@ HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None  # uvloop doe
 def serve(settings: Settings) -> int:
     """Serve until a signal comes. Returns the exit status: 0, or 1 where the relay cannot listen on the address."""
     log = Log(settings.log_level)
-    warn_of_proxy(settings, log)
+    warn_of_settings(settings, log)
     logging.basicConfig(handlers=[LibraryLog(log)], level=logging.WARNING, force=True)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(settings, log))
 
 
-def warn_of_proxy(settings: Settings, log: Log) -> None:
-    """Log a warning that names the proxy variable that the relay does not use; whoever set it expects that it does."""
+def warn_of_settings(settings: Settings, log: Log) -> None:
+    """Log a warning about each setting that can be meant, but hardly is: a proxy variable that the relay does not use,
+    though whoever set it expects that it does, and one webhook secret for two endpoints.
+    """
+    if settings.shares_webhook_secret:
+        log.write("warning", f"STRIPE_WEBHOOK_SECRET and STRIPE_LIFECYCLE_WEBHOOK_SECRET name {IS_THE_SAME}")
     if name := unused_proxy(settings):
         log.write("warning", f"{name} is set and not used: the relay connects to SUPABASE_URL directly")
 
@@ -106,7 +111,7 @@ async def drain(app: web.Application) -> None:
     app[TELEMETRY].log.write("info", "Stopping: not ready any more, finishing the deliveries in hand")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LISTEN_ON_SECONDS):
-            await app[WEBHOOK].idle.wait()
+            await app[DELIVERIES].idle.wait()
 
 
 def _first_signal(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

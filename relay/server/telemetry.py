@@ -41,6 +41,8 @@ class Delivery:
     event_type: str | None = None
     order_group_id: str | None = None
     checkout_session_id: str | None = None
+    is_lifecycle: bool = False
+    """Whether it came to the lifecycle route."""
     note: str = ""
     """A note for the operator: fixed words, codes and class names only."""
 
@@ -138,17 +140,19 @@ class Telemetry:
         self.metrics = metrics
         log.on_loss = metrics.lines_lost.inc
         self._clock = clock
-        self._series: dict[tuple[Outcome, Reason | None], Counter] = {}
+        self._series: dict[tuple[Outcome, Reason | None, bool], tuple[Counter, ...]] = {}
         self._windows: dict[Reason | None, tuple[float, int]] = {}
 
     def delivered(self, delivery: Delivery, verdict: Verdict, seconds: float) -> None:
         """Count and log one finished delivery, which took `seconds`."""
         outcome, reason = verdict.outcome, verdict.reason
-        series = self._series.get((outcome, reason))
+        key = outcome, reason, delivery.is_lifecycle
+        series = self._series.get(key)
         if series is None:  # cached, because `labels` takes a lock and builds a key on every call
-            series = self.metrics.deliveries.labels(outcome, reason or "")
-            self._series[outcome, reason] = series
-        series.inc()
+            counters = (self.metrics.deliveries, self.metrics.lifecycle_deliveries)[: 1 + delivery.is_lifecycle]
+            series = self._series[key] = tuple(counter.labels(outcome, reason or "") for counter in counters)
+        for each in series:
+            each.inc()
         self.metrics.delivery_seconds.observe(seconds)
         level = _level(outcome, reason)
         skipped = 0

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from aiohttp.http_writer import StreamWriter
 
-from relay.server import connections, webhook
+from relay.server import connections, deliveries
 from relay.server.webhook import PATH
 from testkit.data_api_server import DataApi
 from testkit.relay_log import faults_in
@@ -163,12 +163,12 @@ async def test_held_back_megabytes_wait_for_a_place_and_small_deliveries_do_not(
             assert await deliver(other) == 200
 
         # A place holds a megabyte, twice while it grows; whoever waits for one, what a socket is read into at once.
-        places = webhook.LARGE_BODIES * 2 * 2**20
+        places = deliveries.LARGE_BODIES * 2 * 2**20
         assert relay.resident_bytes - before < places + most * 400 * 1024
 
 
 async def test_large_deliveries_take_turns_and_all_get_through(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "LARGE_BODIES", 1)
+    monkeypatch.setattr(deliveries, "LARGE_BODIES", 1)
     events = [completed(filler="x" * 400_000) for _ in range(12)]
 
     answers = await asyncio.gather(*(relay.deliver(event) for event in events))

@@ -10,8 +10,8 @@ import pytest
 
 from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.data_api import client
-from relay.server import webhook
-from relay.server.app import TELEMETRY, WEBHOOK
+from relay.server import deliveries
+from relay.server.app import DELIVERIES, TELEMETRY
 from relay.server.telemetry import Delivery
 from relay.server.webhook import PATH
 from testkit.data_api_server import Behaviour, DataApi, Hang, Raw, Reply, Reset, Wait
@@ -53,7 +53,7 @@ async def test_nothing_is_left_in_hand_after_deliveries_of_every_kind(
 ) -> None:
     monkeypatch.setattr(client, "MAX_CALLS", 2)
     monkeypatch.setattr(client, "MAX_WAITING", 2)
-    monkeypatch.setattr(webhook, "LARGE_BODIES", 2)
+    monkeypatch.setattr(deliveries, "LARGE_BODIES", 2)
     large = completed(filler="x" * 200_000)
     forged, headers = delivery(completed(), secret="whsec_of_somebody_else")
     async with serving(environ(data_api.url, RELAY_RPC_TIMEOUT="0.3")) as relay:
@@ -66,7 +66,7 @@ async def test_nothing_is_left_in_hand_after_deliveries_of_every_kind(
             await break_off(relay)
             for body, method in ((forged, "POST"), (forged, "PUT"), (b"x" * 2**21, "POST"), (b"", "POST")):
                 assert (await relay.send(body, headers, method=method)).json["outcome"] == "refused"
-        await relay.app[WEBHOOK].idle.wait()
+        await relay.app[DELIVERIES].idle.wait()
 
         found = await series(relay)
         assert found["relay_deliveries_in_flight"] == 0

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.core.outcomes import Outcome, Reason
-from relay.server import connections, webhook
-from relay.server.app import WEBHOOK
+from relay.server import connections, deliveries
+from relay.server.app import DELIVERIES
 from relay.server.webhook import PATH
 from testkit.data_api_server import DataApi, Wait
 from testkit.relay_under_test import KEYS, Relay, environ, serving
@@ -105,7 +105,7 @@ async def test_an_idle_connection_outlives_the_limit_of_a_head(
 async def test_a_body_that_does_not_arrive_is_408_and_the_connection_is_cut(
     data_api: DataApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(deliveries, "BODY_SECONDS", 0.05)
     monkeypatch.setitem(connections.HANDLER_ARGS, "lingering_time", 0.05)
     async with serving(environ(data_api.url)) as relay, wire(relay) as slow:
         await slow.send(HEAD + "Content-Length: 1000\r\n\r\n{")
@@ -124,7 +124,7 @@ async def test_a_sender_who_hangs_up_in_the_body_leaves_nothing_behind(relay: Re
         await other.send("GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
         assert (await other.answer())[0] == 200
 
-    await relay.app[WEBHOOK].idle.wait()
+    await relay.app[DELIVERIES].idle.wait()
 
     assert data_api.calls == []
 
@@ -142,7 +142,7 @@ async def test_a_sender_who_hangs_up_during_the_call_does_not_stop_the_payment(r
         await data_api.arrived.wait()
     gate.released.set()
 
-    await relay.app[WEBHOOK].idle.wait()
+    await relay.app[DELIVERIES].idle.wait()
 
     assert [line["outcome"] for line in relay.lines] == ["applied"]
 
@@ -201,7 +201,9 @@ async def test_hundreds_of_slow_connections_do_not_keep_others_from_being_served
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("path", ["/", "/api/stripe/webhook/", "/api/stripe", "/.env", "/rest/v1/rpc/x", "//"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api/stripe/webhook//", "/api/stripe", "/api/stripe/lifecycle", "/.env", "/rest/v1/rpc/x", "//"]
+)
 async def test_an_unknown_path_is_404(relay: Relay, data_api: DataApi, path: str) -> None:
     assert (await relay.get(path))[0] == 404
     assert data_api.calls == []

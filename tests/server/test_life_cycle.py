@@ -134,6 +134,18 @@ async def test_certificates_that_are_not_there_stop_the_start(data_api: DataApi,
         assert "Traceback" not in errors
 
 
+async def test_one_secret_for_both_routes_is_named_at_the_start(data_api: DataApi) -> None:
+    env = environ(data_api.url)
+    async with serve(env=env | {"STRIPE_LIFECYCLE_WEBHOOK_SECRET": env["STRIPE_WEBHOOK_SECRET"]}) as relay:
+        (line,) = relay.lines
+
+    assert (line["level"], line["message"]) == (
+        "warning",
+        "STRIPE_WEBHOOK_SECRET and STRIPE_LIFECYCLE_WEBHOOK_SECRET name the same secret, which is right for Stripe's"
+        " command line only",
+    )
+
+
 async def test_a_proxy_that_is_not_used_is_named_at_the_start(data_api: DataApi) -> None:
     """The first line names it, so that `serve` takes it for the address."""
     async with serve(env=environ(data_api.url, HTTP_PROXY="http://127.0.0.1:1")) as relay:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from relay.config import Settings
 from relay.server import readiness
 from relay.server.app import READINESS
 from testkit.data_api_server import DataApi, Hang, Reply, Wait
 from testkit.relay_under_test import Relay, environ, serving
+from testkit.stripe_events import WEBHOOK_SECRET
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +146,28 @@ async def test_a_currency_that_the_database_lacks_is_named(relay: Relay, data_ap
     assert await failed(relay) == (503, ["currencies"])
     _, text = await relay.get("/readyz")
     assert "different: CHF" in text
+
+
+SAME = "on, 1 in use; both routes name the same secret, which is right for Stripe's command line only"
+
+
+@pytest.mark.parametrize(
+    ("secrets", "detail", "is_doubtful"),
+    [
+        ("", "off: STRIPE_LIFECYCLE_WEBHOOK_SECRET is not set", False),
+        ("whsec_x,whsec_y", "on, 2 in use", False),
+        (WEBHOOK_SECRET, SAME, True),
+    ],
+    ids=["off", "on", "shared"],
+)
+def test_the_lifecycle_route_is_no_precondition_and_a_shared_secret_is_worth_a_look(
+    secrets: str, detail: str, is_doubtful: bool
+) -> None:
+    env = environ("https://project.supabase.co", STRIPE_LIFECYCLE_WEBHOOK_SECRET=secrets)
+
+    checks = readiness.judge_settings(Settings.from_env(env, now=0))
+
+    assert readiness.Check("lifecycle_route", True, detail, is_doubtful) in checks
 
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

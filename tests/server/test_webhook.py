@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from relay.server.webhook import MAX_BODY_BYTES
+from relay.server.deliveries import MAX_BODY_BYTES
+from relay.server.webhook import PATH
 from testkit import stripe_events
 from testkit.data_api_server import DataApi
 from testkit.relay_under_test import Relay, environ, serving
@@ -262,6 +263,12 @@ async def test_only_the_listed_metadata_reach_the_database(data_api: DataApi) ->
         {"order_group_id": group_id, "campaign": "spring"},
     ]
     assert data_api.calls[0].parameters["p_order_group_id"] == group_id
+
+
+async def test_a_trailing_slash_is_accepted(relay: Relay) -> None:
+    body, headers = delivery(completed())
+
+    assert (await relay.send(body, headers, path=f"{PATH}/")).verdict == (200, "applied", None)
 
 
 @pytest.mark.parametrize(
