@@ -54,11 +54,11 @@ create table payments.reasons (
     outcome text not null,
     sentence text not null,
     constraint reasons_pkey primary key (reason),
-    constraint reasons_outcome_is_known_check check (outcome in ('unmatched', 'rejected'))
+    constraint reasons_outcome_is_known_check check (outcome in ('unmatched', 'rejected', 'recorded'))
 );
 comment on table payments.reasons is
-    'Why a payment can become an exception. The relay knows the same words: Reason in relay/core/outcomes.py.';
-comment on column payments.reasons.outcome is 'What the payment is answered while its exception is open.';
+    'Why a payment, a refund or a dispute can become an exception. The relay knows the same words: Reason in relay/core/outcomes.py.';
+comment on column payments.reasons.outcome is 'What Stripe''s event is answered while its exception is open.';
 comment on column payments.reasons.sentence is 'The rule that decided, for a person.';
 
 insert into payments.reasons (reason, outcome, sentence)
@@ -78,7 +78,12 @@ values
 ('totals_inconsistent', 'rejected', 'the order group''s total is not the sum of its orders'),
 ('duplicate_payment', 'rejected', 'another payment had paid the order group: this one is owed back'),
 ('payment_already_used', 'rejected', 'this payment has paid another order group'),
-('event_collision', 'rejected', 'the event id was processed before, with another payload');
+('event_collision', 'rejected', 'the event id was processed before, with another payload'),
+('payment_refunded', 'rejected', 'Stripe had sent all of the payment''s money back before it came'),
+('exceeds_payment', 'rejected', 'more would go back than the payment has brought'),
+('refund_collision', 'rejected', 'the refund was recorded before, of another payment, amount, currency or mode'),
+('dispute_collision', 'rejected', 'the dispute was recorded before, of another payment, amount, currency or mode'),
+('payment_disputed', 'recorded', 'the buyer''s bank asks for the payment''s money back');
 
 create table payments.exceptions (
     id bigint not null generated always as identity,
@@ -96,6 +101,8 @@ create table payments.exceptions (
     resolved_by text,
     resolved_at timestamptz,
     note text,
+    refund_id text,
+    dispute_id text,
     constraint exceptions_pkey primary key (id),
     constraint exceptions_stripe_event_id_key unique (stripe_event_id),
     constraint exceptions_reason_fkey foreign key (reason) references payments.reasons (reason) on delete restrict,
@@ -109,6 +116,8 @@ create table payments.exceptions (
         = (resolution is not null and resolved_by is not null and resolved_at is not null)
     )
 );
+create unique index exceptions_refund_id_key on payments.exceptions (refund_id) where refund_id is not null;
+create unique index exceptions_dispute_id_key on payments.exceptions (dispute_id) where dispute_id is not null;
 create index exceptions_reason_idx on payments.exceptions (reason);
 create index exceptions_order_group_id_idx on payments.exceptions (order_group_id);
 create index exceptions_checkout_session_id_idx on payments.exceptions (checkout_session_id);
@@ -119,15 +128,19 @@ on payments.exceptions ((details ->> 'named_order_group_id')) where reason = 'fo
 create index exceptions_first_seen_at_idx on payments.exceptions (first_seen_at);
 create index exceptions_open_first_seen_at_idx on payments.exceptions (first_seen_at) where status = 'open';
 comment on table payments.exceptions is
-    'Money that needs a person: one row per event that was rejected or names no order group.';
+    'Money that needs a person: one row per event of a payment that was rejected or names no order group, one per refund that was rejected, one per dispute.';
 comment on column payments.exceptions.order_group_id is
     'What the event named; no foreign key, because it may not exist. Null where the event names none.';
+comment on column payments.exceptions.stripe_event_id is
+    'The event; the refund''s or dispute''s own id where no event brought it.';
+comment on column payments.exceptions.refund_id is 'The refund that is the matter; null for payments and disputes.';
+comment on column payments.exceptions.dispute_id is 'The dispute that is the matter; null for payments and refunds.';
 comment on column payments.exceptions.attempts is 'How often Stripe, or the sweep, has brought this event.';
 comment on column payments.exceptions.details is
     'What was expected and what came, amounts as text; `named_order_group_id`: the group that the metadata of an event
     without a group named; `earlier` keeps former reasons of the same event.';
 comment on column payments.exceptions.resolution is
-    'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the payment was applied after all.';
+    'refunded, fixed_by_hand, dismissed: an operator''s word, final, or Stripe''s, where resolved_by is stripe. reconciled: it was applied or recorded after all.';
 
 alter table payments.stripe_events enable row level security;
 alter table payments.reasons enable row level security;

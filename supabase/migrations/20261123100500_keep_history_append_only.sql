@@ -1,6 +1,6 @@
 -- History is written once.
 --
--- Touches: triggers on public.inventory_ledger and payments.stripe_events. They fire for everyone, the owner and
+-- Touches: triggers on public.inventory_ledger, payments.stripe_events, refunds, disputes and their steps. They fire for everyone, the owner and
 -- replication roles included (`enable always`), once per statement: a statement that matches no row is refused too. Only an
 -- update of recorded events is looked at row by row.
 -- An event loses its session metadata, and nothing else, where payments.metadata_erasures says so.
@@ -79,3 +79,23 @@ create trigger stripe_events_lose_metadata_alone
 after update on payments.stripe_events
 for each row execute function payments.tg_stripe_events__lose_metadata_alone();
 alter table payments.stripe_events enable always trigger stripe_events_lose_metadata_alone;
+
+create trigger refund_status_changes_is_append_only
+before update or delete or truncate on payments.refund_status_changes
+for each statement execute function payments.tg_history__refuse_change();
+alter table payments.refund_status_changes enable always trigger refund_status_changes_is_append_only;
+
+create trigger dispute_status_changes_is_append_only
+before update or delete or truncate on payments.dispute_status_changes
+for each statement execute function payments.tg_history__refuse_change();
+alter table payments.dispute_status_changes enable always trigger dispute_status_changes_is_append_only;
+
+create trigger refunds_are_kept
+before delete or truncate on payments.refunds
+for each statement execute function payments.tg_history__refuse_change();
+alter table payments.refunds enable always trigger refunds_are_kept;
+
+create trigger disputes_are_kept
+before delete or truncate on payments.disputes
+for each statement execute function payments.tg_history__refuse_change();
+alter table payments.disputes enable always trigger disputes_are_kept;

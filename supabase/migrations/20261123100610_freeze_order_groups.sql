@@ -191,7 +191,14 @@ begin
                 and (
                     (old.status = 'pending' and new.status in ('paid', 'cancelled'))
                     or (
-                        (new.status = old.status or (old.status = 'paid' and new.status = 'refunded'))
+                        (
+                            (new.status = old.status and new.refunded_amount = old.refunded_amount)
+                            or (
+                                old.status in ('paid', 'refunded')
+                                and (new.status, new.refunded_amount = new.total_amount)
+                                in (('paid', false), ('refunded', true))
+                            )
+                        )
                         and (
                             new.paid_at,
                             new.stripe_webhook_event_id,
@@ -217,14 +224,18 @@ begin
         )
     then
         if new.status <> old.status then
-            v_is_payment := new.status = 'paid';
+            v_is_payment := old.status = 'pending' and new.status = 'paid';
             insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)
             values (
                 new.id,
                 old.status,
                 new.status,
                 case when v_is_payment then new.paid_at else clock_timestamp() end,
-                case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
+                case
+                    when v_is_payment then 'reconcile_order_group_payment'
+                    when old.status <> 'pending' then 'record_refund'
+                    else payments.caller()
+                end
             );
         end if;
         return null;

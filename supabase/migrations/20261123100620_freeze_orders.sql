@@ -44,8 +44,8 @@ create trigger orders_need_pending_group
 before insert or delete on public.orders
 for each row execute function payments.tg_orders__need_pending_group();
 
--- Leaves it to the table's owner, so to the functions, to give an order up.
--- Called by: trigger on public.orders, for rows that become refunded. Returns: nothing, or raises 23514. Locks: nothing.
+-- Leaves it to the table's owner, so to the functions, to give an order up, or to take that back.
+-- Called by: trigger on public.orders, for rows that become refunded or are no more. Returns: nothing, or raises 23514. Locks: nothing.
 create or replace function payments.tg_orders__refund_as_owner()
 returns trigger
 language plpgsql
@@ -72,7 +72,7 @@ revoke execute on function payments.tg_orders__refund_as_owner() from public, an
 
 create trigger orders_refund_as_owner
 after update on public.orders
-for each row when (new.status = 'refunded' and old.status <> 'refunded')
+for each row when ((new.status = 'refunded') <> (old.status = 'refunded'))
 execute function payments.tg_orders__refund_as_owner();
 
 -- Records a step of an order, moves its status along its path only, and keeps the order as its group was paid: whose it is,
@@ -91,6 +91,12 @@ set search_path = ''
 as $$
 declare
     v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
+    -- All of the group's money has gone back, and its orders go along.
+    v_goes_with_its_group constant boolean := new.status = 'refunded' and (
+        select g.status = 'refunded'
+        from public.order_groups as g
+        where g.id = old.order_group_id
+    );
     v_stays constant boolean :=
     (new.id, new.order_group_id, new.currency) is not distinct from (old.id, old.order_group_id, old.currency);
     v_moves_forward constant boolean := case
@@ -102,6 +108,15 @@ declare
         when new.paid_at is distinct from old.paid_at then false
         when new.status = old.status then true
         when new.status = 'refunded' then old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+        -- Back to where it was when all of the group's money went back, and only then.
+        when old.status = 'refunded' then coalesce((
+            select g.status = 'paid' and c.changed_by = 'record_refund' and c.from_status = new.status
+            from public.order_groups as g
+            inner join public.order_status_changes as c on g.id = c.order_group_id
+            where g.id = old.order_group_id and c.order_id = old.id
+            order by c.id desc
+            limit 1
+        ), false)
         else (old.status, new.status) in (
             ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
         ) and (
@@ -122,7 +137,11 @@ begin
             old.status,
             new.status,
             case when v_is_payment then new.paid_at else clock_timestamp() end,
-            case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
+            case
+                when v_is_payment then 'reconcile_order_group_payment'
+                when old.status = 'refunded' or v_goes_with_its_group then 'record_refund'
+                else payments.caller()
+            end
         );
     end if;
 
