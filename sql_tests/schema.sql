@@ -11,7 +11,9 @@ CREATE TYPE payments.judgement AS (
 	exception_id bigint,
 	refunded_exception_id bigint,
 	has_exceptions boolean,
-	is_known boolean
+	is_known boolean,
+	has_refunds boolean,
+	is_sent_back boolean
 );
 
 COMMENT ON TYPE payments.judgement IS 'What payments.judge() says about a payment.';
@@ -25,6 +27,10 @@ COMMENT ON COLUMN payments.judgement.refunded_exception_id IS 'The first excepti
 COMMENT ON COLUMN payments.judgement.has_exceptions IS 'Exceptions of this event, or of another one of its session or payment intent, are kept.';
 
 COMMENT ON COLUMN payments.judgement.is_known IS 'This payment has paid the group that it was judged with, for this very amount and currency; null counts as false.';
+
+COMMENT ON COLUMN payments.judgement.has_refunds IS 'Refunds or disputes of this payment are recorded.';
+
+COMMENT ON COLUMN payments.judgement.is_sent_back IS 'Stripe has sent all of this payment''s money back, and it has paid nothing: what is resolved for it keeps the reason. Null counts as false.';
 
 CREATE TYPE payments.requested_item AS (
 	order_place bigint,
@@ -928,6 +934,64 @@ $$;
 
 COMMENT ON FUNCTION payments.definitions() IS 'How each object of this project is defined now, as text.';
 
+CREATE TABLE payments.disputes (
+    id text NOT NULL,
+    payment_intent_id text NOT NULL,
+    order_group_id uuid,
+    amount_minor bigint NOT NULL,
+    amount numeric NOT NULL,
+    currency text NOT NULL,
+    status text NOT NULL,
+    reason text,
+    created_at timestamp with time zone NOT NULL,
+    livemode boolean NOT NULL,
+    source text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    set_aside_reason text,
+    CONSTRAINT disputes_amount_is_positive_check CHECK (((amount_minor > 0) AND (amount > (0)::numeric))),
+    CONSTRAINT disputes_source_is_known_check CHECK ((source = ANY (ARRAY['webhook'::text, 'sweep'::text, 'replay'::text]))),
+    CONSTRAINT disputes_status_is_known_check CHECK ((status = ANY ('{warning_needs_response,warning_under_review,warning_closed,needs_response,under_review,charge_refunded,prevented,lost,won}'::text[])))
+);
+
+COMMENT ON TABLE payments.disputes IS 'Each dispute of Stripe, once, with the status that it has reached.';
+
+COMMENT ON COLUMN payments.disputes.id IS 'Stripe''s: dp_…, or du_… of old.';
+
+COMMENT ON COLUMN payments.disputes.order_group_id IS 'The order group that the payment has paid; null while it has paid none, or where it never will.';
+
+COMMENT ON COLUMN payments.disputes.amount_minor IS 'Minor units, as Stripe sent them.';
+
+COMMENT ON COLUMN payments.disputes.amount IS 'Major units of `currency`.';
+
+COMMENT ON COLUMN payments.disputes.reason IS 'Stripe''s word for why.';
+
+COMMENT ON COLUMN payments.disputes.created_at IS 'When the dispute was opened, by Stripe''s clock.';
+
+COMMENT ON COLUMN payments.disputes.source IS 'What brought it first: webhook, sweep or replay.';
+
+COMMENT ON COLUMN payments.disputes.set_aside_reason IS 'Why it is another''s matter: its payment, which came later, does not fit. Null where it is the payment''s.';
+
+CREATE FUNCTION payments.describe_dispute(p_dispute payments.disputes) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select jsonb_build_object(
+        'dispute_id', p_dispute.id,
+        'payment_intent_id', p_dispute.payment_intent_id,
+        'amount_minor', p_dispute.amount_minor::pg_catalog.text,
+        'amount', p_dispute.amount::pg_catalog.text,
+        'currency', p_dispute.currency,
+        'status', p_dispute.status,
+        'reason', p_dispute.reason,
+        'created_at', p_dispute.created_at,
+        'livemode', p_dispute.livemode,
+        'source', p_dispute.source
+    );
+$$;
+
+COMMENT ON FUNCTION payments.describe_dispute(p_dispute payments.disputes) IS 'A dispute as evidence for a person.';
+
 CREATE TABLE payments.stripe_events (
     id text NOT NULL,
     type text NOT NULL,
@@ -1022,6 +1086,79 @@ $$;
 
 COMMENT ON FUNCTION payments.describe_order_group(p_order_group_id uuid) IS 'An order group as evidence for a person.';
 
+CREATE TABLE payments.refunds (
+    id text NOT NULL,
+    payment_intent_id text NOT NULL,
+    order_group_id uuid,
+    amount_minor bigint NOT NULL,
+    amount numeric NOT NULL,
+    currency text NOT NULL,
+    status text NOT NULL,
+    reason text,
+    created_at timestamp with time zone NOT NULL,
+    livemode boolean NOT NULL,
+    source text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    set_aside_reason text,
+    CONSTRAINT refunds_amount_is_positive_check CHECK (((amount_minor > 0) AND (amount > (0)::numeric))),
+    CONSTRAINT refunds_source_is_known_check CHECK ((source = ANY (ARRAY['webhook'::text, 'sweep'::text, 'replay'::text]))),
+    CONSTRAINT refunds_status_is_known_check CHECK ((status = ANY ('{pending,requires_action,succeeded,failed,canceled}'::text[])))
+);
+
+COMMENT ON TABLE payments.refunds IS 'Each refund of Stripe, once, with the status that it has reached.';
+
+COMMENT ON COLUMN payments.refunds.id IS 'Stripe''s: re_…';
+
+COMMENT ON COLUMN payments.refunds.order_group_id IS 'The order group that the payment has paid; null while it has paid none, or where it never will.';
+
+COMMENT ON COLUMN payments.refunds.amount_minor IS 'Minor units, as Stripe sent them.';
+
+COMMENT ON COLUMN payments.refunds.amount IS 'Major units of `currency`.';
+
+COMMENT ON COLUMN payments.refunds.reason IS 'Stripe''s word for why.';
+
+COMMENT ON COLUMN payments.refunds.created_at IS 'When the refund was made, by Stripe''s clock.';
+
+COMMENT ON COLUMN payments.refunds.source IS 'What brought it first: webhook, sweep or replay.';
+
+COMMENT ON COLUMN payments.refunds.set_aside_reason IS 'Why it does not count: its payment, which came later, does not fit. Null where it counts.';
+
+CREATE FUNCTION payments.describe_refund(p_refund payments.refunds) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+    select jsonb_build_object(
+        'refund_id', p_refund.id,
+        'payment_intent_id', p_refund.payment_intent_id,
+        'amount_minor', p_refund.amount_minor::pg_catalog.text,
+        'amount', p_refund.amount::pg_catalog.text,
+        'currency', p_refund.currency,
+        'status', p_refund.status,
+        'reason', p_refund.reason,
+        'created_at', p_refund.created_at,
+        'livemode', p_refund.livemode,
+        'source', p_refund.source
+    );
+$$;
+
+COMMENT ON FUNCTION payments.describe_refund(p_refund payments.refunds) IS 'A refund as evidence for a person.';
+
+CREATE FUNCTION payments.dispute_rank(p_status text) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return array_position(
+        '{warning_needs_response, warning_under_review, warning_closed, needs_response, under_review, charge_refunded,
+        prevented, lost, won}'::pg_catalog.text[],
+        p_status
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.dispute_rank(p_status text) IS 'How far a dispute with this status has come.';
+
 CREATE TABLE payments.exceptions (
     id bigint NOT NULL,
     stripe_event_id text NOT NULL,
@@ -1038,13 +1175,17 @@ CREATE TABLE payments.exceptions (
     resolved_by text,
     resolved_at timestamp with time zone,
     note text,
+    refund_id text,
+    dispute_id text,
     CONSTRAINT exceptions_attempts_is_positive_check CHECK ((attempts > 0)),
     CONSTRAINT exceptions_resolution_is_known_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'fixed_by_hand'::text, 'dismissed'::text, 'reconciled'::text]))),
     CONSTRAINT exceptions_resolved_says_how_and_by_whom_check CHECK (((status = 'resolved'::text) = ((resolution IS NOT NULL) AND (resolved_by IS NOT NULL) AND (resolved_at IS NOT NULL)))),
     CONSTRAINT exceptions_status_is_known_check CHECK ((status = ANY (ARRAY['open'::text, 'resolved'::text])))
 );
 
-COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row per event that was rejected or names no order group.';
+COMMENT ON TABLE payments.exceptions IS 'Money that needs a person: one row per event of a payment that was rejected or names no order group, one per refund that was rejected, one per dispute.';
+
+COMMENT ON COLUMN payments.exceptions.stripe_event_id IS 'The event; the refund''s or dispute''s own id where no event brought it.';
 
 COMMENT ON COLUMN payments.exceptions.order_group_id IS 'What the event named; no foreign key, because it may not exist. Null where the event names none.';
 
@@ -1053,7 +1194,11 @@ COMMENT ON COLUMN payments.exceptions.attempts IS 'How often Stripe, or the swee
 COMMENT ON COLUMN payments.exceptions.details IS 'What was expected and what came, amounts as text; `named_order_group_id`: the group that the metadata of an event
     without a group named; `earlier` keeps former reasons of the same event.';
 
-COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, dismissed: an operator''s word, final. reconciled: the payment was applied after all.';
+COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, dismissed: an operator''s word, final, or Stripe''s, where resolved_by is stripe. reconciled: it was applied or recorded after all.';
+
+COMMENT ON COLUMN payments.exceptions.refund_id IS 'The refund that is the matter; null for payments and disputes.';
+
+COMMENT ON COLUMN payments.exceptions.dispute_id IS 'The dispute that is the matter; null for payments and refunds.';
 
 CREATE FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) RETURNS SETOF payments.exceptions
     LANGUAGE plpgsql STABLE ROWS 10
@@ -1074,11 +1219,47 @@ begin
                 x.reason <> 'foreign_account'
                 or x.details -> 'received' ->> 'account' = p_event.account
             )
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
         );
 end;
 $$;
 
 COMMENT ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) IS 'The exceptions of this event and of the other events of its payment.';
+
+CREATE FUNCTION payments.find_payment(p_payment_intent_id text) RETURNS TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return query
+    select
+        e.order_group_id,
+        true,
+        e.amount_minor,
+        e.currency
+    from payments.stripe_events as e
+    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
+    if found then
+        return;
+    end if;
+
+    return query
+    select
+        x.order_group_id,
+        false,
+        (x.details -> 'received' ->> 'amount_minor')::bigint,
+        x.details -> 'received' ->> 'currency'
+    from payments.exceptions as x
+    where
+        x.payment_intent_id = p_payment_intent_id
+        and x.reason <> 'foreign_account'
+        and num_nonnulls(x.refund_id, x.dispute_id) = 0
+    order by x.id
+    limit 1;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.find_payment(p_payment_intent_id text) IS 'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
 
 CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -1105,6 +1286,46 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) IS 'Whether this payment intent or session has paid another group.';
+
+CREATE FUNCTION payments.is_all_back(p_event payments.stripe_events) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return p_event.amount_minor > 0 and p_event.amount_minor = (
+        select sum(r.amount_minor)
+        from payments.refunds as r
+        where
+            r.payment_intent_id = p_event.payment_intent_id
+            and r.status = 'succeeded'
+            and not exists (
+                select 1
+                from payments.unfit_refunds(p_event.payment_intent_id, p_event.amount_minor, p_event.currency) as u
+                where u.refund_id = r.id
+            )
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.is_all_back(p_event payments.stripe_events) IS 'Whether Stripe has sent all of the payment''s money back.';
+
+CREATE FUNCTION payments.is_normalised(p_amount_minor bigint, p_amount numeric, p_currency text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return exists (
+        select 1
+        from payments.currencies as c
+        where
+            c.code = p_currency
+            and p_amount * c.minor_per_major = p_amount_minor
+            and p_amount_minor % c.minor_multiple = 0
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.is_normalised(p_amount_minor bigint, p_amount numeric, p_currency text) IS 'Whether minor and major units agree by Stripe''s table of exponents.';
 
 CREATE TABLE payments.currencies (
     code text NOT NULL,
@@ -1161,11 +1382,14 @@ CREATE TABLE public.order_groups (
     awaiting_funds_event_id text,
     reserved_product_ids uuid[],
     buyer_since timestamp with time zone,
+    refunded_amount numeric DEFAULT 0 NOT NULL,
     CONSTRAINT order_groups_buyer_has_its_time_check CHECK (((buyer_id IS NULL) OR (buyer_since IS NOT NULL))),
     CONSTRAINT order_groups_paid_has_its_payment_check CHECK (((status <> 'paid'::text) OR ((paid_at IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL) AND (stripe_checkout_session_id IS NOT NULL)))),
+    CONSTRAINT order_groups_refunded_amount_is_part_of_total_check CHECK (((refunded_amount >= (0)::numeric) AND (refunded_amount <= total_amount))),
+    CONSTRAINT order_groups_refunded_is_all_back_check CHECK (((status <> 'refunded'::text) OR (refunded_amount = total_amount))),
     CONSTRAINT order_groups_status_is_known_check CHECK ((status = ANY ('{pending,paid,cancelled,refunded}'::text[]))),
     CONSTRAINT order_groups_total_amount_is_money_check CHECK (((total_amount <@ '[0,1000000000000000)'::numrange) AND (min_scale(total_amount) <= 3))),
-    CONSTRAINT order_groups_unpaid_has_no_payment_check CHECK (((status = ANY ('{paid,refunded}'::text[])) OR (num_nonnulls(paid_at, stripe_webhook_event_id, stripe_payment_intent_id, stripe_checkout_session_id) = 0)))
+    CONSTRAINT order_groups_unpaid_has_no_payment_check CHECK (((status = ANY ('{paid,refunded}'::text[])) OR (((num_nonnulls(paid_at, stripe_webhook_event_id, stripe_payment_intent_id, stripe_checkout_session_id))::numeric + sign(refunded_amount)) = (0)::numeric)))
 );
 ALTER TABLE ONLY public.order_groups ALTER COLUMN buyer_id SET (n_distinct=300);
 
@@ -1196,6 +1420,8 @@ COMMENT ON COLUMN public.order_groups.awaiting_funds_event_id IS 'The Stripe eve
 COMMENT ON COLUMN public.order_groups.reserved_product_ids IS 'The products of a group that was created with a promise of stock, else null. It only finds the group: the pieces are its items''.';
 
 COMMENT ON COLUMN public.order_groups.buyer_since IS 'When the group got the buyer that it has or had: created_at, or when a guest''s group was claimed. Null: a guest''s.';
+
+COMMENT ON COLUMN public.order_groups.refunded_amount IS 'Major units: what has gone back to the buyer of the payment that paid the group. The total where the group is refunded.';
 
 CREATE FUNCTION payments.is_requested_group(p_group public.order_groups, p_buyer_id uuid, p_currency text, p_items payments.requested_item[], p_reserve boolean) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -1350,7 +1576,19 @@ begin
             select 1
             from payments.exceptions as x
             where x.payment_intent_id = p_event.payment_intent_id
-        ) as has_exceptions
+        ) as has_exceptions,
+        p_unmatched_reason is distinct from 'foreign_account' and (
+            exists (
+                select 1
+                from payments.refunds as r
+                where r.payment_intent_id = p_event.payment_intent_id
+            )
+            or exists (
+                select 1
+                from payments.disputes as d
+                where d.payment_intent_id = p_event.payment_intent_id
+            )
+        ) as has_refunds
     into v_found
     from (
         select
@@ -1382,6 +1620,7 @@ begin
         from payments.exceptions_of_payment(p_event) as x;
     end if;
     v_judgement.has_exceptions := v_found.has_exceptions;
+    v_judgement.has_refunds := v_found.has_refunds;
 
     if p_group.status in ('paid', 'refunded') then
         v_paid_by_it := p_group.stripe_checkout_session_id = p_event.checkout_session_id
@@ -1445,6 +1684,20 @@ begin
         v_judgement.outcome := 'resolved';
         v_judgement.reason := null;
         v_judgement.refunded_exception_id := null;
+    elsif v_judgement.has_refunds
+        and v_judgement.outcome in ('unmatched', 'rejected', 'applied')
+        and v_judgement.reason is distinct from 'event_collision'
+        and payments.is_all_back(p_event)
+        and not exists (
+            select 1
+            from payments.stripe_events as e
+            where e.payment_intent_id = p_event.payment_intent_id and e.outcome = 'applied'
+        )
+    then
+        v_judgement.outcome := 'resolved';
+        v_judgement.reason := coalesce(v_judgement.reason, 'payment_refunded');
+        v_judgement.refunded_exception_id := null;
+        v_judgement.is_sent_back := true;
     end if;
     return v_judgement;
 end;
@@ -1586,6 +1839,17 @@ CREATE FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) R
 $$;
 
 COMMENT ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) IS 'As lock_order_group, for an edit whose row is locked already: gives up before a deadlock would look for its victim.';
+
+CREATE FUNCTION payments.lock_payment_intent(p_payment_intent_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    perform pg_advisory_xact_lock(hashtextextended(p_payment_intent_id, 1));
+end;
+$$;
+
+COMMENT ON FUNCTION payments.lock_payment_intent(p_payment_intent_id text) IS 'Has whoever records something of a payment intent wait for whoever does already.';
 
 CREATE FUNCTION payments.malformed_field(p_orders jsonb) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -1807,6 +2071,64 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) IS 'The parameters of reconcile_order_group_payment as an event. Amounts in minor and in major units.';
+
+CREATE FUNCTION payments.normalise_refund(p_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) RETURNS payments.refunds
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_longest constant integer := 255;
+    v_refund payments.refunds;
+begin
+    v_refund.id := nullif(btrim(p_id), '');
+    v_refund.payment_intent_id := nullif(btrim(p_payment_intent_id), '');
+    v_refund.amount_minor := p_amount_minor;
+    v_refund.amount := case when p_amount not in ('NaN', 'Infinity', '-Infinity') then p_amount end;
+    v_refund.currency := nullif(upper(btrim(p_currency)), '');
+    v_refund.status := p_status;
+    v_refund.reason := nullif(btrim(p_reason), '');
+    v_refund.created_at := p_created;
+    v_refund.livemode := p_livemode;
+    v_refund.source := p_source;
+
+    if num_nulls(
+        v_refund.id,
+        v_refund.payment_intent_id,
+        v_refund.amount_minor,
+        v_refund.currency,
+        v_refund.status,
+        v_refund.created_at,
+        v_refund.livemode
+    ) > 0 then
+        raise exception 'id, payment intent, amount in minor units, currency, status, creation and livemode are required'
+            using errcode = 'invalid_parameter_value';
+    elsif v_refund.amount_minor <= 0 then
+        raise exception 'p_amount_minor must be positive, not %', v_refund.amount_minor
+            using errcode = 'invalid_parameter_value';
+    elsif greatest(
+        length(v_refund.id),
+        length(v_refund.payment_intent_id),
+        length(v_refund.reason),
+        length(v_refund.amount::pg_catalog.text),
+        length(p_stripe_event_id)
+    ) > v_longest then
+        raise exception 'ids, the reason and the amount have % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
+    elsif length(v_refund.currency) > 3 then
+        raise exception 'p_currency has 3 letters at most'
+            using errcode = 'invalid_parameter_value';
+    elsif v_refund.created_at not between '2000-01-01 00:00:00+00' and '2100-01-01 00:00:00+00' then
+        raise exception 'p_created must lie between the years 2000 and 2100'
+            using errcode = 'invalid_parameter_value';
+    elsif p_source is null or p_source not in ('webhook', 'sweep', 'replay') then
+        raise exception 'p_source must be webhook, sweep or replay, not %', p_source
+            using errcode = 'invalid_parameter_value';
+    end if;
+    return v_refund;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.normalise_refund(p_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) IS 'The parameters of record_refund and record_dispute as a row. Amounts in minor and in major units.';
 
 CREATE FUNCTION payments.open_doors() RETURNS TABLE(kind text, object text, role text)
     LANGUAGE sql STABLE
@@ -2275,7 +2597,9 @@ begin
     end if;
     v_judgement := payments.judge(v_event, v_given.p_unmatched_reason, v_group);
 
-    if v_judgement.outcome = 'applied' then
+    if v_judgement.is_sent_back then
+        v_judgement.reason := null;
+    elsif v_judgement.outcome = 'applied' then
         v_judgement.reason := payments.judge_taken(v_event);
         if v_judgement.reason is not null then
             v_judgement.outcome := 'rejected';
@@ -2454,6 +2778,7 @@ declare
     v_named_id pg_catalog.uuid;
     v_is_replay boolean;
     v_judgement payments.judgement;
+    v_verdict pg_catalog.jsonb;
 begin
     -- A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
     select payments.is_same_event(e, p_event) into v_is_replay
@@ -2466,6 +2791,7 @@ begin
     -- Deliveries of one event take turns even where no group's lock makes them: the group may not exist yet, or they may
     -- name different ones. Otherwise one could open an exception for what the other is applying.
     perform pg_advisory_xact_lock(hashtextextended(p_event.id, 0));
+    perform payments.lock_payment_intent(p_event.payment_intent_id);
 
     -- Everything below is judged on the row as it is under the lock.
     select g.* into v_group
@@ -2565,7 +2891,11 @@ begin
             if v_judgement.outcome = 'already_paid' then
                 return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
             end if;
-            return payments.pay(v_event, v_judgement.orders);
+            v_verdict := payments.pay(v_event, v_judgement.orders);
+            if v_judgement.has_refunds then
+                perform payments.settle_payment(v_event, true);
+            end if;
+            return v_verdict;
         end if;
 
         -- The payment has paid another group, perhaps only while we held this one's lock. The id cannot have been taken:
@@ -2576,10 +2906,10 @@ begin
 
     if v_judgement.outcome = 'resolved' and v_judgement.refunded_exception_id is not null then
         return payments.set_aside_with(p_event, v_judgement.refunded_exception_id);
-    elsif v_judgement.outcome in ('replayed', 'resolved') then
+    elsif v_judgement.outcome in ('replayed', 'resolved') and v_judgement.is_sent_back is not true then
         return payments.verdict(p_event.order_group_id, p_event.id, v_judgement.outcome);
     end if;
-    return payments.set_aside(
+    v_verdict := payments.set_aside(
         p_event,
         v_judgement.outcome,
         v_judgement.reason,
@@ -2594,6 +2924,13 @@ begin
         end,
         v_named_id
     );
+    if v_judgement.has_refunds and v_judgement.reason <> 'event_collision' then
+        perform payments.settle_payment(p_event, false);
+    end if;
+    if v_judgement.is_sent_back then
+        return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
+    end if;
+    return v_verdict;
 end;
 $$;
 
@@ -2657,6 +2994,305 @@ CREATE FUNCTION payments.record_definitions(p_objects text[] DEFAULT NULL::text[
 $$;
 
 COMMENT ON FUNCTION payments.record_definitions(p_objects text[], p_parts text[]) IS 'Makes the definitions of now the expected ones. For migrations; objects as regclass or regprocedure print them, parts by name.';
+
+CREATE FUNCTION payments.record_dispute(p_dispute payments.disputes, p_stripe_event_id text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET random_page_cost TO '1.1'
+    AS $$
+declare
+    v_now pg_catalog.timestamptz;
+    v_known payments.disputes;
+    v_recorded payments.disputes;
+    v_payment record;
+    v_outcome pg_catalog.text := 'replayed';
+    v_reason pg_catalog.text;
+    v_is_same boolean;
+begin
+    perform pg_advisory_xact_lock(hashtextextended(p_dispute.id, 0));
+    perform payments.lock_payment_intent(p_dispute.payment_intent_id);
+
+    select d.* into v_known
+    from payments.disputes as d
+    where d.id = p_dispute.id;
+    select p.* into v_payment
+    from payments.find_payment(p_dispute.payment_intent_id) as p;
+    perform 1
+    from public.order_groups as g
+    where g.id = v_payment.order_group_id and v_payment.has_paid
+    for update;
+
+    v_is_same := (v_known.payment_intent_id, v_known.amount_minor, v_known.currency, v_known.livemode)
+        = (p_dispute.payment_intent_id, p_dispute.amount_minor, p_dispute.currency, p_dispute.livemode);
+    v_reason := case
+        when not v_is_same
+            then 'dispute_collision'
+        when v_payment.currency <> p_dispute.currency
+            then 'currency_mismatch'
+        when not payments.is_normalised(p_dispute.amount_minor, p_dispute.amount, p_dispute.currency)
+            then 'amount_normalization_mismatch'
+    end;
+
+    if v_is_same
+        and v_known.set_aside_reason is null
+        and payments.dispute_rank(p_dispute.status) <= payments.dispute_rank(v_known.status)
+    then
+        v_reason := null;
+    elsif v_reason is not null then
+        -- Where a person has closed the case, there is nothing more to say.
+        if payments.set_aside_refund_or_dispute(
+            null,
+            p_dispute.id,
+            p_stripe_event_id,
+            v_payment.order_group_id,
+            p_dispute.payment_intent_id,
+            v_reason,
+            case
+                when v_reason = 'dispute_collision' then payments.describe_dispute(v_known)
+                else jsonb_build_object(
+                    'amount_minor', v_payment.amount_minor::pg_catalog.text, 'currency', v_payment.currency
+                )
+            end,
+            payments.describe_dispute(p_dispute)
+        ) then
+            v_outcome := 'rejected';
+        else
+            v_reason := null;
+        end if;
+    else
+        v_outcome := 'recorded';
+        v_now := clock_timestamp();
+        insert into payments.disputes as d (
+            id,
+            payment_intent_id,
+            order_group_id,
+            amount_minor,
+            amount,
+            currency,
+            status,
+            reason,
+            created_at,
+            livemode,
+            source,
+            recorded_at,
+            updated_at
+        )
+        values (
+            p_dispute.id,
+            p_dispute.payment_intent_id,
+            case when v_payment.has_paid then v_payment.order_group_id end,
+            p_dispute.amount_minor,
+            p_dispute.amount,
+            p_dispute.currency,
+            p_dispute.status,
+            p_dispute.reason,
+            p_dispute.created_at,
+            p_dispute.livemode,
+            p_dispute.source,
+            v_now,
+            v_now
+        )
+        on conflict (id) do update
+            set
+                status = excluded.status,
+                reason = coalesce(excluded.reason, d.reason),
+                updated_at = excluded.updated_at,
+                set_aside_reason = null
+        returning d.* into v_recorded;
+
+        if p_dispute.status is distinct from v_known.status then
+            insert into payments.dispute_status_changes (
+                dispute_id, from_status, to_status, changed_at, source, stripe_event_id
+            )
+            values (p_dispute.id, v_known.status, p_dispute.status, v_now, p_dispute.source, p_stripe_event_id);
+        end if;
+
+        update payments.exceptions as x
+        set
+            status = 'resolved',
+            resolution = 'reconciled',
+            resolved_by = 'record_dispute',
+            resolved_at = v_now
+        where x.dispute_id = p_dispute.id and x.status = 'open' and x.reason <> 'payment_disputed';
+        if v_payment.has_paid is not null then
+            perform payments.tell_dispute(v_recorded, p_stripe_event_id, v_payment.order_group_id);
+        end if;
+    end if;
+
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', v_reason,
+        'dispute_id', p_dispute.id,
+        'status', case when v_outcome = 'recorded' then p_dispute.status else v_known.status end,
+        'payment_intent_id', p_dispute.payment_intent_id,
+        'order_group_id', v_payment.order_group_id,
+        'stripe_event_id', p_stripe_event_id
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.record_dispute(p_dispute payments.disputes, p_stripe_event_id text) IS 'Locks, judgement and consequence of one dispute: what public.record_dispute does.';
+
+CREATE FUNCTION payments.record_refund(p_refund payments.refunds, p_stripe_event_id text) RETURNS jsonb
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET random_page_cost TO '1.1'
+    AS $$
+declare
+    v_now pg_catalog.timestamptz;
+    v_known payments.refunds;
+    v_payment record;
+    v_outcome pg_catalog.text := 'replayed';
+    v_reason pg_catalog.text;
+    v_is_same boolean;
+begin
+    perform pg_advisory_xact_lock(hashtextextended(p_refund.id, 0));
+    perform payments.lock_payment_intent(p_refund.payment_intent_id);
+
+    select r.* into v_known
+    from payments.refunds as r
+    where r.id = p_refund.id;
+    select p.* into v_payment
+    from payments.find_payment(p_refund.payment_intent_id) as p;
+    perform 1
+    from public.order_groups as g
+    where g.id = v_payment.order_group_id and v_payment.has_paid
+    for update;
+
+    v_is_same := (v_known.payment_intent_id, v_known.amount_minor, v_known.currency, v_known.livemode)
+        = (p_refund.payment_intent_id, p_refund.amount_minor, p_refund.currency, p_refund.livemode);
+    v_reason := case
+        when not v_is_same
+            then 'refund_collision'
+        when v_payment.currency <> p_refund.currency
+            then 'currency_mismatch'
+        when not payments.is_normalised(p_refund.amount_minor, p_refund.amount, p_refund.currency)
+            then 'amount_normalization_mismatch'
+        when p_refund.status not in ('failed', 'canceled') and p_refund.amount_minor + (
+            select coalesce(sum(r.amount_minor), 0)
+            from payments.refunds as r
+            where
+                r.payment_intent_id = p_refund.payment_intent_id
+                and r.id <> p_refund.id
+                and r.status not in ('failed', 'canceled')
+                and r.set_aside_reason is null
+        ) > v_payment.amount_minor
+            then 'exceeds_payment'
+    end;
+
+    if v_is_same
+        and v_known.set_aside_reason is null
+        and payments.refund_rank(p_refund.status) <= payments.refund_rank(v_known.status)
+    then
+        v_reason := null;
+    elsif v_reason is not null then
+        -- Where a person has closed the case, there is nothing more to say.
+        if payments.set_aside_refund_or_dispute(
+            p_refund.id,
+            null,
+            p_stripe_event_id,
+            v_payment.order_group_id,
+            p_refund.payment_intent_id,
+            v_reason,
+            case
+                when v_reason = 'refund_collision' then payments.describe_refund(v_known)
+                else jsonb_build_object(
+                    'amount_minor', v_payment.amount_minor::pg_catalog.text, 'currency', v_payment.currency
+                )
+            end,
+            payments.describe_refund(p_refund)
+        ) then
+            v_outcome := 'rejected';
+        else
+            v_reason := null;
+        end if;
+    else
+        v_outcome := 'recorded';
+        v_now := clock_timestamp();
+        insert into payments.refunds as r (
+            id,
+            payment_intent_id,
+            order_group_id,
+            amount_minor,
+            amount,
+            currency,
+            status,
+            reason,
+            created_at,
+            livemode,
+            source,
+            recorded_at,
+            updated_at
+        )
+        values (
+            p_refund.id,
+            p_refund.payment_intent_id,
+            case when v_payment.has_paid then v_payment.order_group_id end,
+            p_refund.amount_minor,
+            p_refund.amount,
+            p_refund.currency,
+            p_refund.status,
+            p_refund.reason,
+            p_refund.created_at,
+            p_refund.livemode,
+            p_refund.source,
+            v_now,
+            v_now
+        )
+        on conflict (id) do update
+            set
+                status = excluded.status,
+                reason = coalesce(excluded.reason, r.reason),
+                updated_at = excluded.updated_at,
+                set_aside_reason = null;
+
+        if p_refund.status is distinct from v_known.status then
+            insert into payments.refund_status_changes (
+                refund_id, from_status, to_status, changed_at, source, stripe_event_id
+            )
+            values (p_refund.id, v_known.status, p_refund.status, v_now, p_refund.source, p_stripe_event_id);
+        end if;
+
+        update payments.exceptions as x
+        set
+            status = 'resolved',
+            resolution = 'reconciled',
+            resolved_by = 'record_refund',
+            resolved_at = v_now
+        where x.refund_id = p_refund.id and x.status = 'open';
+        perform payments.settle_refunds(p_refund.payment_intent_id);
+    end if;
+
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', v_reason,
+        'refund_id', p_refund.id,
+        'status', case when v_outcome = 'recorded' then p_refund.status else v_known.status end,
+        'payment_intent_id', p_refund.payment_intent_id,
+        'order_group_id', v_payment.order_group_id,
+        'stripe_event_id', p_stripe_event_id
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.record_refund(p_refund payments.refunds, p_stripe_event_id text) IS 'Locks, judgement and consequence of one refund: what public.record_refund does.';
+
+CREATE FUNCTION payments.refund_rank(p_status text) RETURNS integer
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return case p_status
+        when 'pending' then 0
+        when 'requires_action' then 1
+        when 'succeeded' then 2
+        when 'failed' then 3
+        when 'canceled' then 3
+    end;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.refund_rank(p_status text) IS 'How far a refund with this status has come.';
 
 CREATE FUNCTION payments.requested_items(p_orders jsonb) RETURNS payments.requested_item[]
     LANGUAGE plpgsql
@@ -2930,6 +3566,87 @@ $$;
 
 COMMENT ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid) IS 'Keeps the evidence of an event that cannot be applied: one exception per event, later attempts count it up.';
 
+CREATE FUNCTION payments.set_aside_refund_or_dispute(p_refund_id text, p_dispute_id text, p_stripe_event_id text, p_order_group_id uuid, p_payment_intent_id text, p_reason text, p_expected jsonb, p_received jsonb) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_now constant pg_catalog.timestamptz := clock_timestamp();
+    v_details constant pg_catalog.jsonb := jsonb_build_object('expected', p_expected, 'received', p_received);
+    v_known payments.exceptions;
+begin
+    select x.* into v_known
+    from payments.exceptions as x
+    where x.refund_id = p_refund_id or x.dispute_id = p_dispute_id
+    for update;
+
+    if v_known.id is null then
+        insert into payments.exceptions (
+            stripe_event_id,
+            order_group_id,
+            payment_intent_id,
+            reason,
+            first_seen_at,
+            last_seen_at,
+            details,
+            refund_id,
+            dispute_id
+        )
+        values (
+            -- An event id that an exception has already is another matter's.
+            case
+                when p_stripe_event_id is null or exists (
+                    select 1
+                    from payments.exceptions as x
+                    where x.stripe_event_id = p_stripe_event_id
+                ) then coalesce(p_refund_id, p_dispute_id)
+                else p_stripe_event_id
+            end,
+            p_order_group_id,
+            p_payment_intent_id,
+            p_reason,
+            v_now,
+            v_now,
+            v_details,
+            p_refund_id,
+            p_dispute_id
+        );
+        return true;
+    elsif v_known.status = 'resolved' and v_known.resolution <> 'reconciled' and v_known.resolved_by <> 'stripe' then
+        return false;
+    end if;
+
+    update payments.exceptions as x
+    set
+        attempts = x.attempts + 1,
+        last_seen_at = v_now,
+        order_group_id = p_order_group_id,
+        payment_intent_id = p_payment_intent_id,
+        reason = p_reason,
+        details = case
+            when x.reason = p_reason and x.details @> v_details then x.details
+            else v_details || jsonb_build_object(
+                'earlier',
+                coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(
+                    'reason', x.reason,
+                    'until', x.last_seen_at,
+                    'expected', x.details -> 'expected',
+                    'received', x.details -> 'received'
+                )
+            )
+        end,
+        status = 'open',
+        resolution = null,
+        resolved_by = null,
+        resolved_at = null,
+        note = null
+    where x.id = v_known.id;
+    return true;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.set_aside_refund_or_dispute(p_refund_id text, p_dispute_id text, p_stripe_event_id text, p_order_group_id uuid, p_payment_intent_id text, p_reason text, p_expected jsonb, p_received jsonb) IS 'Keeps the evidence of a refund or dispute that needs a person: one exception for each, later attempts count it up.';
+
 CREATE FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -2957,6 +3674,244 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) IS 'Keeps an event of a payment whose case is closed, closed in the same way.';
+
+CREATE FUNCTION payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_group_id constant pg_catalog.uuid := case when p_has_paid then p_event.order_group_id end;
+    v_payment constant pg_catalog.jsonb := jsonb_build_object(
+        'amount_minor', p_event.amount_minor::pg_catalog.text, 'currency', p_event.currency
+    );
+    v_refund payments.refunds;
+    v_dispute payments.disputes;
+begin
+    -- An event that names another group than the one that its payment has paid says nothing about what came back.
+    if not p_has_paid and exists (
+        select 1
+        from payments.stripe_events as e
+        where e.payment_intent_id = p_event.payment_intent_id and e.outcome = 'applied'
+    ) then
+        return;
+    end if;
+
+    for v_refund in
+        update payments.refunds as r
+        set
+            order_group_id = v_group_id,
+            set_aside_reason = (
+                select u.reason
+                from payments.unfit_refunds(p_event.payment_intent_id, p_event.amount_minor, p_event.currency) as u
+                where u.refund_id = r.id
+            )
+        where r.payment_intent_id = p_event.payment_intent_id
+        returning r.*
+    loop
+        if v_refund.set_aside_reason is not null then
+            perform payments.set_aside_refund_or_dispute(
+                v_refund.id,
+                null,
+                null,
+                p_event.order_group_id,
+                p_event.payment_intent_id,
+                v_refund.set_aside_reason,
+                v_payment,
+                payments.describe_refund(v_refund)
+            );
+        end if;
+    end loop;
+
+    for v_dispute in
+        update payments.disputes as d
+        set
+            order_group_id = v_group_id,
+            set_aside_reason = case when d.currency <> p_event.currency then 'currency_mismatch' end
+        where d.payment_intent_id = p_event.payment_intent_id
+        returning d.*
+    loop
+        perform payments.tell_dispute(v_dispute, null, p_event.order_group_id);
+    end loop;
+    perform payments.settle_refunds(p_event.payment_intent_id);
+end;
+$$;
+
+COMMENT ON FUNCTION payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) IS 'Judges the refunds and disputes that were recorded before their payment came.';
+
+CREATE FUNCTION payments.settle_refunds(p_payment_intent_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_now pg_catalog.timestamptz;
+    v_group_id pg_catalog.uuid;
+    v_group public.order_groups;
+    v_back numeric;
+    v_back_minor numeric;
+    v_last pg_catalog.text;
+begin
+    select
+        coalesce(sum(r.amount), 0),
+        coalesce(sum(r.amount_minor), 0),
+        max(r.id)
+    into v_back, v_back_minor, v_last
+    from payments.refunds as r
+    where
+        r.payment_intent_id = p_payment_intent_id
+        and r.status = 'succeeded'
+        and r.set_aside_reason is null;
+
+    select e.order_group_id into v_group_id
+    from payments.stripe_events as e
+    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
+
+    if v_group_id is not null then
+        select g.* into v_group
+        from public.order_groups as g
+        where g.id = v_group_id
+        for update;
+        if v_group.refunded_amount = v_back then
+            return;
+        end if;
+
+        perform o.id
+        from public.orders as o
+        where o.order_group_id = v_group_id
+        order by o.id
+        for update;
+
+        -- The group first: its orders follow it, and their trigger looks.
+        update public.order_groups as g
+        set
+            refunded_amount = v_back,
+            status = case when v_back = g.total_amount then 'refunded' else 'paid' end
+        where g.id = v_group_id;
+
+        if v_back = v_group.total_amount then
+            update public.orders as o
+            set status = 'refunded'
+            where o.order_group_id = v_group_id and o.status <> 'refunded';
+        elsif v_group.status = 'refunded' then
+            update public.orders as o
+            set status = c.from_status
+            from (
+                select distinct on (c.order_id)
+                    c.order_id,
+                    c.from_status,
+                    c.changed_by
+                from public.order_status_changes as c
+                where c.order_group_id = v_group_id and c.order_id is not null
+                order by c.order_id, c.id desc
+            ) as c
+            where o.id = c.order_id and o.status = 'refunded' and c.changed_by = 'record_refund';
+        end if;
+
+        if not exists (
+            select 1
+            from public.order_groups as g
+            where
+                g.id = v_group_id
+                and g.refunded_amount = v_back
+                and (g.status = 'refunded') = (v_back = g.total_amount)
+                and (
+                    g.status <> 'refunded' or not exists (
+                        select 1
+                        from public.orders as o
+                        where o.order_group_id = g.id and o.status <> 'refunded'
+                    )
+                )
+        ) then
+            raise exception 'order group % is not written as its refunds are', v_group_id
+                using
+                    errcode = 'data_corrupted',
+                    hint = 'a trigger or a rule on order_groups or orders changes its rows';
+        end if;
+        return;
+    end if;
+
+    perform x.id
+    from payments.exceptions as x
+    where x.payment_intent_id = p_payment_intent_id
+    order by x.id
+    for update;
+
+    v_now := clock_timestamp();
+    update payments.exceptions as x
+    set
+        status = 'resolved',
+        resolution = 'refunded',
+        resolved_by = 'stripe',
+        resolved_at = v_now,
+        note = 'all of this payment went back, last by ' || v_last
+    where
+        x.payment_intent_id = p_payment_intent_id
+        and x.status = 'open'
+        and x.reason <> 'foreign_account'
+        and num_nonnulls(x.refund_id, x.dispute_id) = 0
+        and x.details -> 'received' ->> 'amount_minor' = v_back_minor::pg_catalog.text
+        and v_back_minor > 0;
+
+    update payments.exceptions as x
+    set
+        status = 'open',
+        resolution = null,
+        resolved_by = null,
+        resolved_at = null,
+        note = null,
+        details = x.details || jsonb_build_object(
+            'reopened',
+            coalesce(x.details -> 'reopened', '[]'::pg_catalog.jsonb) || jsonb_build_object(
+                'resolution', x.resolution,
+                'resolved_by', x.resolved_by,
+                'resolved_at', x.resolved_at,
+                'note', x.note,
+                'reopened_by', 'stripe',
+                'reopened_at', v_now,
+                'reopened_note', 'a refund of this payment has failed'
+            )
+        )
+    where
+        x.payment_intent_id = p_payment_intent_id
+        and x.resolution = 'refunded'
+        and x.resolved_by = 'stripe'
+        and x.details -> 'received' ->> 'amount_minor' <> v_back_minor::pg_catalog.text;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.settle_refunds(p_payment_intent_id text) IS 'Brings a payment''s order group, or its exceptions, to what follows from its refunds.';
+
+CREATE FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    if p_dispute.set_aside_reason is not null
+        or p_dispute.status not in ('won', 'warning_closed', 'charge_refunded', 'prevented')
+    then
+        perform payments.set_aside_refund_or_dispute(
+            null,
+            p_dispute.id,
+            p_stripe_event_id,
+            p_order_group_id,
+            p_dispute.payment_intent_id,
+            coalesce(p_dispute.set_aside_reason, 'payment_disputed'),
+            null,
+            payments.describe_dispute(p_dispute)
+        );
+        return;
+    end if;
+    update payments.exceptions as x
+    set
+        status = 'resolved',
+        resolution = 'dismissed',
+        resolved_by = 'stripe',
+        resolved_at = clock_timestamp(),
+        note = 'the dispute ended as ' || p_dispute.status
+    where x.dispute_id = p_dispute.id and x.status = 'open';
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid) IS 'Opens the exception of a dispute that somebody must act on, and closes that of one that ended well.';
 
 CREATE FUNCTION payments.tg_history__refuse_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -3055,7 +4010,14 @@ begin
                 and (
                     (old.status = 'pending' and new.status in ('paid', 'cancelled'))
                     or (
-                        (new.status = old.status or (old.status = 'paid' and new.status = 'refunded'))
+                        (
+                            (new.status = old.status and new.refunded_amount = old.refunded_amount)
+                            or (
+                                old.status in ('paid', 'refunded')
+                                and (new.status, new.refunded_amount = new.total_amount)
+                                in (('paid', false), ('refunded', true))
+                            )
+                        )
                         and (
                             new.paid_at,
                             new.stripe_webhook_event_id,
@@ -3081,14 +4043,18 @@ begin
         )
     then
         if new.status <> old.status then
-            v_is_payment := new.status = 'paid';
+            v_is_payment := old.status = 'pending' and new.status = 'paid';
             insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)
             values (
                 new.id,
                 old.status,
                 new.status,
                 case when v_is_payment then new.paid_at else clock_timestamp() end,
-                case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
+                case
+                    when v_is_payment then 'reconcile_order_group_payment'
+                    when old.status <> 'pending' then 'record_refund'
+                    else payments.caller()
+                end
             );
         end if;
         return null;
@@ -3254,6 +4220,12 @@ CREATE FUNCTION payments.tg_orders__record_changes() RETURNS trigger
     AS $$
 declare
     v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
+    -- All of the group's money has gone back, and its orders go along.
+    v_goes_with_its_group constant boolean := new.status = 'refunded' and (
+        select g.status = 'refunded'
+        from public.order_groups as g
+        where g.id = old.order_group_id
+    );
     v_stays constant boolean :=
     (new.id, new.order_group_id, new.currency) is not distinct from (old.id, old.order_group_id, old.currency);
     v_moves_forward constant boolean := case
@@ -3265,6 +4237,15 @@ declare
         when new.paid_at is distinct from old.paid_at then false
         when new.status = old.status then true
         when new.status = 'refunded' then old.status in ('paid', 'fulfilled', 'shipped', 'delivered')
+        -- Back to where it was when all of the group's money went back, and only then.
+        when old.status = 'refunded' then coalesce((
+            select g.status = 'paid' and c.changed_by = 'record_refund' and c.from_status = new.status
+            from public.order_groups as g
+            inner join public.order_status_changes as c on g.id = c.order_group_id
+            where g.id = old.order_group_id and c.order_id = old.id
+            order by c.id desc
+            limit 1
+        ), false)
         else (old.status, new.status) in (
             ('paid', 'fulfilled'), ('fulfilled', 'shipped'), ('shipped', 'delivered')
         ) and (
@@ -3285,7 +4266,11 @@ begin
             old.status,
             new.status,
             case when v_is_payment then new.paid_at else clock_timestamp() end,
-            case when v_is_payment then 'reconcile_order_group_payment' else payments.caller() end
+            case
+                when v_is_payment then 'reconcile_order_group_payment'
+                when old.status = 'refunded' or v_goes_with_its_group then 'record_refund'
+                else payments.caller()
+            end
         );
     end if;
 
@@ -3386,6 +4371,38 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.tg_stripe_events__lose_metadata_alone() IS 'Refuses to change a recorded event; its session metadata are emptied where payments.metadata_erasures has its group.';
+
+CREATE FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) RETURNS TABLE(refund_id text, reason text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_refund payments.refunds;
+    v_sum numeric := 0;
+begin
+    for v_refund in
+        select r.*
+        from payments.refunds as r
+        where r.payment_intent_id = p_payment_intent_id
+        order by r.created_at, r.id
+    loop
+        refund_id := v_refund.id;
+        if v_refund.currency <> p_currency then
+            reason := 'currency_mismatch';
+            return next;
+        elsif v_refund.status not in ('failed', 'canceled') then
+            if v_sum + v_refund.amount_minor > p_amount_minor then
+                reason := 'exceeds_payment';
+                return next;
+            else
+                v_sum := v_sum + v_refund.amount_minor;
+            end if;
+        end if;
+    end loop;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) IS 'The refunds of a payment intent that do not fit a payment of this amount, in minor units, and why.';
 
 CREATE FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
@@ -4672,6 +5689,58 @@ $$;
 
 COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, the last expiry, server time.';
 
+CREATE FUNCTION public.record_dispute(p_dispute_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_event_id constant pg_catalog.text := nullif(btrim(p_stripe_event_id), '');
+    v_read constant payments.refunds := payments.normalise_refund(
+        p_dispute_id,
+        p_payment_intent_id,
+        p_amount_minor,
+        p_amount,
+        p_currency,
+        p_status,
+        p_created,
+        p_reason,
+        p_livemode,
+        p_source,
+        v_event_id
+    );
+    v_dispute payments.disputes;
+begin
+    v_dispute.id := v_read.id;
+    v_dispute.payment_intent_id := v_read.payment_intent_id;
+    v_dispute.amount_minor := v_read.amount_minor;
+    v_dispute.amount := v_read.amount;
+    v_dispute.currency := v_read.currency;
+    v_dispute.status := v_read.status;
+    v_dispute.reason := v_read.reason;
+    v_dispute.created_at := v_read.created_at;
+    v_dispute.livemode := v_read.livemode;
+    v_dispute.source := v_read.source;
+    if payments.dispute_rank(v_dispute.status) is null then
+        raise exception 'p_status is no status of a dispute: %', v_dispute.status
+            using errcode = 'invalid_parameter_value';
+    elsif current_setting('transaction_isolation') = 'read committed' then
+        return payments.record_dispute(v_dispute, v_event_id);
+    end if;
+
+    begin
+        return payments.record_dispute(v_dispute, v_event_id);
+    exception
+        when serialization_failure then
+            raise exception 'the payment of dispute % was changed by a rival', v_dispute.id
+                using errcode = 'lock_not_available';
+    end;
+end;
+$$;
+
+COMMENT ON FUNCTION public.record_dispute(p_dispute_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) IS 'Records a dispute of Stripe, or the status that it has reached, exactly once. Amounts in minor and in major units.';
+
 CREATE FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -4760,6 +5829,47 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) IS 'Records goods that came in: pieces, positive. Returns the ledger entry''s id; with a key, one entry however often it is called.';
+
+CREATE FUNCTION public.record_refund(p_refund_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_event_id constant pg_catalog.text := nullif(btrim(p_stripe_event_id), '');
+    v_refund payments.refunds := payments.normalise_refund(
+        p_refund_id,
+        p_payment_intent_id,
+        p_amount_minor,
+        p_amount,
+        p_currency,
+        p_status,
+        p_created,
+        p_reason,
+        p_livemode,
+        p_source,
+        v_event_id
+    );
+begin
+    if payments.refund_rank(v_refund.status) is null then
+        raise exception 'p_status must be pending, requires_action, succeeded, failed or canceled, not %', v_refund.status
+            using errcode = 'invalid_parameter_value';
+    elsif current_setting('transaction_isolation') = 'read committed' then
+        return payments.record_refund(v_refund, v_event_id);
+    end if;
+
+    begin
+        return payments.record_refund(v_refund, v_event_id);
+    exception
+        when serialization_failure then
+            raise exception 'the payment of refund % was changed by a rival', v_refund.id
+                using errcode = 'lock_not_available';
+    end;
+end;
+$$;
+
+COMMENT ON FUNCTION public.record_refund(p_refund_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) IS 'Records a refund of Stripe, or the status that it has reached, exactly once. Amounts in minor and in major units.';
 
 CREATE FUNCTION public.refund_order(p_order_id uuid, p_note text, p_return_items boolean DEFAULT true) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4880,7 +5990,7 @@ begin
     if v_exception.id is null then
         raise exception 'there is no payment exception %', p_exception_id
             using errcode = 'no_data_found';
-    elsif v_exception.status <> 'resolved' or v_exception.resolution = 'reconciled' then
+    elsif v_exception.status <> 'resolved' or v_exception.resolution = 'reconciled' or v_exception.resolved_by = 'stripe' then
         raise exception 'payment exception % is %: there is no operator''s word to take back',
             v_exception.id, coalesce(v_exception.resolution, v_exception.status)
             using errcode = 'object_not_in_prerequisite_state';
@@ -4910,6 +6020,8 @@ begin
         or (
             v_exception.resolution = 'refunded'
             and x.resolution = 'refunded'
+            and x.resolved_by <> 'stripe'
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
             and (
                 x.checkout_session_id = v_exception.checkout_session_id
                 or x.payment_intent_id = v_exception.payment_intent_id
@@ -4940,6 +6052,9 @@ begin
             using errcode = 'invalid_parameter_value';
     elsif btrim(coalesce(p_resolved_by, '')) = '' then
         raise exception 'p_resolved_by must say who resolves'
+            using errcode = 'invalid_parameter_value';
+    elsif lower(btrim(p_resolved_by)) = 'stripe' then
+        raise exception 'p_resolved_by must name a person: what stripe resolves, its refunds and disputes tell'
             using errcode = 'invalid_parameter_value';
     end if;
 
@@ -5287,6 +6402,32 @@ $$;
 
 COMMENT ON FUNCTION public.security_findings() IS 'Differences between the catalogue and what the migrations made and granted; no row when all is well.';
 
+CREATE TABLE payments.dispute_status_changes (
+    id bigint NOT NULL,
+    dispute_id text NOT NULL,
+    from_status text,
+    to_status text NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    source text NOT NULL,
+    stripe_event_id text,
+    CONSTRAINT dispute_status_changes_is_a_step_check CHECK ((from_status IS DISTINCT FROM to_status))
+);
+
+COMMENT ON TABLE payments.dispute_status_changes IS 'One row for each status that a dispute has reached. Append-only.';
+
+COMMENT ON COLUMN payments.dispute_status_changes.from_status IS 'Null where the dispute was recorded with its status.';
+
+COMMENT ON COLUMN payments.dispute_status_changes.stripe_event_id IS 'The event that brought it; null where none did.';
+
+ALTER TABLE payments.dispute_status_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME payments.dispute_status_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE payments.exceptions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME payments.exceptions_id_seq
     START WITH 1
@@ -5361,14 +6502,40 @@ CREATE TABLE payments.reasons (
     reason text NOT NULL,
     outcome text NOT NULL,
     sentence text NOT NULL,
-    CONSTRAINT reasons_outcome_is_known_check CHECK ((outcome = ANY (ARRAY['unmatched'::text, 'rejected'::text])))
+    CONSTRAINT reasons_outcome_is_known_check CHECK ((outcome = ANY (ARRAY['unmatched'::text, 'rejected'::text, 'recorded'::text])))
 );
 
-COMMENT ON TABLE payments.reasons IS 'Why a payment can become an exception. The relay knows the same words: Reason in relay/core/outcomes.py.';
+COMMENT ON TABLE payments.reasons IS 'Why a payment, a refund or a dispute can become an exception. The relay knows the same words: Reason in relay/core/outcomes.py.';
 
-COMMENT ON COLUMN payments.reasons.outcome IS 'What the payment is answered while its exception is open.';
+COMMENT ON COLUMN payments.reasons.outcome IS 'What Stripe''s event is answered while its exception is open.';
 
 COMMENT ON COLUMN payments.reasons.sentence IS 'The rule that decided, for a person.';
+
+CREATE TABLE payments.refund_status_changes (
+    id bigint NOT NULL,
+    refund_id text NOT NULL,
+    from_status text,
+    to_status text NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    source text NOT NULL,
+    stripe_event_id text,
+    CONSTRAINT refund_status_changes_is_a_step_check CHECK ((from_status IS DISTINCT FROM to_status))
+);
+
+COMMENT ON TABLE payments.refund_status_changes IS 'One row for each status that a refund has reached. Append-only.';
+
+COMMENT ON COLUMN payments.refund_status_changes.from_status IS 'Null where the refund was recorded with its status.';
+
+COMMENT ON COLUMN payments.refund_status_changes.stripe_event_id IS 'The event that brought it; null where none did.';
+
+ALTER TABLE payments.refund_status_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME payments.refund_status_changes_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE payments.status_change_notes (
     order_group_id uuid NOT NULL,
@@ -5562,6 +6729,12 @@ COMMENT ON TABLE public.sellers IS 'A shop of the marketplace. Each has its own 
 ALTER TABLE ONLY payments.currencies
     ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
 
+ALTER TABLE ONLY payments.dispute_status_changes
+    ADD CONSTRAINT dispute_status_changes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY payments.disputes
+    ADD CONSTRAINT disputes_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY payments.exceptions
     ADD CONSTRAINT exceptions_pkey PRIMARY KEY (id);
 
@@ -5588,6 +6761,12 @@ ALTER TABLE ONLY payments.metadata_erasures
 
 ALTER TABLE ONLY payments.reasons
     ADD CONSTRAINT reasons_pkey PRIMARY KEY (reason);
+
+ALTER TABLE ONLY payments.refund_status_changes
+    ADD CONSTRAINT refund_status_changes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY payments.refunds
+    ADD CONSTRAINT refunds_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY payments.status_change_notes
     ADD CONSTRAINT status_change_notes_pkey PRIMARY KEY (order_group_id, status_change_id);
@@ -5633,7 +6812,21 @@ ALTER TABLE ONLY public.seller_members
 ALTER TABLE ONLY public.sellers
     ADD CONSTRAINT sellers_pkey PRIMARY KEY (id);
 
+CREATE INDEX dispute_status_changes_dispute_id_idx ON payments.dispute_status_changes USING btree (dispute_id, id);
+
+CREATE INDEX disputes_created_at_idx ON payments.disputes USING btree (created_at);
+
+CREATE INDEX disputes_currency_idx ON payments.disputes USING btree (currency);
+
+CREATE INDEX disputes_order_group_id_idx ON payments.disputes USING btree (order_group_id);
+
+CREATE INDEX disputes_payment_intent_id_idx ON payments.disputes USING btree (payment_intent_id);
+
+CREATE INDEX disputes_set_aside_reason_idx ON payments.disputes USING btree (set_aside_reason);
+
 CREATE INDEX exceptions_checkout_session_id_idx ON payments.exceptions USING btree (checkout_session_id);
+
+CREATE UNIQUE INDEX exceptions_dispute_id_key ON payments.exceptions USING btree (dispute_id) WHERE (dispute_id IS NOT NULL);
 
 CREATE INDEX exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at);
 
@@ -5646,6 +6839,20 @@ CREATE INDEX exceptions_order_group_id_idx ON payments.exceptions USING btree (o
 CREATE INDEX exceptions_payment_intent_id_idx ON payments.exceptions USING btree (payment_intent_id);
 
 CREATE INDEX exceptions_reason_idx ON payments.exceptions USING btree (reason);
+
+CREATE UNIQUE INDEX exceptions_refund_id_key ON payments.exceptions USING btree (refund_id) WHERE (refund_id IS NOT NULL);
+
+CREATE INDEX refund_status_changes_refund_id_idx ON payments.refund_status_changes USING btree (refund_id, id);
+
+CREATE INDEX refunds_created_at_idx ON payments.refunds USING btree (created_at);
+
+CREATE INDEX refunds_currency_idx ON payments.refunds USING btree (currency);
+
+CREATE INDEX refunds_order_group_id_idx ON payments.refunds USING btree (order_group_id);
+
+CREATE INDEX refunds_payment_intent_id_idx ON payments.refunds USING btree (payment_intent_id);
+
+CREATE INDEX refunds_set_aside_reason_idx ON payments.refunds USING btree (set_aside_reason);
 
 CREATE UNIQUE INDEX stripe_events_applied_checkout_session_id_key ON payments.stripe_events USING btree (checkout_session_id) WHERE (outcome = 'applied'::text);
 
@@ -5707,9 +6914,25 @@ CREATE INDEX orders_to_fulfil_paid_at_idx ON public.orders USING btree (paid_at)
 
 CREATE INDEX seller_members_seller_id_idx ON public.seller_members USING btree (seller_id);
 
+CREATE TRIGGER dispute_status_changes_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.dispute_status_changes FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE payments.dispute_status_changes ENABLE ALWAYS TRIGGER dispute_status_changes_is_append_only;
+
+CREATE TRIGGER disputes_are_kept BEFORE DELETE OR TRUNCATE ON payments.disputes FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE payments.disputes ENABLE ALWAYS TRIGGER disputes_are_kept;
+
 CREATE TRIGGER metadata_erasures_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.metadata_erasures FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
 ALTER TABLE payments.metadata_erasures ENABLE ALWAYS TRIGGER metadata_erasures_is_append_only;
+
+CREATE TRIGGER refund_status_changes_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.refund_status_changes FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE payments.refund_status_changes ENABLE ALWAYS TRIGGER refund_status_changes_is_append_only;
+
+CREATE TRIGGER refunds_are_kept BEFORE DELETE OR TRUNCATE ON payments.refunds FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE payments.refunds ENABLE ALWAYS TRIGGER refunds_are_kept;
 
 CREATE TRIGGER status_change_notes_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.status_change_notes FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
@@ -5753,12 +6976,36 @@ CREATE TRIGGER orders_need_pending_group BEFORE INSERT OR DELETE ON public.order
 
 CREATE TRIGGER orders_record_changes AFTER UPDATE ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_orders__record_changes();
 
-CREATE TRIGGER orders_refund_as_owner AFTER UPDATE ON public.orders FOR EACH ROW WHEN (((new.status = 'refunded'::text) AND (old.status <> 'refunded'::text))) EXECUTE FUNCTION payments.tg_orders__refund_as_owner();
+CREATE TRIGGER orders_refund_as_owner AFTER UPDATE ON public.orders FOR EACH ROW WHEN (((new.status = 'refunded'::text) <> (old.status = 'refunded'::text))) EXECUTE FUNCTION payments.tg_orders__refund_as_owner();
 
 CREATE TRIGGER orders_start_pending BEFORE INSERT ON public.orders FOR EACH ROW EXECUTE FUNCTION payments.tg_settled__start_pending();
 
+ALTER TABLE ONLY payments.dispute_status_changes
+    ADD CONSTRAINT dispute_status_changes_dispute_id_fkey FOREIGN KEY (dispute_id) REFERENCES payments.disputes(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY payments.disputes
+    ADD CONSTRAINT disputes_currency_fkey FOREIGN KEY (currency) REFERENCES payments.currencies(code);
+
+ALTER TABLE ONLY payments.disputes
+    ADD CONSTRAINT disputes_order_group_id_fkey FOREIGN KEY (order_group_id) REFERENCES public.order_groups(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY payments.disputes
+    ADD CONSTRAINT disputes_set_aside_reason_fkey FOREIGN KEY (set_aside_reason) REFERENCES payments.reasons(reason) ON DELETE RESTRICT;
+
 ALTER TABLE ONLY payments.exceptions
     ADD CONSTRAINT exceptions_reason_fkey FOREIGN KEY (reason) REFERENCES payments.reasons(reason) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY payments.refund_status_changes
+    ADD CONSTRAINT refund_status_changes_refund_id_fkey FOREIGN KEY (refund_id) REFERENCES payments.refunds(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY payments.refunds
+    ADD CONSTRAINT refunds_currency_fkey FOREIGN KEY (currency) REFERENCES payments.currencies(code);
+
+ALTER TABLE ONLY payments.refunds
+    ADD CONSTRAINT refunds_order_group_id_fkey FOREIGN KEY (order_group_id) REFERENCES public.order_groups(id) ON DELETE RESTRICT;
+
+ALTER TABLE ONLY payments.refunds
+    ADD CONSTRAINT refunds_set_aside_reason_fkey FOREIGN KEY (set_aside_reason) REFERENCES payments.reasons(reason) ON DELETE RESTRICT;
 
 ALTER TABLE ONLY payments.stripe_events
     ADD CONSTRAINT stripe_events_order_group_id_fkey FOREIGN KEY (order_group_id) REFERENCES public.order_groups(id) ON DELETE RESTRICT;
@@ -5800,6 +7047,8 @@ CREATE POLICY "Nobody can read Stripe events" ON payments.stripe_events FOR SELE
 
 CREATE POLICY "Nobody can read currencies" ON payments.currencies FOR SELECT USING (false);
 
+CREATE POLICY "Nobody can read disputes" ON payments.disputes FOR SELECT USING (false);
+
 CREATE POLICY "Nobody can read exceptions" ON payments.exceptions FOR SELECT USING (false);
 
 CREATE POLICY "Nobody can read expected definitions" ON payments.expected_definitions FOR SELECT USING (false);
@@ -5814,9 +7063,19 @@ CREATE POLICY "Nobody can read notes of status changes" ON payments.status_chang
 
 CREATE POLICY "Nobody can read reasons" ON payments.reasons FOR SELECT USING (false);
 
+CREATE POLICY "Nobody can read refunds" ON payments.refunds FOR SELECT USING (false);
+
+CREATE POLICY "Nobody can read steps of disputes" ON payments.dispute_status_changes FOR SELECT USING (false);
+
+CREATE POLICY "Nobody can read steps of refunds" ON payments.refund_status_changes FOR SELECT USING (false);
+
 CREATE POLICY "Nobody can read the last expiry" ON payments.last_expiry FOR SELECT USING (false);
 
 ALTER TABLE payments.currencies ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.dispute_status_changes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.disputes ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.exceptions ENABLE ROW LEVEL SECURITY;
 
@@ -5831,6 +7090,10 @@ ALTER TABLE payments.last_expiry ENABLE ROW LEVEL SECURITY;
 ALTER TABLE payments.metadata_erasures ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.reasons ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.refund_status_changes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.refunds ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.status_change_notes ENABLE ROW LEVEL SECURITY;
 
@@ -5911,13 +7174,25 @@ REVOKE ALL ON FUNCTION payments.cancel_held_order_groups(p_order_group_ids uuid[
 
 REVOKE ALL ON FUNCTION payments.definitions() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.describe_dispute(p_dispute payments.disputes) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.describe_event(p_event payments.stripe_events) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_order_group(p_order_group_id uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.describe_refund(p_refund payments.refunds) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.dispute_rank(p_status text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.find_payment(p_payment_intent_id text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.is_all_back(p_event payments.stripe_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.is_normalised(p_amount_minor bigint, p_amount numeric, p_currency text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.is_representable(p_amount numeric, p_currency payments.currencies) FROM PUBLIC;
 
@@ -5948,6 +7223,8 @@ REVOKE ALL ON FUNCTION payments.lock_order_group(p_order_group_id uuid) FROM PUB
 
 REVOKE ALL ON FUNCTION payments.lock_order_group_of_held_child(p_order_group_id uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.lock_payment_intent(p_payment_intent_id text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.malformed_field(p_orders jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.malformed_line(p_lines jsonb) FROM PUBLIC;
@@ -5955,6 +7232,8 @@ REVOKE ALL ON FUNCTION payments.malformed_line(p_lines jsonb) FROM PUBLIC;
 REVOKE ALL ON FUNCTION payments.named_order_group(p_session_metadata jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.normalise_refund(p_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.open_doors() FROM PUBLIC;
 
@@ -5969,6 +7248,12 @@ REVOKE ALL ON FUNCTION payments.privilege_differences() FROM PUBLIC;
 REVOKE ALL ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.record_definitions(p_objects text[], p_parts text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.record_dispute(p_dispute payments.disputes, p_stripe_event_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.record_refund(p_refund payments.refunds, p_stripe_event_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.refund_rank(p_status text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.requested_items(p_orders jsonb) FROM PUBLIC;
 
@@ -5986,7 +7271,15 @@ REVOKE ALL ON FUNCTION payments.seller_of_product(p_product_id uuid) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.set_aside_refund_or_dispute(p_refund_id text, p_dispute_id text, p_stripe_event_id text, p_order_group_id uuid, p_payment_intent_id text, p_reason text, p_expected jsonb, p_received jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.settle_refunds(p_payment_intent_id text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
 
@@ -6011,6 +7304,8 @@ REVOKE ALL ON FUNCTION payments.tg_orders__refund_as_owner() FROM PUBLIC;
 REVOKE ALL ON FUNCTION payments.tg_settled__start_pending() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_stripe_events__lose_metadata_alone() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) FROM PUBLIC;
 
@@ -6060,11 +7355,17 @@ GRANT ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid
 REVOKE ALL ON FUNCTION public.reconciliation_readiness() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reconciliation_readiness() TO service_role;
 
+REVOKE ALL ON FUNCTION public.record_dispute(p_dispute_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_dispute(p_dispute_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) TO service_role;
+
 REVOKE ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text, p_key text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.record_refund(p_refund_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.record_refund(p_refund_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.refund_order(p_order_id uuid, p_note text, p_return_items boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.refund_order(p_order_id uuid, p_note text, p_return_items boolean) TO service_role;

@@ -76,7 +76,10 @@ create table payments.disputes (
     foreign key (set_aside_reason) references payments.reasons (reason) on delete restrict,
     constraint disputes_amount_is_positive_check check (amount_minor > 0 and amount > 0),
     constraint disputes_status_is_known_check check (
-        status = any('{warning_needs_response, warning_under_review, warning_closed, needs_response, under_review, charge_refunded, prevented, lost, won}')
+        status = any(
+            '{warning_needs_response, warning_under_review, warning_closed, needs_response, under_review, charge_refunded,
+            prevented, lost, won}'
+        )
     ),
     constraint disputes_source_is_known_check check (source in ('webhook', 'sweep', 'replay'))
 );

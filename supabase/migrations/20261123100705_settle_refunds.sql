@@ -45,21 +45,23 @@ begin
         e.amount_minor,
         e.currency
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied'
-    union all
-    (
-        select
-            x.order_group_id,
-            false,
-            (x.details -> 'received' ->> 'amount_minor')::bigint,
-            x.details -> 'received' ->> 'currency'
-        from payments.exceptions as x
-        where
-            x.payment_intent_id = p_payment_intent_id
-            and x.reason <> 'foreign_account'
-            and num_nonnulls(x.refund_id, x.dispute_id) = 0
-        order by x.id
-    )
+    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
+    if found then
+        return;
+    end if;
+
+    return query
+    select
+        x.order_group_id,
+        false,
+        (x.details -> 'received' ->> 'amount_minor')::bigint,
+        x.details -> 'received' ->> 'currency'
+    from payments.exceptions as x
+    where
+        x.payment_intent_id = p_payment_intent_id
+        and x.reason <> 'foreign_account'
+        and num_nonnulls(x.refund_id, x.dispute_id) = 0
+    order by x.id
     limit 1;
 end;
 $$;
@@ -79,7 +81,7 @@ set search_path = ''
 as $$
 declare
     v_refund payments.refunds;
-    v_sum bigint := 0;
+    v_sum numeric := 0;
 begin
     for v_refund in
         select r.*
@@ -250,8 +252,8 @@ declare
     v_group_id pg_catalog.uuid;
     v_group public.order_groups;
     v_back numeric;
-    v_back_minor bigint;
-    v_last text;
+    v_back_minor numeric;
+    v_last pg_catalog.text;
 begin
     select
         coalesce(sum(r.amount), 0),
@@ -402,6 +404,15 @@ declare
     v_refund payments.refunds;
     v_dispute payments.disputes;
 begin
+    -- An event that names another group than the one that its payment has paid says nothing about what came back.
+    if not p_has_paid and exists (
+        select 1
+        from payments.stripe_events as e
+        where e.payment_intent_id = p_event.payment_intent_id and e.outcome = 'applied'
+    ) then
+        return;
+    end if;
+
     for v_refund in
         update payments.refunds as r
         set

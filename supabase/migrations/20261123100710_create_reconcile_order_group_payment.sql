@@ -179,7 +179,7 @@ revoke execute on function payments.has_paid_another_group(payments.stripe_event
 from public, anon, authenticated, service_role;
 
 -- Finds the exceptions of a payment: of this event, and of the others of its session or payment intent. What another
--- account was paid is other money, whatever ids it bears.
+-- account was paid is other money, whatever ids it bears; the payment's refunds and disputes are other matters.
 -- Called by: payments.judge(), payments.reconcile(). Returns: rows of payments.exceptions. Locks: nothing.
 create or replace function payments.exceptions_of_payment(p_event payments.stripe_events)
 returns setof payments.exceptions
@@ -204,6 +204,7 @@ begin
                 x.reason <> 'foreign_account'
                 or x.details -> 'received' ->> 'account' = p_event.account
             )
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
         );
 end;
 $$;
@@ -219,7 +220,9 @@ create type payments.judgement as (
     exception_id bigint,
     refunded_exception_id bigint,
     has_exceptions boolean,
-    is_known boolean
+    is_known boolean,
+    has_refunds boolean,
+    is_sent_back boolean
 );
 comment on type payments.judgement is 'What payments.judge() says about a payment.';
 comment on column payments.judgement.orders is 'How many orders the group has.';
@@ -230,6 +233,9 @@ comment on column payments.judgement.has_exceptions is
     'Exceptions of this event, or of another one of its session or payment intent, are kept.';
 comment on column payments.judgement.is_known is
     'This payment has paid the group that it was judged with, for this very amount and currency; null counts as false.';
+comment on column payments.judgement.has_refunds is 'Refunds or disputes of this payment are recorded.';
+comment on column payments.judgement.is_sent_back is
+    'Stripe has sent all of this payment''s money back, and it has paid nothing: what is resolved for it keeps the reason. Null counts as false.';
 revoke all on type payments.judgement from public, anon, authenticated, service_role;
 
 -- Judges one payment with the order group that it names. The steps, first match wins:
@@ -241,6 +247,8 @@ revoke all on type payments.judgement from public, anon, authenticated, service_
 --   already_paid   the group is paid, then by this payment;
 --   resolved       an operator has sent this payment's money back, whichever of its events comes now;
 --   applied        the payment is good, and the group waits for it.
+-- Where that would be unmatched, rejected or applied, but Stripe has sent all of its money back, and it has paid nothing, it is
+-- resolved: as payment_refunded if it was good.
 -- Where that would be unmatched or rejected, but the exception of this event was closed because another event of the
 -- payment was applied, it is resolved: the money has paid.
 -- Called by: payments.reconcile() under the locks, payments.preview() without any. Returns: the judgement. Locks: nothing.
@@ -289,7 +297,19 @@ begin
             select 1
             from payments.exceptions as x
             where x.payment_intent_id = p_event.payment_intent_id
-        ) as has_exceptions
+        ) as has_exceptions,
+        p_unmatched_reason is distinct from 'foreign_account' and (
+            exists (
+                select 1
+                from payments.refunds as r
+                where r.payment_intent_id = p_event.payment_intent_id
+            )
+            or exists (
+                select 1
+                from payments.disputes as d
+                where d.payment_intent_id = p_event.payment_intent_id
+            )
+        ) as has_refunds
     into v_found
     from (
         select
@@ -321,6 +341,7 @@ begin
         from payments.exceptions_of_payment(p_event) as x;
     end if;
     v_judgement.has_exceptions := v_found.has_exceptions;
+    v_judgement.has_refunds := v_found.has_refunds;
 
     if p_group.status in ('paid', 'refunded') then
         v_paid_by_it := p_group.stripe_checkout_session_id = p_event.checkout_session_id
@@ -384,6 +405,20 @@ begin
         v_judgement.outcome := 'resolved';
         v_judgement.reason := null;
         v_judgement.refunded_exception_id := null;
+    elsif v_judgement.has_refunds
+        and v_judgement.outcome in ('unmatched', 'rejected', 'applied')
+        and v_judgement.reason is distinct from 'event_collision'
+        and payments.is_all_back(p_event)
+        and not exists (
+            select 1
+            from payments.stripe_events as e
+            where e.payment_intent_id = p_event.payment_intent_id and e.outcome = 'applied'
+        )
+    then
+        v_judgement.outcome := 'resolved';
+        v_judgement.reason := coalesce(v_judgement.reason, 'payment_refunded');
+        v_judgement.refunded_exception_id := null;
+        v_judgement.is_sent_back := true;
     end if;
     return v_judgement;
 end;
@@ -543,8 +578,8 @@ revoke execute on function payments.pay(payments.stripe_events, integer)
 from public, anon, authenticated, service_role;
 
 -- Has one payment judged under its locks, and does what was decided.
--- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the event id, the order group, the
--- payment's exceptions by id, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
+-- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the event id, the payment intent, the order
+-- group, the payment's exceptions by id, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
 -- wait for each other.
 -- Its lookups are by index, which `random_page_cost` says: a session that met a table when it was small would else scan it
 -- for as long as it keeps its plans, and the currencies' one page always.
@@ -562,6 +597,7 @@ declare
     v_named_id pg_catalog.uuid;
     v_is_replay boolean;
     v_judgement payments.judgement;
+    v_verdict pg_catalog.jsonb;
 begin
     -- A replay is answered without a lock: it must stay cheap when Stripe sends a burst of them.
     select payments.is_same_event(e, p_event) into v_is_replay
@@ -574,6 +610,7 @@ begin
     -- Deliveries of one event take turns even where no group's lock makes them: the group may not exist yet, or they may
     -- name different ones. Otherwise one could open an exception for what the other is applying.
     perform pg_advisory_xact_lock(hashtextextended(p_event.id, 0));
+    perform payments.lock_payment_intent(p_event.payment_intent_id);
 
     -- Everything below is judged on the row as it is under the lock.
     select g.* into v_group
@@ -673,7 +710,11 @@ begin
             if v_judgement.outcome = 'already_paid' then
                 return payments.verdict(p_event.order_group_id, p_event.id, 'already_paid');
             end if;
-            return payments.pay(v_event, v_judgement.orders);
+            v_verdict := payments.pay(v_event, v_judgement.orders);
+            if v_judgement.has_refunds then
+                perform payments.settle_payment(v_event, true);
+            end if;
+            return v_verdict;
         end if;
 
         -- The payment has paid another group, perhaps only while we held this one's lock. The id cannot have been taken:
@@ -684,10 +725,10 @@ begin
 
     if v_judgement.outcome = 'resolved' and v_judgement.refunded_exception_id is not null then
         return payments.set_aside_with(p_event, v_judgement.refunded_exception_id);
-    elsif v_judgement.outcome in ('replayed', 'resolved') then
+    elsif v_judgement.outcome in ('replayed', 'resolved') and v_judgement.is_sent_back is not true then
         return payments.verdict(p_event.order_group_id, p_event.id, v_judgement.outcome);
     end if;
-    return payments.set_aside(
+    v_verdict := payments.set_aside(
         p_event,
         v_judgement.outcome,
         v_judgement.reason,
@@ -702,6 +743,13 @@ begin
         end,
         v_named_id
     );
+    if v_judgement.has_refunds and v_judgement.reason <> 'event_collision' then
+        perform payments.settle_payment(p_event, false);
+    end if;
+    if v_judgement.is_sent_back then
+        return payments.verdict(p_event.order_group_id, p_event.id, 'resolved');
+    end if;
+    return v_verdict;
 end;
 $$;
 comment on function payments.reconcile(payments.stripe_events, text) is

@@ -70,7 +70,9 @@ begin
     end if;
     v_judgement := payments.judge(v_event, v_given.p_unmatched_reason, v_group);
 
-    if v_judgement.outcome = 'applied' then
+    if v_judgement.is_sent_back then
+        v_judgement.reason := null;
+    elsif v_judgement.outcome = 'applied' then
         v_judgement.reason := payments.judge_taken(v_event);
         if v_judgement.reason is not null then
             v_judgement.outcome := 'rejected';

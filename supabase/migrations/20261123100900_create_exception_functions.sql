@@ -122,6 +122,9 @@ begin
     elsif btrim(coalesce(p_resolved_by, '')) = '' then
         raise exception 'p_resolved_by must say who resolves'
             using errcode = 'invalid_parameter_value';
+    elsif lower(btrim(p_resolved_by)) = 'stripe' then
+        raise exception 'p_resolved_by must name a person: what stripe resolves, its refunds and disputes tell'
+            using errcode = 'invalid_parameter_value';
     end if;
 
     perform payments.lock_order_group(x.order_group_id)

@@ -4,7 +4,7 @@
 
 -- Takes an operator's resolution back; the payment is judged anew when Stripe, the sweep or a replay brings it again.
 -- Called by: operators, as service_role. Returns: the open row as an object, the word that it had in `details`, `reopened`;
--- raises 22023 for bad arguments, P0002 for an unknown exception, 55000 for one that is open or was closed by its payment.
+-- raises 22023 for bad arguments, P0002 for an unknown exception, 55000 for one that is open or was closed by its payment or by Stripe.
 -- Money that was not sent back after all was not sent back for the payment's other events either: their cases open with it.
 -- Locks: the order group, then the payment's exceptions by id.
 create or replace function public.reopen_payment_exception(
@@ -50,7 +50,7 @@ begin
     if v_exception.id is null then
         raise exception 'there is no payment exception %', p_exception_id
             using errcode = 'no_data_found';
-    elsif v_exception.status <> 'resolved' or v_exception.resolution = 'reconciled' then
+    elsif v_exception.status <> 'resolved' or v_exception.resolution = 'reconciled' or v_exception.resolved_by = 'stripe' then
         raise exception 'payment exception % is %: there is no operator''s word to take back',
             v_exception.id, coalesce(v_exception.resolution, v_exception.status)
             using errcode = 'object_not_in_prerequisite_state';
@@ -80,6 +80,8 @@ begin
         or (
             v_exception.resolution = 'refunded'
             and x.resolution = 'refunded'
+            and x.resolved_by <> 'stripe'
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
             and (
                 x.checkout_session_id = v_exception.checkout_session_id
                 or x.payment_intent_id = v_exception.payment_intent_id
