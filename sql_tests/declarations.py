@@ -17,11 +17,18 @@ payments.caller() | text | plpgsql stable invoker
 payments.calling_role() | text | plpgsql stable invoker
 payments.calling_user() | text | plpgsql stable invoker
 payments.cancel_held_order_groups(p_order_group_ids uuid[]) | integer | plpgsql volatile invoker
+payments.close_as_recorded(p_refund_id text, p_dispute_id text) | void | plpgsql volatile invoker
 payments.definitions() | TABLE(kind text, object text, name text, definition text) | sql stable invoker
+payments.describe_dispute(p_dispute payments.disputes) | jsonb | sql immutable invoker
 payments.describe_event(p_event payments.stripe_events) | jsonb | sql immutable invoker
 payments.describe_order_group(p_order_group_id uuid) | jsonb | sql stable invoker
+payments.describe_refund(p_refund payments.refunds) | jsonb | sql immutable invoker
+payments.dispute_rank(p_status text) | integer | plpgsql immutable invoker
 payments.exceptions_of_payment(p_event payments.stripe_events) | SETOF payments.exceptions | plpgsql stable invoker
+payments.find_payment(p_payment_intent_id text, p_livemode boolean) | TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text) | plpgsql stable invoker
 payments.has_paid_another_group(p_event payments.stripe_events) | boolean | plpgsql stable invoker
+payments.is_all_back(p_event payments.stripe_events) | boolean | plpgsql stable invoker
+payments.is_normalised(p_amount_minor bigint, p_amount numeric, p_currency text) | boolean | plpgsql stable invoker
 payments.is_representable(p_amount numeric, p_currency payments.currencies) | boolean | plpgsql immutable invoker
 payments.is_requested_group(p_group public.order_groups, p_buyer_id uuid, p_currency text, p_items payments.requested_item[], p_reserve boolean) | boolean | plpgsql stable invoker
 payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) | boolean | plpgsql immutable invoker
@@ -30,10 +37,12 @@ payments.judge_order_group_request(p_buyer_id uuid, p_currency text, p_items pay
 payments.judge_taken(p_event payments.stripe_events) | text | plpgsql stable invoker
 payments.lock_order_group(p_order_group_id uuid) | text | plpgsql volatile definer
 payments.lock_order_group_of_held_child(p_order_group_id uuid) | text | sql volatile definer | lock_timeout=900ms
+payments.lock_payment_intent(p_payment_intent_id text) | void | plpgsql volatile invoker
 payments.malformed_field(p_orders jsonb) | text | plpgsql immutable invoker
 payments.malformed_line(p_lines jsonb) | text | plpgsql immutable invoker
 payments.named_order_group(p_session_metadata jsonb) | uuid | plpgsql immutable invoker
 payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) | payments.stripe_events | plpgsql stable invoker
+payments.normalise_refund(p_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) | payments.refunds | plpgsql stable invoker
 payments.open_doors() | TABLE(kind text, object text, role text) | sql stable invoker
 payments.own_objects() | TABLE(kind text, id oid, object text, owner oid, acl aclitem[]) | sql stable invoker
 payments.pay(p_event payments.stripe_events, p_orders integer) | jsonb | plpgsql volatile invoker
@@ -41,6 +50,9 @@ payments.preview(p_payment jsonb) | jsonb | plpgsql stable invoker
 payments.privilege_differences() | TABLE(is_missing boolean, kind text, object text, column_name text, grantee text, privilege text, statement text) | sql stable invoker
 payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) | jsonb | plpgsql volatile invoker | random_page_cost=1.1
 payments.record_definitions(p_objects text[] DEFAULT NULL::text[], p_parts text[] DEFAULT '{}'::text[]) | bigint | sql volatile invoker
+payments.record_dispute(p_dispute payments.disputes, p_stripe_event_id text) | jsonb | plpgsql volatile invoker | random_page_cost=1.1
+payments.record_refund(p_refund payments.refunds, p_stripe_event_id text) | jsonb | plpgsql volatile invoker | random_page_cost=1.1
+payments.refund_rank(p_status text) | integer | plpgsql immutable invoker
 payments.requested_items(p_orders jsonb) | payments.requested_item[] | plpgsql volatile invoker
 payments.reserved_pieces(p_product_id uuid) | bigint | plpgsql stable definer | random_page_cost=1.1
 payments.restore_privileges() | SETOF text | plpgsql volatile invoker
@@ -48,7 +60,11 @@ payments.returnable_items(p_order_group_id uuid) | TABLE(order_item_id uuid, ord
 payments.schedule_expiry() | text | plpgsql volatile definer
 payments.seller_of_product(p_product_id uuid) | uuid | plpgsql stable invoker
 payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid DEFAULT NULL::uuid) | jsonb | plpgsql volatile invoker
+payments.set_aside_refund_or_dispute(p_refund_id text, p_dispute_id text, p_stripe_event_id text, p_order_group_id uuid, p_payment_intent_id text, p_reason text, p_expected jsonb, p_received jsonb) | boolean | plpgsql volatile invoker
 payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) | jsonb | plpgsql volatile invoker
+payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) | void | plpgsql volatile invoker
+payments.settle_refunds(p_payment_intent_id text, p_livemode boolean) | void | plpgsql volatile invoker
+payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) | void | plpgsql volatile invoker
 payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
 payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
 payments.tg_order_groups__note_buyer() | trigger | plpgsql stable invoker
@@ -61,6 +77,7 @@ payments.tg_orders__record_changes() | trigger | plpgsql volatile definer
 payments.tg_orders__refund_as_owner() | trigger | plpgsql stable invoker
 payments.tg_settled__start_pending() | trigger | plpgsql stable invoker
 payments.tg_stripe_events__lose_metadata_alone() | trigger | plpgsql stable invoker
+payments.unfit_refunds(p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text) | TABLE(refund_id text, reason text) | plpgsql stable invoker
 payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) | jsonb | plpgsql immutable invoker
 payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) | jsonb | plpgsql immutable invoker
 payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamptz, p_reserved_product_ids uuid[], p_items payments.requested_item[]) | boolean | plpgsql volatile invoker
@@ -78,8 +95,10 @@ public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsq
 public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable definer | random_page_cost=1.1
 public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reconciliation_readiness() | jsonb | sql volatile definer
+public.record_dispute(p_dispute_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer
 public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text, p_key text DEFAULT NULL::text) | bigint | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.record_refund(p_refund_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.refund_order(p_order_id uuid, p_note text, p_return_items boolean DEFAULT true) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
@@ -93,9 +112,33 @@ payments.currencies.exponent smallint not null
 payments.currencies.minor_multiple integer not null default 1
 payments.currencies.minor_per_major integer not null generated  CASE exponent WHEN 0 THEN 1 WHEN 2 THEN 100 WHEN 3 THEN 1000 ELSE NULL::integer END
 
+payments.dispute_status_changes.changed_at timestamptz not null
+payments.dispute_status_changes.dispute_id text not null
+payments.dispute_status_changes.from_status text
+payments.dispute_status_changes.id bigint not null identity a
+payments.dispute_status_changes.source text not null
+payments.dispute_status_changes.stripe_event_id text
+payments.dispute_status_changes.to_status text not null
+
+payments.disputes.amount numeric not null
+payments.disputes.amount_minor bigint not null
+payments.disputes.created_at timestamptz not null
+payments.disputes.currency text not null
+payments.disputes.id text not null
+payments.disputes.livemode boolean not null
+payments.disputes.order_group_id uuid
+payments.disputes.payment_intent_id text not null
+payments.disputes.reason text
+payments.disputes.recorded_at timestamptz not null
+payments.disputes.set_aside_reason text
+payments.disputes.source text not null
+payments.disputes.status text not null
+payments.disputes.status_changed_at timestamptz not null
+
 payments.exceptions.attempts integer not null default 1
 payments.exceptions.checkout_session_id text
 payments.exceptions.details jsonb not null default '{}'::jsonb
+payments.exceptions.dispute_id text
 payments.exceptions.first_seen_at timestamptz not null default now()
 payments.exceptions.id bigint not null identity a
 payments.exceptions.last_seen_at timestamptz not null default now()
@@ -103,6 +146,7 @@ payments.exceptions.note text
 payments.exceptions.order_group_id uuid
 payments.exceptions.payment_intent_id text
 payments.exceptions.reason text not null
+payments.exceptions.refund_id text
 payments.exceptions.resolution text
 payments.exceptions.resolved_at timestamptz
 payments.exceptions.resolved_by text
@@ -133,6 +177,29 @@ payments.last_expiry.ran_at timestamptz
 payments.reasons.outcome text not null
 payments.reasons.reason text not null
 payments.reasons.sentence text not null
+
+payments.refund_status_changes.changed_at timestamptz not null
+payments.refund_status_changes.from_status text
+payments.refund_status_changes.id bigint not null identity a
+payments.refund_status_changes.refund_id text not null
+payments.refund_status_changes.source text not null
+payments.refund_status_changes.stripe_event_id text
+payments.refund_status_changes.to_status text not null
+
+payments.refunds.amount numeric not null
+payments.refunds.amount_minor bigint not null
+payments.refunds.created_at timestamptz not null
+payments.refunds.currency text not null
+payments.refunds.id text not null
+payments.refunds.livemode boolean not null
+payments.refunds.order_group_id uuid
+payments.refunds.payment_intent_id text not null
+payments.refunds.reason text
+payments.refunds.recorded_at timestamptz not null
+payments.refunds.set_aside_reason text
+payments.refunds.source text not null
+payments.refunds.status text not null
+payments.refunds.status_changed_at timestamptz not null
 
 payments.status_change_notes.note text not null
 payments.status_change_notes.order_group_id uuid not null
@@ -186,6 +253,7 @@ public.order_groups.currency text not null
 public.order_groups.expires_at timestamptz
 public.order_groups.id uuid not null default gen_random_uuid()
 public.order_groups.paid_at timestamptz
+public.order_groups.refunded_amount numeric not null default 0
 public.order_groups.reserved_product_ids uuid[]
 public.order_groups.status text not null default 'pending'::text
 public.order_groups.stripe_checkout_session_id text
@@ -240,6 +308,12 @@ public.sellers.name text not null
 """
 
 INDEXES = """
+dispute_status_changes_dispute_id_idx ON payments.dispute_status_changes USING btree (dispute_id, id)
+disputes_created_at_idx ON payments.disputes USING btree (created_at)
+disputes_currency_idx ON payments.disputes USING btree (currency)
+disputes_order_group_id_idx ON payments.disputes USING btree (order_group_id)
+disputes_payment_intent_id_idx ON payments.disputes USING btree (payment_intent_id)
+disputes_set_aside_reason_idx ON payments.disputes USING btree (set_aside_reason)
 exceptions_checkout_session_id_idx ON payments.exceptions USING btree (checkout_session_id)
 exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at)
 exceptions_named_order_group_id_idx ON payments.exceptions USING btree (((details ->> 'named_order_group_id'::text))) WHERE (reason = 'foreign_account'::text)
@@ -269,11 +343,21 @@ order_status_changes_order_id_idx ON public.order_status_changes USING btree (or
 order_status_changes_seller_id_idx ON public.order_status_changes USING btree (seller_id)
 orders_seller_id_created_at_idx ON public.orders USING btree (seller_id, created_at DESC)
 orders_to_fulfil_paid_at_idx ON public.orders USING btree (paid_at) WHERE (status = 'paid'::text)
+refund_status_changes_refund_id_idx ON payments.refund_status_changes USING btree (refund_id, id)
+refunds_created_at_idx ON payments.refunds USING btree (created_at)
+refunds_currency_idx ON payments.refunds USING btree (currency)
+refunds_order_group_id_idx ON payments.refunds USING btree (order_group_id)
+refunds_payment_intent_id_idx ON payments.refunds USING btree (payment_intent_id)
+refunds_set_aside_reason_idx ON payments.refunds USING btree (set_aside_reason)
 seller_members_seller_id_idx ON public.seller_members USING btree (seller_id)
 stripe_events_order_group_id_idx ON payments.stripe_events USING btree (order_group_id)
 stripe_events_processed_at_idx ON payments.stripe_events USING brin (processed_at)
 unique currencies_pkey ON payments.currencies USING btree (code)
+unique dispute_status_changes_pkey ON payments.dispute_status_changes USING btree (id)
+unique disputes_pkey ON payments.disputes USING btree (id)
+unique exceptions_dispute_id_key ON payments.exceptions USING btree (dispute_id) WHERE (dispute_id IS NOT NULL)
 unique exceptions_pkey ON payments.exceptions USING btree (id)
+unique exceptions_refund_id_key ON payments.exceptions USING btree (refund_id) WHERE (refund_id IS NOT NULL)
 unique exceptions_stripe_event_id_key ON payments.exceptions USING btree (stripe_event_id)
 unique expected_definitions_pkey ON payments.expected_definitions USING btree (kind, object, name)
 unique expected_grants_pkey ON payments.expected_grants USING btree (object, column_name, grantee, privilege)
@@ -294,6 +378,8 @@ unique products_id_seller_id_key ON public.products USING btree (id, seller_id)
 unique products_pkey ON public.products USING btree (id)
 unique products_seller_id_sku_key ON public.products USING btree (seller_id, sku)
 unique reasons_pkey ON payments.reasons USING btree (reason)
+unique refund_status_changes_pkey ON payments.refund_status_changes USING btree (id)
+unique refunds_pkey ON payments.refunds USING btree (id)
 unique seller_members_pkey ON public.seller_members USING btree (user_id, seller_id)
 unique sellers_pkey ON public.sellers USING btree (id)
 unique status_change_notes_pkey ON payments.status_change_notes USING btree (order_group_id, status_change_id)

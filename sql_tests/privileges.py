@@ -7,6 +7,22 @@ TABLE_VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES",
 COLUMN_VERBS = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
 SEQUENCE_VERBS = ("USAGE", "SELECT", "UPDATE")
 
+MONEY_BACK = (
+    "id",
+    "payment_intent_id",
+    "order_group_id",
+    "amount_minor",
+    "amount",
+    "currency",
+    "status",
+    "reason",
+    "created_at",
+    "livemode",
+    "source",
+    "recorded_at",
+    "status_changed_at",
+    "set_aside_reason",
+)
 COLUMNS: dict[str, tuple[str, ...]] = {
     "public.sellers": ("id", "name", "created_at"),
     "public.seller_members": ("seller_id", "user_id", "created_at"),
@@ -31,6 +47,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "awaiting_funds_event_id",
         "reserved_product_ids",
         "buyer_since",
+        "refunded_amount",
     ),
     "public.orders": (
         "id",
@@ -120,12 +137,36 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "resolved_by",
         "resolved_at",
         "note",
+        "refund_id",
+        "dispute_id",
+    ),
+    "payments.refunds": MONEY_BACK,
+    "payments.disputes": MONEY_BACK,
+    "payments.refund_status_changes": (
+        "id",
+        "refund_id",
+        "from_status",
+        "to_status",
+        "changed_at",
+        "source",
+        "stripe_event_id",
+    ),
+    "payments.dispute_status_changes": (
+        "id",
+        "dispute_id",
+        "from_status",
+        "to_status",
+        "changed_at",
+        "source",
+        "stripe_event_id",
     ),
 }
 SEQUENCES = (
     "public.inventory_ledger_id_seq",
     "public.order_status_changes_id_seq",
     "payments.exceptions_id_seq",
+    "payments.refund_status_changes_id_seq",
+    "payments.dispute_status_changes_id_seq",
 )
 
 # Reading whole tables: authenticated through policies, service_role past them.
@@ -173,6 +214,8 @@ RECONCILE = (
 )
 FUNCTIONS_FOR_SERVICE_ROLE = {
     RECONCILE,
+    "public.record_refund(text,text,bigint,numeric,text,text,timestamp with time zone,text,boolean,text,text)",
+    "public.record_dispute(text,text,bigint,numeric,text,text,timestamp with time zone,text,boolean,text,text)",
     "public.record_inventory_receipt(uuid,integer,text,text)",
     "public.record_inventory_adjustment(uuid,integer,text)",
     "public.list_payment_exceptions(text,bigint,text,text[],text,integer,timestamp with time zone)",
@@ -251,6 +294,23 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.tg_stripe_events__lose_metadata_alone()",
     "payments.verdict(uuid,text,text,text,integer,integer)",
     "payments.without_metadata(jsonb,uuid)",
+    "payments.lock_payment_intent(text)",
+    "payments.find_payment(text,boolean)",
+    "payments.unfit_refunds(text,boolean,bigint,text)",
+    "payments.is_all_back(payments.stripe_events)",
+    "payments.set_aside_refund_or_dispute(text,text,text,uuid,text,text,jsonb,jsonb)",
+    "payments.close_as_recorded(text,text)",
+    "payments.settle_refunds(text,boolean)",
+    "payments.settle_payment(payments.stripe_events,boolean)",
+    "payments.normalise_refund(text,text,bigint,numeric,text,text,timestamp with time zone,text,boolean,text,text)",
+    "payments.is_normalised(bigint,numeric,text)",
+    "payments.refund_rank(text)",
+    "payments.describe_refund(payments.refunds)",
+    "payments.record_refund(payments.refunds,text)",
+    "payments.dispute_rank(text)",
+    "payments.describe_dispute(payments.disputes)",
+    "payments.tell_dispute(payments.disputes,text,uuid,jsonb)",
+    "payments.record_dispute(payments.disputes,text)",
 }
 FUNCTIONS = sorted(FUNCTIONS_FOR_SERVICE_ROLE | FUNCTIONS_FOR_BOTH | FUNCTIONS_FOR_NOBODY)
 

@@ -799,6 +799,26 @@ $$;
 
 COMMENT ON FUNCTION payments.cancel_held_order_groups(p_order_group_ids uuid[]) IS 'Cancels pending order groups, whose locks the caller holds, with their orders.';
 
+CREATE FUNCTION payments.close_as_recorded(p_refund_id text, p_dispute_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    update payments.exceptions as x
+    set
+        status = 'resolved',
+        resolution = 'reconciled',
+        resolved_by = case when p_refund_id is null then 'record_dispute' else 'record_refund' end,
+        resolved_at = clock_timestamp()
+    where
+        (x.refund_id = p_refund_id or x.dispute_id = p_dispute_id)
+        and x.status = 'open'
+        and x.reason not in ('refund_collision', 'dispute_collision', 'payment_disputed');
+end;
+$$;
+
+COMMENT ON FUNCTION payments.close_as_recorded(p_refund_id text, p_dispute_id text) IS 'Closes the exception of a refund or dispute that could be recorded after all.';
+
 CREATE FUNCTION payments.definitions() RETURNS TABLE(kind text, object text, name text, definition text)
     LANGUAGE sql STABLE
     SET search_path TO ''
@@ -947,7 +967,7 @@ CREATE TABLE payments.disputes (
     livemode boolean NOT NULL,
     source text NOT NULL,
     recorded_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
+    status_changed_at timestamp with time zone NOT NULL,
     set_aside_reason text,
     CONSTRAINT disputes_amount_is_positive_check CHECK (((amount_minor > 0) AND (amount > (0)::numeric))),
     CONSTRAINT disputes_source_is_known_check CHECK ((source = ANY (ARRAY['webhook'::text, 'sweep'::text, 'replay'::text]))),
@@ -1099,7 +1119,7 @@ CREATE TABLE payments.refunds (
     livemode boolean NOT NULL,
     source text NOT NULL,
     recorded_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
+    status_changed_at timestamp with time zone NOT NULL,
     set_aside_reason text,
     CONSTRAINT refunds_amount_is_positive_check CHECK (((amount_minor > 0) AND (amount > (0)::numeric))),
     CONSTRAINT refunds_source_is_known_check CHECK ((source = ANY (ARRAY['webhook'::text, 'sweep'::text, 'replay'::text]))),
@@ -1226,7 +1246,7 @@ $$;
 
 COMMENT ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) IS 'The exceptions of this event and of the other events of its payment.';
 
-CREATE FUNCTION payments.find_payment(p_payment_intent_id text) RETURNS TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text)
+CREATE FUNCTION payments.find_payment(p_payment_intent_id text, p_livemode boolean) RETURNS TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -1238,7 +1258,7 @@ begin
         e.amount_minor,
         e.currency
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
+    where e.payment_intent_id = p_payment_intent_id and e.livemode = p_livemode and e.outcome = 'applied';
     if found then
         return;
     end if;
@@ -1252,14 +1272,15 @@ begin
     from payments.exceptions as x
     where
         x.payment_intent_id = p_payment_intent_id
-        and x.reason <> 'foreign_account'
+        and x.reason not in ('foreign_account', 'event_collision')
+        and (x.details -> 'received' -> 'livemode')::boolean = p_livemode
         and num_nonnulls(x.refund_id, x.dispute_id) = 0
-    order by x.id
+    order by x.details -> 'received' ->> 'amount_minor' is null, x.id
     limit 1;
 end;
 $$;
 
-COMMENT ON FUNCTION payments.find_payment(p_payment_intent_id text) IS 'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
+COMMENT ON FUNCTION payments.find_payment(p_payment_intent_id text, p_livemode boolean) IS 'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
 
 CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -1297,17 +1318,30 @@ begin
         from payments.refunds as r
         where
             r.payment_intent_id = p_event.payment_intent_id
+            and r.livemode = p_event.livemode
             and r.status = 'succeeded'
             and not exists (
                 select 1
-                from payments.unfit_refunds(p_event.payment_intent_id, p_event.amount_minor, p_event.currency) as u
+                from payments.unfit_refunds(
+                    p_event.payment_intent_id, p_event.livemode, p_event.amount_minor, p_event.currency
+                ) as u
                 where u.refund_id = r.id
+            )
+    )
+    and not exists (
+        select 1
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and (
+                e.payment_intent_id = p_event.payment_intent_id
+                or e.checkout_session_id = p_event.checkout_session_id
             )
     );
 end;
 $$;
 
-COMMENT ON FUNCTION payments.is_all_back(p_event payments.stripe_events) IS 'Whether Stripe has sent all of the payment''s money back.';
+COMMENT ON FUNCTION payments.is_all_back(p_event payments.stripe_events) IS 'Whether Stripe has sent all money of a payment back that has paid nothing.';
 
 CREATE FUNCTION payments.is_normalised(p_amount_minor bigint, p_amount numeric, p_currency text) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -1385,10 +1419,10 @@ CREATE TABLE public.order_groups (
     refunded_amount numeric DEFAULT 0 NOT NULL,
     CONSTRAINT order_groups_buyer_has_its_time_check CHECK (((buyer_id IS NULL) OR (buyer_since IS NOT NULL))),
     CONSTRAINT order_groups_paid_has_its_payment_check CHECK (((status <> 'paid'::text) OR ((paid_at IS NOT NULL) AND (stripe_webhook_event_id IS NOT NULL) AND (stripe_checkout_session_id IS NOT NULL)))),
-    CONSTRAINT order_groups_refunded_amount_is_part_of_total_check CHECK (((refunded_amount >= (0)::numeric) AND (refunded_amount <= total_amount))),
-    CONSTRAINT order_groups_refunded_is_all_back_check CHECK (((status <> 'refunded'::text) OR (refunded_amount = total_amount))),
+    CONSTRAINT order_groups_refunded_is_all_back_check CHECK (((status = 'refunded'::text) = ((refunded_amount > (0)::numeric) AND (refunded_amount = total_amount)))),
     CONSTRAINT order_groups_status_is_known_check CHECK ((status = ANY ('{pending,paid,cancelled,refunded}'::text[]))),
     CONSTRAINT order_groups_total_amount_is_money_check CHECK (((total_amount <@ '[0,1000000000000000)'::numrange) AND (min_scale(total_amount) <= 3))),
+    CONSTRAINT order_groups_total_bounds_refunded_amount_check CHECK (((refunded_amount >= (0)::numeric) AND (refunded_amount <= total_amount))),
     CONSTRAINT order_groups_unpaid_has_no_payment_check CHECK (((status = ANY ('{paid,refunded}'::text[])) OR (((num_nonnulls(paid_at, stripe_webhook_event_id, stripe_payment_intent_id, stripe_checkout_session_id))::numeric + sign(refunded_amount)) = (0)::numeric)))
 );
 ALTER TABLE ONLY public.order_groups ALTER COLUMN buyer_id SET (n_distinct=300);
@@ -1688,11 +1722,6 @@ begin
         and v_judgement.outcome in ('unmatched', 'rejected', 'applied')
         and v_judgement.reason is distinct from 'event_collision'
         and payments.is_all_back(p_event)
-        and not exists (
-            select 1
-            from payments.stripe_events as e
-            where e.payment_intent_id = p_event.payment_intent_id and e.outcome = 'applied'
-        )
     then
         v_judgement.outcome := 'resolved';
         v_judgement.reason := coalesce(v_judgement.reason, 'payment_refunded');
@@ -3008,6 +3037,7 @@ declare
     v_outcome pg_catalog.text := 'replayed';
     v_reason pg_catalog.text;
     v_is_same boolean;
+    v_expected pg_catalog.jsonb;
 begin
     perform pg_advisory_xact_lock(hashtextextended(p_dispute.id, 0));
     perform payments.lock_payment_intent(p_dispute.payment_intent_id);
@@ -3016,12 +3046,15 @@ begin
     from payments.disputes as d
     where d.id = p_dispute.id;
     select p.* into v_payment
-    from payments.find_payment(p_dispute.payment_intent_id) as p;
+    from payments.find_payment(p_dispute.payment_intent_id, p_dispute.livemode) as p;
     perform 1
     from public.order_groups as g
     where g.id = v_payment.order_group_id and v_payment.has_paid
     for update;
 
+    v_expected := jsonb_build_object(
+        'amount_minor', v_payment.amount_minor::pg_catalog.text, 'currency', v_payment.currency
+    );
     v_is_same := (v_known.payment_intent_id, v_known.amount_minor, v_known.currency, v_known.livemode)
         = (p_dispute.payment_intent_id, p_dispute.amount_minor, p_dispute.currency, p_dispute.livemode);
     v_reason := case
@@ -3049,9 +3082,7 @@ begin
             v_reason,
             case
                 when v_reason = 'dispute_collision' then payments.describe_dispute(v_known)
-                else jsonb_build_object(
-                    'amount_minor', v_payment.amount_minor::pg_catalog.text, 'currency', v_payment.currency
-                )
+                else v_expected
             end,
             payments.describe_dispute(p_dispute)
         ) then
@@ -3075,7 +3106,7 @@ begin
             livemode,
             source,
             recorded_at,
-            updated_at
+            status_changed_at
         )
         values (
             p_dispute.id,
@@ -3094,28 +3125,26 @@ begin
         )
         on conflict (id) do update
             set
-                status = excluded.status,
+                -- One that was set aside may come again with a status that it has left behind.
+                status = case
+                    when payments.dispute_rank(excluded.status) > payments.dispute_rank(d.status) then excluded.status
+                    else d.status
+                end,
                 reason = coalesce(excluded.reason, d.reason),
-                updated_at = excluded.updated_at,
+                status_changed_at = excluded.status_changed_at,
                 set_aside_reason = null
         returning d.* into v_recorded;
 
-        if p_dispute.status is distinct from v_known.status then
+        if v_recorded.status is distinct from v_known.status then
             insert into payments.dispute_status_changes (
                 dispute_id, from_status, to_status, changed_at, source, stripe_event_id
             )
-            values (p_dispute.id, v_known.status, p_dispute.status, v_now, p_dispute.source, p_stripe_event_id);
+            values (p_dispute.id, v_known.status, v_recorded.status, v_now, p_dispute.source, p_stripe_event_id);
         end if;
 
-        update payments.exceptions as x
-        set
-            status = 'resolved',
-            resolution = 'reconciled',
-            resolved_by = 'record_dispute',
-            resolved_at = v_now
-        where x.dispute_id = p_dispute.id and x.status = 'open' and x.reason <> 'payment_disputed';
+        perform payments.close_as_recorded(null, p_dispute.id);
         if v_payment.has_paid is not null then
-            perform payments.tell_dispute(v_recorded, p_stripe_event_id, v_payment.order_group_id);
+            perform payments.tell_dispute(v_recorded, p_stripe_event_id, v_payment.order_group_id, v_expected);
         end if;
     end if;
 
@@ -3123,7 +3152,7 @@ begin
         'outcome', v_outcome,
         'reason', v_reason,
         'dispute_id', p_dispute.id,
-        'status', case when v_outcome = 'recorded' then p_dispute.status else v_known.status end,
+        'status', coalesce(v_recorded.status, v_known.status),
         'payment_intent_id', p_dispute.payment_intent_id,
         'order_group_id', v_payment.order_group_id,
         'stripe_event_id', p_stripe_event_id
@@ -3144,6 +3173,7 @@ declare
     v_payment record;
     v_outcome pg_catalog.text := 'replayed';
     v_reason pg_catalog.text;
+    v_status pg_catalog.text;
     v_is_same boolean;
 begin
     perform pg_advisory_xact_lock(hashtextextended(p_refund.id, 0));
@@ -3153,7 +3183,7 @@ begin
     from payments.refunds as r
     where r.id = p_refund.id;
     select p.* into v_payment
-    from payments.find_payment(p_refund.payment_intent_id) as p;
+    from payments.find_payment(p_refund.payment_intent_id, p_refund.livemode) as p;
     perform 1
     from public.order_groups as g
     where g.id = v_payment.order_group_id and v_payment.has_paid
@@ -3173,6 +3203,7 @@ begin
             from payments.refunds as r
             where
                 r.payment_intent_id = p_refund.payment_intent_id
+                and r.livemode = p_refund.livemode
                 and r.id <> p_refund.id
                 and r.status not in ('failed', 'canceled')
                 and r.set_aside_reason is null
@@ -3222,7 +3253,7 @@ begin
             livemode,
             source,
             recorded_at,
-            updated_at
+            status_changed_at
         )
         values (
             p_refund.id,
@@ -3241,33 +3272,31 @@ begin
         )
         on conflict (id) do update
             set
-                status = excluded.status,
+                -- One that was set aside may come again with a status that it has left behind.
+                status = case
+                    when payments.refund_rank(excluded.status) > payments.refund_rank(r.status) then excluded.status
+                    else r.status
+                end,
                 reason = coalesce(excluded.reason, r.reason),
-                updated_at = excluded.updated_at,
-                set_aside_reason = null;
+                status_changed_at = excluded.status_changed_at,
+                set_aside_reason = null
+        returning r.status into v_status;
 
-        if p_refund.status is distinct from v_known.status then
+        if v_status is distinct from v_known.status then
             insert into payments.refund_status_changes (
                 refund_id, from_status, to_status, changed_at, source, stripe_event_id
             )
-            values (p_refund.id, v_known.status, p_refund.status, v_now, p_refund.source, p_stripe_event_id);
+            values (p_refund.id, v_known.status, v_status, v_now, p_refund.source, p_stripe_event_id);
         end if;
-
-        update payments.exceptions as x
-        set
-            status = 'resolved',
-            resolution = 'reconciled',
-            resolved_by = 'record_refund',
-            resolved_at = v_now
-        where x.refund_id = p_refund.id and x.status = 'open';
-        perform payments.settle_refunds(p_refund.payment_intent_id);
+        perform payments.close_as_recorded(p_refund.id, null);
+        perform payments.settle_refunds(p_refund.payment_intent_id, p_refund.livemode);
     end if;
 
     return jsonb_build_object(
         'outcome', v_outcome,
         'reason', v_reason,
         'refund_id', p_refund.id,
-        'status', case when v_outcome = 'recorded' then p_refund.status else v_known.status end,
+        'status', coalesce(v_status, v_known.status),
         'payment_intent_id', p_refund.payment_intent_id,
         'order_group_id', v_payment.order_group_id,
         'stripe_event_id', p_stripe_event_id
@@ -3625,7 +3654,7 @@ begin
         reason = p_reason,
         details = case
             when x.reason = p_reason and x.details @> v_details then x.details
-            else v_details || jsonb_build_object(
+            else v_details || jsonb_strip_nulls(jsonb_build_object('reopened', x.details -> 'reopened')) || jsonb_build_object(
                 'earlier',
                 coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(
                     'reason', x.reason,
@@ -3700,12 +3729,20 @@ begin
         update payments.refunds as r
         set
             order_group_id = v_group_id,
-            set_aside_reason = (
-                select u.reason
-                from payments.unfit_refunds(p_event.payment_intent_id, p_event.amount_minor, p_event.currency) as u
-                where u.refund_id = r.id
-            )
-        where r.payment_intent_id = p_event.payment_intent_id
+            set_aside_reason = v.reason
+        from (
+            select
+                m.id,
+                u.reason
+            from payments.refunds as m
+            left join payments.unfit_refunds(
+                p_event.payment_intent_id, p_event.livemode, p_event.amount_minor, p_event.currency
+            ) as u on m.id = u.refund_id
+            where m.payment_intent_id = p_event.payment_intent_id and m.livemode = p_event.livemode
+        ) as v
+        where
+            r.id = v.id
+            and (r.order_group_id, r.set_aside_reason) is distinct from (v_group_id, v.reason)
         returning r.*
     loop
         if v_refund.set_aside_reason is not null then
@@ -3719,6 +3756,8 @@ begin
                 v_payment,
                 payments.describe_refund(v_refund)
             );
+        else
+            perform payments.close_as_recorded(v_refund.id, null);
         end if;
     end loop;
 
@@ -3727,18 +3766,30 @@ begin
         set
             order_group_id = v_group_id,
             set_aside_reason = case when d.currency <> p_event.currency then 'currency_mismatch' end
-        where d.payment_intent_id = p_event.payment_intent_id
+        where
+            d.payment_intent_id = p_event.payment_intent_id
+            and d.livemode = p_event.livemode
+            and (
+                (d.order_group_id, d.set_aside_reason) is distinct from (
+                    v_group_id, case when d.currency <> p_event.currency then 'currency_mismatch' end
+                )
+                or not exists (
+                    select 1
+                    from payments.exceptions as x
+                    where x.dispute_id = d.id
+                )
+            )
         returning d.*
     loop
-        perform payments.tell_dispute(v_dispute, null, p_event.order_group_id);
+        perform payments.tell_dispute(v_dispute, null, p_event.order_group_id, v_payment);
     end loop;
-    perform payments.settle_refunds(p_event.payment_intent_id);
+    perform payments.settle_refunds(p_event.payment_intent_id, p_event.livemode);
 end;
 $$;
 
 COMMENT ON FUNCTION payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) IS 'Judges the refunds and disputes that were recorded before their payment came.';
 
-CREATE FUNCTION payments.settle_refunds(p_payment_intent_id text) RETURNS void
+CREATE FUNCTION payments.settle_refunds(p_payment_intent_id text, p_livemode boolean) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -3748,22 +3799,24 @@ declare
     v_group public.order_groups;
     v_back numeric;
     v_back_minor numeric;
-    v_last pg_catalog.text;
+    v_refunds pg_catalog.text;
+    v_cases pg_catalog.int8[];
 begin
     select
         coalesce(sum(r.amount), 0),
         coalesce(sum(r.amount_minor), 0),
-        max(r.id)
-    into v_back, v_back_minor, v_last
+        string_agg(r.id, ', ' order by r.id)
+    into v_back, v_back_minor, v_refunds
     from payments.refunds as r
     where
         r.payment_intent_id = p_payment_intent_id
+        and r.livemode = p_livemode
         and r.status = 'succeeded'
         and r.set_aside_reason is null;
 
     select e.order_group_id into v_group_id
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
+    where e.payment_intent_id = p_payment_intent_id and e.livemode = p_livemode and e.outcome = 'applied';
 
     if v_group_id is not null then
         select g.* into v_group
@@ -3829,12 +3882,24 @@ begin
         return;
     end if;
 
-    perform x.id
-    from payments.exceptions as x
-    where x.payment_intent_id = p_payment_intent_id
-    order by x.id
-    for update;
-
+    -- Locked, so that an operator's word comes either before this or after it.
+    v_cases := array(
+        select x.id
+        from payments.exceptions as x
+        where
+            x.payment_intent_id = p_payment_intent_id
+            and x.reason not in ('foreign_account', 'event_collision')
+            and (x.details -> 'received' -> 'livemode')::boolean = p_livemode
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
+            -- A session's money may have paid under another payment intent: it is that payment's.
+            and not exists (
+                select 1
+                from payments.stripe_events as e
+                where e.checkout_session_id = x.checkout_session_id and e.outcome = 'applied'
+            )
+        order by x.id
+        for update of x
+    );
     v_now := clock_timestamp();
     update payments.exceptions as x
     set
@@ -3842,12 +3907,10 @@ begin
         resolution = 'refunded',
         resolved_by = 'stripe',
         resolved_at = v_now,
-        note = 'all of this payment went back, last by ' || v_last
+        note = 'all of this payment went back: ' || v_refunds
     where
-        x.payment_intent_id = p_payment_intent_id
+        x.id = any(v_cases)
         and x.status = 'open'
-        and x.reason <> 'foreign_account'
-        and num_nonnulls(x.refund_id, x.dispute_id) = 0
         and x.details -> 'received' ->> 'amount_minor' = v_back_minor::pg_catalog.text
         and v_back_minor > 0;
 
@@ -3871,47 +3934,53 @@ begin
             )
         )
     where
-        x.payment_intent_id = p_payment_intent_id
+        x.id = any(v_cases)
         and x.resolution = 'refunded'
         and x.resolved_by = 'stripe'
         and x.details -> 'received' ->> 'amount_minor' <> v_back_minor::pg_catalog.text;
 end;
 $$;
 
-COMMENT ON FUNCTION payments.settle_refunds(p_payment_intent_id text) IS 'Brings a payment''s order group, or its exceptions, to what follows from its refunds.';
+COMMENT ON FUNCTION payments.settle_refunds(p_payment_intent_id text, p_livemode boolean) IS 'Brings a payment''s order group, or its exceptions, to what follows from its refunds.';
 
-CREATE FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid) RETURNS void
+CREATE FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 begin
-    if p_dispute.set_aside_reason is not null
-        or p_dispute.status not in ('won', 'warning_closed', 'charge_refunded', 'prevented')
-    then
-        perform payments.set_aside_refund_or_dispute(
-            null,
-            p_dispute.id,
-            p_stripe_event_id,
-            p_order_group_id,
-            p_dispute.payment_intent_id,
-            coalesce(p_dispute.set_aside_reason, 'payment_disputed'),
-            null,
-            payments.describe_dispute(p_dispute)
-        );
+    if exists (
+        select 1
+        from payments.exceptions as x
+        where x.dispute_id = p_dispute.id and x.reason = 'dispute_collision' and x.status = 'open'
+    ) then
         return;
     end if;
-    update payments.exceptions as x
-    set
-        status = 'resolved',
-        resolution = 'dismissed',
-        resolved_by = 'stripe',
-        resolved_at = clock_timestamp(),
-        note = 'the dispute ended as ' || p_dispute.status
-    where x.dispute_id = p_dispute.id and x.status = 'open';
+    perform payments.set_aside_refund_or_dispute(
+        null,
+        p_dispute.id,
+        p_stripe_event_id,
+        p_order_group_id,
+        p_dispute.payment_intent_id,
+        coalesce(p_dispute.set_aside_reason, 'payment_disputed'),
+        p_payment,
+        payments.describe_dispute(p_dispute)
+    );
+    if p_dispute.set_aside_reason is null
+        and p_dispute.status in ('won', 'warning_closed', 'charge_refunded', 'prevented')
+    then
+        update payments.exceptions as x
+        set
+            status = 'resolved',
+            resolution = 'dismissed',
+            resolved_by = 'stripe',
+            resolved_at = clock_timestamp(),
+            note = 'the dispute ended as ' || p_dispute.status
+        where x.dispute_id = p_dispute.id and x.status = 'open';
+    end if;
 end;
 $$;
 
-COMMENT ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid) IS 'Opens the exception of a dispute that somebody must act on, and closes that of one that ended well.';
+COMMENT ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) IS 'Keeps a dispute as an exception, open where somebody must act, closed where it ended well.';
 
 CREATE FUNCTION payments.tg_history__refuse_change() RETURNS trigger
     LANGUAGE plpgsql
@@ -3961,6 +4030,7 @@ CREATE FUNCTION payments.tg_order_groups__stay_settled() RETURNS trigger
 declare
     v_is_payment boolean;
     v_is_erasure boolean := false;
+    v_is_refund boolean := false;
 begin
     -- A statement of its own: who writes a column of the shop's may not read the private schema.
     if tg_op = 'UPDATE' and old.stripe_session_metadata <> '{}' and new.stripe_session_metadata = '{}' then
@@ -3968,6 +4038,14 @@ begin
             select 1
             from payments.metadata_erasures as e
             where e.order_group_id = new.id
+        );
+    end if;
+
+    if tg_op = 'UPDATE' and new.refunded_amount <> old.refunded_amount then
+        v_is_refund := new.refunded_amount = (
+            select coalesce(sum(r.amount), 0)
+            from payments.refunds as r
+            where r.order_group_id = new.id and r.status = 'succeeded' and r.set_aside_reason is null
         );
     end if;
 
@@ -4014,8 +4092,8 @@ begin
                             (new.status = old.status and new.refunded_amount = old.refunded_amount)
                             or (
                                 old.status in ('paid', 'refunded')
-                                and (new.status, new.refunded_amount = new.total_amount)
-                                in (('paid', false), ('refunded', true))
+                                and new.status in ('paid', 'refunded')
+                                and v_is_refund
                             )
                         )
                         and (
@@ -4220,12 +4298,6 @@ CREATE FUNCTION payments.tg_orders__record_changes() RETURNS trigger
     AS $$
 declare
     v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
-    -- All of the group's money has gone back, and its orders go along.
-    v_goes_with_its_group constant boolean := new.status = 'refunded' and (
-        select g.status = 'refunded'
-        from public.order_groups as g
-        where g.id = old.order_group_id
-    );
     v_stays constant boolean :=
     (new.id, new.order_group_id, new.currency) is not distinct from (old.id, old.order_group_id, old.currency);
     v_moves_forward constant boolean := case
@@ -4268,7 +4340,13 @@ begin
             case when v_is_payment then new.paid_at else clock_timestamp() end,
             case
                 when v_is_payment then 'reconcile_order_group_payment'
-                when old.status = 'refunded' or v_goes_with_its_group then 'record_refund'
+                when old.status = 'refunded' then 'record_refund'
+                -- All of the group's money has gone back, and its orders go along.
+                when new.status = 'refunded' and exists (
+                    select 1
+                    from public.order_groups as g
+                    where g.id = old.order_group_id and g.status = 'refunded'
+                ) then 'record_refund'
                 else payments.caller()
             end
         );
@@ -4372,7 +4450,7 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_stripe_events__lose_metadata_alone() IS 'Refuses to change a recorded event; its session metadata are emptied where payments.metadata_erasures has its group.';
 
-CREATE FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) RETURNS TABLE(refund_id text, reason text)
+CREATE FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text) RETURNS TABLE(refund_id text, reason text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -4383,7 +4461,7 @@ begin
     for v_refund in
         select r.*
         from payments.refunds as r
-        where r.payment_intent_id = p_payment_intent_id
+        where r.payment_intent_id = p_payment_intent_id and r.livemode = p_livemode
         order by r.created_at, r.id
     loop
         refund_id := v_refund.id;
@@ -4402,7 +4480,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) IS 'The refunds of a payment intent that do not fit a payment of this amount, in minor units, and why.';
+COMMENT ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text) IS 'The refunds of a payment intent that do not fit a payment of this amount, in minor units, and why.';
 
 CREATE FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
@@ -5725,17 +5803,11 @@ begin
     if payments.dispute_rank(v_dispute.status) is null then
         raise exception 'p_status is no status of a dispute: %', v_dispute.status
             using errcode = 'invalid_parameter_value';
-    elsif current_setting('transaction_isolation') = 'read committed' then
-        return payments.record_dispute(v_dispute, v_event_id);
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'a dispute is recorded under read committed: a payment that has just come would be overlooked'
+            using errcode = 'invalid_transaction_state';
     end if;
-
-    begin
-        return payments.record_dispute(v_dispute, v_event_id);
-    exception
-        when serialization_failure then
-            raise exception 'the payment of dispute % was changed by a rival', v_dispute.id
-                using errcode = 'lock_not_available';
-    end;
+    return payments.record_dispute(v_dispute, v_event_id);
 end;
 $$;
 
@@ -5855,17 +5927,11 @@ begin
     if payments.refund_rank(v_refund.status) is null then
         raise exception 'p_status must be pending, requires_action, succeeded, failed or canceled, not %', v_refund.status
             using errcode = 'invalid_parameter_value';
-    elsif current_setting('transaction_isolation') = 'read committed' then
-        return payments.record_refund(v_refund, v_event_id);
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'a refund is recorded under read committed: a payment that has just come would be overlooked'
+            using errcode = 'invalid_transaction_state';
     end if;
-
-    begin
-        return payments.record_refund(v_refund, v_event_id);
-    exception
-        when serialization_failure then
-            raise exception 'the payment of refund % was changed by a rival', v_refund.id
-                using errcode = 'lock_not_available';
-    end;
+    return payments.record_refund(v_refund, v_event_id);
 end;
 $$;
 
@@ -5977,8 +6043,13 @@ begin
     inner join payments.exceptions as named
         on
             x.id = named.id
-            or x.checkout_session_id = named.checkout_session_id
-            or x.payment_intent_id = named.payment_intent_id
+            or (
+                num_nonnulls(x.refund_id, x.dispute_id, named.refund_id, named.dispute_id) = 0
+                and (
+                    x.checkout_session_id = named.checkout_session_id
+                    or x.payment_intent_id = named.payment_intent_id
+                )
+            )
     where named.id = p_exception_id
     order by x.id
     for update of x;
@@ -6021,7 +6092,7 @@ begin
             v_exception.resolution = 'refunded'
             and x.resolution = 'refunded'
             and x.resolved_by <> 'stripe'
-            and num_nonnulls(x.refund_id, x.dispute_id) = 0
+            and num_nonnulls(x.refund_id, x.dispute_id, v_exception.refund_id, v_exception.dispute_id) = 0
             and (
                 x.checkout_session_id = v_exception.checkout_session_id
                 or x.payment_intent_id = v_exception.payment_intent_id
@@ -7172,6 +7243,8 @@ REVOKE ALL ON FUNCTION payments.calling_user() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.cancel_held_order_groups(p_order_group_ids uuid[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.close_as_recorded(p_refund_id text, p_dispute_id text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.definitions() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.describe_dispute(p_dispute payments.disputes) FROM PUBLIC;
@@ -7186,7 +7259,7 @@ REVOKE ALL ON FUNCTION payments.dispute_rank(p_status text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.find_payment(p_payment_intent_id text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.find_payment(p_payment_intent_id text, p_livemode boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
 
@@ -7277,9 +7350,9 @@ REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p
 
 REVOKE ALL ON FUNCTION payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.settle_refunds(p_payment_intent_id text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.settle_refunds(p_payment_intent_id text, p_livemode boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
 
@@ -7305,7 +7378,7 @@ REVOKE ALL ON FUNCTION payments.tg_settled__start_pending() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_stripe_events__lose_metadata_alone() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) FROM PUBLIC;
 

@@ -28,7 +28,21 @@ WORDS: dict[str, set[str]] = {
     },
     "stripe_events_source_is_known_check": {"webhook", "sweep", "replay"},
     "stripe_events_outcome_is_known_check": {"applied", "already_paid"},
-    "reasons_outcome_is_known_check": {"unmatched", "rejected"},
+    "refunds_source_is_known_check": {"webhook", "sweep", "replay"},
+    "refunds_status_is_known_check": {"pending", "requires_action", "succeeded", "failed", "canceled"},
+    "disputes_source_is_known_check": {"webhook", "sweep", "replay"},
+    "disputes_status_is_known_check": {
+        "warning_needs_response",
+        "warning_under_review",
+        "warning_closed",
+        "needs_response",
+        "under_review",
+        "charge_refunded",
+        "prevented",
+        "lost",
+        "won",
+    },
+    "reasons_outcome_is_known_check": {"unmatched", "rejected", "recorded"},
     "exceptions_status_is_known_check": {"open", "resolved"},
     "exceptions_resolution_is_known_check": {"refunded", "fixed_by_hand", "dismissed", "reconciled"},
     "inventory_ledger_entry_type_is_known_check": {"order_commit", "order_return", "receipt", "adjustment"},
@@ -72,6 +86,12 @@ BOUNDS: dict[str, tuple[LiteralString, tuple[Any, ...], tuple[Any, ...]]] = {
         "insert into payments.exceptions (stripe_event_id, reason, attempts) values ('e', 'amount_missing', %(value)s)",
         (1, 2),
         (0, -1, None),
+    ),
+    "what has gone back of a refunded group": (
+        "insert into public.order_groups (currency, total_amount, status, refunded_amount)"
+        " values ('KWD', 7, 'refunded', %(value)s)",
+        ("7", "7.000"),
+        ("6.999", "7.001", "0", "-7", "NaN", None),
     ),
     "a step": (
         "insert into public.order_status_changes (order_group_id, from_status, to_status, changed_at, changed_by)"
@@ -148,9 +168,10 @@ def test_group_has_the_columns_of_a_payment_when_it_was_paid_and_only_then(desk:
         case = (status, paid_at, event, intent, session)
         told[case] = desk.accepts(
             "insert into public.order_groups (currency, total_amount, status, paid_at, stripe_webhook_event_id,"
-            " stripe_payment_intent_id, stripe_checkout_session_id) values ('USD', 1, %(status)s,"
+            " stripe_payment_intent_id, stripe_checkout_session_id, refunded_amount) values ('USD', 1, %(status)s,"
             " case when %(paid_at)s then now() end, case when %(event)s then 'evt' end,"
-            " case when %(intent)s then 'pi' end, case when %(session)s then 'cs' end)",
+            " case when %(intent)s then 'pi' end, case when %(session)s then 'cs' end,"
+            " case %(status)s when 'refunded' then 1 else 0 end)",
             status=status,
             paid_at=paid_at,
             event=event,

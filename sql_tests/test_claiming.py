@@ -36,11 +36,11 @@ def rejected(group_id: UUID | None, reason: str) -> Row:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_guests_group_is_claimed_once_and_nothing_else_of_it_changes(
-    db: Database, service: Connection, owner: Connection, superuser: Connection, shop: Shop, status: str
+    db: Database, service: Connection, superuser: Connection, shop: Shop, status: str
 ) -> None:
     group = guest_group(shop, superuser)
     if status != "pending":
-        settle(service, owner, group, status)
+        settle(service, group, status)
     read = "select to_jsonb(g) as row from public.order_groups as g where g.id = %s"
     before = scalar(superuser, read, group.id)
     began = scalar(superuser, "select clock_timestamp()")
@@ -156,7 +156,7 @@ def test_settled_group_takes_these_steps_of_its_buyer_and_no_others(
     service: Connection, owner: Connection, superuser: Connection, shop: Shop, status: str, whose: str
 ) -> None:
     group = guest_group(shop, superuser) if whose == "a guest" else shop.order_group([[(1, "5")]])
-    settle(service, owner, group, status)
+    settle(service, group, status)
     if whose == "nobody any more":
         superuser.execute("update public.order_groups set buyer_id = null where id = %s", [group.id])
     people = {"buyer": sql.Literal(str(shop.buyer_id)), "another": sql.Literal(str(new_user(superuser)))}

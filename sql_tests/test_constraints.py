@@ -11,6 +11,7 @@ import pytest
 
 from testkit.database import Connection, Database, scalar
 from testkit.payments import reconcile
+from testkit.refunds import Dispute, Refund, record
 from testkit.shop import open_shop
 
 # What another rule refuses first: a currency without minor units in a major one cannot be stored at all, and the
@@ -43,6 +44,26 @@ EVENT: LiteralString = (
 FROM_EVENT: LiteralString = ")).* from payments.stripe_events as e where e.id = %(event)s"
 EXCEPTION: LiteralString = "insert into payments.exceptions (stripe_event_id, reason, details, attempts, status"
 NOBODY: LiteralString = "gen_random_uuid()"
+# The same columns for both: a row that is good, and what is spoiled of it.
+MONEY_BACK: LiteralString = (
+    "jsonb_build_object('id', 'x_1', 'payment_intent_id', 'pi_1', 'amount_minor', 1, 'amount', 0.01, 'currency', 'USD',"
+    " 'status', status, 'created_at', now(), 'livemode', false, 'source', 'webhook', 'recorded_at', now(),"
+    " 'status_changed_at', now()) || "
+)
+REFUND: LiteralString = (
+    "insert into payments.refunds select (jsonb_populate_record(null::payments.refunds, " + MONEY_BACK
+)
+DISPUTE: LiteralString = (
+    "insert into payments.disputes select (jsonb_populate_record(null::payments.disputes, " + MONEY_BACK
+)
+OF_REFUND: LiteralString = ")).* from (values ('succeeded')) as v (status)"
+OF_DISPUTE: LiteralString = ")).* from (values ('won')) as v (status)"
+REFUND_STEP: LiteralString = (
+    "insert into payments.refund_status_changes (refund_id, from_status, to_status, changed_at, source) values "
+)
+DISPUTE_STEP: LiteralString = (
+    "insert into payments.dispute_status_changes (dispute_id, from_status, to_status, changed_at, source) values "
+)
 
 VIOLATIONS: list[tuple[str, LiteralString]] = [
     ("currencies_code_is_iso_check", "insert into payments.currencies (code, exponent) values ('usd', 2)"),
@@ -143,6 +164,55 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
         EXCEPTION + ", resolution, resolved_by, resolved_at)"
         " values ('evt', 'amount_missing', '{}', 1, 'open', 'refunded', 'ada', now())",
     ),
+    ("refunds_order_group_id_fkey", REFUND + f"jsonb_build_object('order_group_id', {NOBODY})" + OF_REFUND),
+    ("refunds_currency_fkey", REFUND + "jsonb_build_object('currency', 'XXX')" + OF_REFUND),
+    ("refunds_set_aside_reason_fkey", REFUND + "jsonb_build_object('set_aside_reason', 'because')" + OF_REFUND),
+    ("refunds_amount_is_positive_check", REFUND + "jsonb_build_object('amount_minor', 0)" + OF_REFUND),
+    ("refunds_amount_is_positive_check", REFUND + "jsonb_build_object('amount', 0)" + OF_REFUND),
+    ("refunds_status_is_known_check", REFUND + "jsonb_build_object('status', 'won')" + OF_REFUND),
+    ("refunds_source_is_known_check", REFUND + "jsonb_build_object('source', 'guess')" + OF_REFUND),
+    ("refund_status_changes_refund_id_fkey", REFUND_STEP + "('re_nobody', null, 'pending', now(), 'webhook')"),
+    ("refund_status_changes_is_a_step_check", REFUND_STEP + "(%(refund)s, 'pending', 'pending', now(), 'webhook')"),
+    ("disputes_order_group_id_fkey", DISPUTE + f"jsonb_build_object('order_group_id', {NOBODY})" + OF_DISPUTE),
+    ("disputes_currency_fkey", DISPUTE + "jsonb_build_object('currency', 'XXX')" + OF_DISPUTE),
+    ("disputes_set_aside_reason_fkey", DISPUTE + "jsonb_build_object('set_aside_reason', 'because')" + OF_DISPUTE),
+    ("disputes_amount_is_positive_check", DISPUTE + "jsonb_build_object('amount_minor', 0)" + OF_DISPUTE),
+    ("disputes_amount_is_positive_check", DISPUTE + "jsonb_build_object('amount', 0)" + OF_DISPUTE),
+    ("disputes_status_is_known_check", DISPUTE + "jsonb_build_object('status', 'succeeded')" + OF_DISPUTE),
+    ("disputes_source_is_known_check", DISPUTE + "jsonb_build_object('source', 'guess')" + OF_DISPUTE),
+    ("dispute_status_changes_dispute_id_fkey", DISPUTE_STEP + "('dp_nobody', null, 'won', now(), 'webhook')"),
+    ("dispute_status_changes_is_a_step_check", DISPUTE_STEP + "(%(dispute)s, 'won', 'won', now(), 'webhook')"),
+    (
+        "exceptions_refund_id_key",
+        EXCEPTION + ", refund_id) values ('evt', 'exceeds_payment', '{}', 1, 'open', 're'),"
+        " ('evt_2', 'exceeds_payment', '{}', 1, 'open', 're')",
+    ),
+    (
+        "exceptions_dispute_id_key",
+        EXCEPTION + ", dispute_id) values ('evt', 'payment_disputed', '{}', 1, 'open', 'dp'),"
+        " ('evt_2', 'payment_disputed', '{}', 1, 'open', 'dp')",
+    ),
+    (
+        "order_groups_total_bounds_refunded_amount_check",
+        "insert into public.order_groups (currency, total_amount, refunded_amount) values ('USD', 1, 1.01)",
+    ),
+    (
+        "order_groups_total_bounds_refunded_amount_check",
+        "insert into public.order_groups (currency, total_amount, refunded_amount) values ('USD', 1, -0.01)",
+    ),
+    (
+        "order_groups_refunded_is_all_back_check",
+        "insert into public.order_groups (currency, total_amount, refunded_amount, status)"
+        " values ('USD', 1, 0.99, 'refunded')",
+    ),
+    (
+        "order_groups_refunded_is_all_back_check",
+        "insert into public.order_groups (currency, total_amount, status) values ('USD', 0, 'refunded')",
+    ),
+    (
+        "order_groups_unpaid_has_no_payment_check",
+        "insert into public.order_groups (currency, total_amount, refunded_amount) values ('USD', 1, 0.5)",
+    ),
     ("invariants_place_key", "insert into payments.invariants values ('all_is_well', 1, 'All is well')"),
     ("reasons_outcome_is_known_check", "insert into payments.reasons values ('because', 'applied', 'so')"),
     ("exceptions_status_is_known_check", EXCEPTION + ") values ('evt', 'amount_missing', '{}', 1, 'closed')"),
@@ -237,7 +307,11 @@ def example(module_db: Database) -> Iterator[Example]:
         paid, pending = shop.order_group(), shop.order_group()
         payment = paid.payment()
         assert reconcile(service, payment)["outcome"] == "applied"
+        record(service, refund := Refund.of(payment, 1))
+        record(service, dispute := Dispute.of(payment))
         names = {
+            "refund": refund.id,
+            "dispute": dispute.id,
             "buyer": shop.buyer_id,
             "seller": shop.sellers[0].id,
             "seller_without_orders": shop.sellers[2].id,

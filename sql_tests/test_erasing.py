@@ -120,11 +120,11 @@ def test_erased_metadata_do_not_come_back_with_whatever_comes_again_or_later(
 
 @pytest.mark.parametrize("status", ["pending", "cancelled"])
 def test_metadata_of_a_group_without_payment_are_not_kept_later(
-    service: Connection, owner: Connection, superuser: Connection, shop: Shop, status: str
+    service: Connection, superuser: Connection, shop: Shop, status: str
 ) -> None:
     group = shop.order_group()
     if status == "cancelled":
-        settle(service, owner, group, status)
+        settle(service, group, status)
 
     assert erase(service, group.id) == erased(group, 0)
     pay(service, group.payment(), {"pending": "applied", "cancelled": "rejected order_group_not_payable"}[status])

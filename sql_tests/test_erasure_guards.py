@@ -72,7 +72,7 @@ def test_settled_group_loses_its_metadata_alone_and_only_on_a_word(
     service: Connection, owner: Connection, shop: Shop, status: str, has_word: bool
 ) -> None:
     group = shop.order_group([[(1, "5")]])
-    settle(service, owner, group, status)
+    settle(service, group, status)
     if has_word:
         put_word(owner, group)
     else:
@@ -93,7 +93,7 @@ def test_settled_group_loses_its_metadata_alone_and_only_on_a_word(
 
 
 def test_cancelled_group_gets_no_metadata_by_an_erasure(service: Connection, owner: Connection, shop: Shop) -> None:
-    settle(service, owner, group := shop.order_group([[(1, "5")]]), "cancelled")
+    settle(service, group := shop.order_group([[(1, "5")]]), "cancelled")
     put_word(owner, group)
 
     assert refused(owner, "public.order_groups", sql.SQL("stripe_session_metadata = '{}'"))
@@ -101,10 +101,10 @@ def test_cancelled_group_gets_no_metadata_by_an_erasure(service: Connection, own
 
 @pytest.mark.parametrize("status", SETTLED)
 def test_shops_trigger_cannot_use_an_erasure_to_rewrite_an_event(
-    service: Connection, owner: Connection, superuser: Connection, shop: Shop, status: str
+    service: Connection, superuser: Connection, shop: Shop, status: str
 ) -> None:
     group = shop.order_group([[(1, "5")]])
-    settle(service, owner, group, status)
+    settle(service, group, status)
     superuser.execute(
         "create function public.behind() returns trigger language plpgsql set search_path = '' as"
         " $$ begin new.amount := new.amount + 1; return new; end $$;"

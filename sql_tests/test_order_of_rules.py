@@ -61,7 +61,7 @@ GROUPS: dict[str, set[str]] = {
 }
 
 
-def group_that_is(what: str, service: Connection, owner: Connection, shop: Shop) -> OrderGroup:
+def group_that_is(what: str, service: Connection, shop: Shop) -> OrderGroup:
     if what == "of another total":
         return shop.order_group(total_amount=Decimal("70.00"))
     if "empty" in what:
@@ -70,22 +70,22 @@ def group_that_is(what: str, service: Connection, owner: Connection, shop: Shop)
     else:
         group = shop.order_group()
     if "cancelled" in what:
-        settle(service, owner, group, "cancelled")
+        settle(service, group, "cancelled")
     elif what in ("refunded", "paid by another payment"):
-        settle(service, owner, group, "refunded" if what == "refunded" else "paid")
+        settle(service, group, "refunded" if what == "refunded" else "paid")
     return group
 
 
 @pytest.mark.parametrize("what", GROUPS)
 def test_first_reason_that_holds_decides_from_the_very_first(
-    service: Connection, owner: Connection, shop: Shop, what: str
+    service: Connection, shop: Shop, what: str
 ) -> None:
     used = shop.order_group().payment()
     reconcile(service, used)
     told, expected = {}, {}
 
     for amount, currency, is_used in product(AMOUNTS, CURRENCIES, (True, False)):
-        group = group_that_is(what, service, owner, shop)
+        group = group_that_is(what, service, shop)
         wrong = GROUPS[what] | AMOUNTS[amount][1] | CURRENCIES[currency][1]
         payment = group.payment().but(**AMOUNTS[amount][0], **CURRENCIES[currency][0])
         if what == "unknown":

@@ -14,6 +14,7 @@ from testkit.database import Connection, Database, scalar
 from testkit.invariants import broken_invariants
 from testkit.payments import Payment
 from testkit.previewed import reconcile
+from testkit.refunds import refund_in_full
 from testkit.shop import OrderGroup, Shop
 
 NO_NUMBERS = {None, "NaN", "Infinity", "-Infinity"}
@@ -218,7 +219,6 @@ def test_cancelled_group_is_not_revived_by_a_late_payment(
 )
 def test_refunded_group_knows_the_payment_that_had_paid_it(
     service: Connection,
-    owner: Connection,
     superuser: Connection,
     shop: Shop,
     change: dict[str, Any],
@@ -227,7 +227,7 @@ def test_refunded_group_knows_the_payment_that_had_paid_it(
     group = shop.order_group()
     payment = group.payment()
     reconcile(service, payment)
-    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
+    refund_in_full(service, group.id)
 
     verdict = reconcile(service, payment.twin().but(**change))
 

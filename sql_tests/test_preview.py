@@ -11,10 +11,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
+from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS, Reason
 from testkit.database import Connection, Database, scalar
 from testkit.payments import Payment, reconcile
 from testkit.previewed import FLAGS, preview, verdict_of
+from testkit.refunds import Refund, record, refund_in_full
 from testkit.shop import OrderGroup, Shop
 
 
@@ -56,6 +57,11 @@ class Stage:
         """A payment for a group of its own, which shares an id with one that has paid another."""
         return self.shop.order_group().payment().but(**changes)
 
+    def sent_back(self, payment: Payment, amount_minor: int | None = None) -> Payment:
+        """So much of the payment, all of it where nothing is said, has gone back before it comes."""
+        assert record(self.service, Refund.of(payment, amount_minor))["outcome"] == "recorded"
+        return payment
+
     def nameless(self, reason: str) -> Payment:
         return self.used(order_group_id=None, unmatched_reason=reason)
 
@@ -94,6 +100,12 @@ SCENARIOS: dict[str, Callable[[Stage], Payment]] = {
         stage.paid().twin().but(payment_intent_id=stage.paid().payment_intent_id)
     ),
     "rejected event_collision": lambda stage: stage.paid().but(currency="eur"),
+    "resolved, its money is all back": lambda stage: stage.sent_back(stage.used()),
+    "resolved, a second payment whose money is all back": lambda stage: stage.sent_back(stage.paid().rival()),
+    "resolved, without a reference and its money is all back": lambda stage: stage.sent_back(
+        stage.nameless("missing_reference")
+    ),
+    "applied, part of its money is back": lambda stage: stage.sent_back(stage.used(), 1),
     "unmatched missing_reference": lambda stage: stage.nameless("missing_reference"),
     "unmatched malformed_reference": lambda stage: stage.nameless("malformed_reference"),
     "unmatched conflicting_references": lambda stage: stage.nameless("conflicting_references"),
@@ -118,12 +130,16 @@ def test_preview_says_what_the_function_then_answers_and_writes_nothing(
     assert f"{told['outcome']} {told['reason'] or ''}".strip() == answer.partition(",")[0].partition(" with")[0]
 
 
+# What no payment is answered: payment_refunded is a reason that is resolved at once.
+OF_REFUNDS_AND_DISPUTES = {Reason.EXCEEDS_PAYMENT, Reason.REFUND_COLLISION, Reason.DISPUTE_COLLISION}
+
+
 def test_every_answer_of_the_function_has_a_scenario() -> None:
     answers = {scenario.partition(",")[0].partition(" with")[0] for scenario in SCENARIOS}
 
     assert answers == (
         {"applied", "replayed", "already_paid", "resolved"}
-        | {f"rejected {reason}" for reason in REJECTIONS}
+        | {f"rejected {reason}" for reason in REJECTIONS - OF_REFUNDS_AND_DISPUTES - {Reason.PAYMENT_REFUNDED}}
         | {f"unmatched {reason}" for reason in UNMATCHED_REASONS}
     )
 
@@ -149,7 +165,8 @@ def test_pending_group_that_an_event_has_paid_fails_as_the_function_does(stage: 
 def test_payment_is_known_where_it_has_paid_its_group_and_the_money_agrees(stage: Stage) -> None:
     payment = stage.paid()
     afterwards = stage.paid()
-    stage.owner.execute("update public.order_groups set status = 'refunded' where id = %s", [afterwards.order_group_id])
+    assert afterwards.order_group_id is not None
+    refund_in_full(stage.service, afterwards.order_group_id)
     asked = {
         "itself": payment,
         "a twin": payment.twin(),

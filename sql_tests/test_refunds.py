@@ -9,6 +9,7 @@ import pytest
 
 from testkit.database import Connection, Database, scalar
 from testkit.payments import Payment, reconcile
+from testkit.refunds import refund_in_full
 from testkit.shop import OrderGroup, Shop
 
 
@@ -106,7 +107,7 @@ def test_refund_counts_for_the_session_and_for_the_payment_intent(
 def test_order_of_a_refunded_group_goes_nowhere(service: Connection, owner: Connection, shop: Shop) -> None:
     group = shop.order_group()
     reconcile(service, group.payment())
-    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
+    refund_in_full(service, group.id)
 
     for connection in (service, owner):
         with pytest.raises(psycopg.errors.CheckViolation):

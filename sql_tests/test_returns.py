@@ -99,11 +99,11 @@ def test_pieces_that_come_back_are_on_hand_again_and_name_their_item_the_reason_
 
 @pytest.mark.parametrize("status", ["pending", "paid", "cancelled", "refunded"])
 def test_goods_come_back_from_a_group_that_was_paid_whatever_became_of_its_money(
-    db: Database, service: Connection, owner: Connection, superuser: Connection, shop: Shop, status: str
+    db: Database, service: Connection, superuser: Connection, shop: Shop, status: str
 ) -> None:
     group = shop.order_group()
     if status != "pending":
-        settle(service, owner, group, status)
+        settle(service, group, status)
     before = db.snapshot()
 
     told = give_back(service, group.id, [line(group.item_ids[0], 1)])

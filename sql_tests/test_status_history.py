@@ -13,6 +13,7 @@ import pytest
 from sql_tests.settling import SETTLED, settle
 from testkit.database import Connection, Database, scalar
 from testkit.payments import reconcile
+from testkit.refunds import refund_in_full
 from testkit.shop import OrderGroup, Shop
 
 PATH = ("paid", "fulfilled", "shipped", "delivered")
@@ -56,8 +57,7 @@ def test_each_step_is_one_row_with_its_author_and_creation_is_none(
     advance(member, paid.order_ids[0], "fulfilled")
     service.execute("update public.orders set status = 'fulfilled' where id = %s", [paid.order_ids[1]])
     service.execute("update public.orders set status = status where order_group_id = %s", [paid.id])
-    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [paid.id])
-    owner.execute("update public.orders set status = 'refunded' where order_group_id = %s", [paid.id])
+    refund_in_full(service, paid.id)
 
     assert history(owner, paid) == [
         (None, "pending", "paid", PAYMENT),
@@ -65,9 +65,9 @@ def test_each_step_is_one_row_with_its_author_and_creation_is_none(
         (second, "pending", "paid", PAYMENT),
         (paid.order_ids[0], "paid", "fulfilled", str(shop.sellers[0].member_id)),
         (paid.order_ids[1], "paid", "fulfilled", "service_role"),
-        (None, "paid", "refunded", "postgres"),
-        (first, "fulfilled", "refunded", "postgres"),
-        (second, "fulfilled", "refunded", "postgres"),
+        (None, "paid", "refunded", "record_refund"),
+        (first, "fulfilled", "refunded", "record_refund"),
+        (second, "fulfilled", "refunded", "record_refund"),
     ]
     assert history(owner, cancelled) == [
         (None, "pending", "cancelled", "service_role"),
@@ -168,11 +168,11 @@ def test_order_moves_one_step_on_and_no_other_way(
     for start, target in product(STATUSES, STATUSES):
         group = shop.order_group([[(1, "1")]])
         if start in PATH:
-            settle(service, owner, group, "paid")
+            settle(service, group, "paid")
             for status in PATH[1 : PATH.index(start) + 1]:
                 advance(service, group.order_ids[0], status)
         elif start != "pending":
-            settle(service, owner, group, start)
+            settle(service, group, start)
             if start == "refunded":
                 owner.execute("update public.orders set status = 'refunded' where order_group_id = %s", [group.id])
         answer = advance(actor, group.order_ids[0], target)
@@ -284,7 +284,7 @@ def test_columns_of_the_shop_stay_the_shops(
         house_trigger(owner, table, "new.updated_at := clock_timestamp()")
         owner.execute("alter function public.house_rule() rename to house_rule_of_" + table)
     group = shop.order_group()
-    settle(service, owner, group, settled)
+    settle(service, group, settled)
 
     owner.execute("update public.order_groups set note = 'gift', extra = '{\"a\": 1}' where id = %s", [group.id])
     owner.execute("update public.orders set tracking = 'T1', extra = '{}' where order_group_id = %s", [group.id])

@@ -13,6 +13,7 @@ from sql_tests.races import RaceDatabase
 from sql_tests.settling import settle
 from testkit.database import Connection, Database, scalar
 from testkit.payments import reconcile
+from testkit.refunds import refund_in_full
 from testkit.shop import OrderGroup, Shop
 
 PAYMENT = "reconcile_order_group_payment"
@@ -75,14 +76,14 @@ def test_later_step_bears_the_time_at_which_it_was_taken(
     """Neither the payment's time nor that at which its transaction began."""
     group = shop.order_group()
     if step != "cancelled":
-        settle(service, owner, group, "paid")
+        settle(service, group, "paid")
 
     with owner.transaction():
         began = scalar(owner, "select now()")
         if step == "cancelled":
             scalar(owner, "select public.cancel_order_group(%s)", group.id)
         elif step == "refunded":
-            owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
+            refund_in_full(owner, group.id)
         else:
             target = "fulfilled" if step == "an order's" else "refunded"
             owner.execute("update public.orders set status = %s where id = %s", [target, group.order_ids[0]])
@@ -99,9 +100,7 @@ def test_column_of_the_shops_own_is_written_by_its_server_whatever_the_order_is(
         "alter table public.orders add tracking text; grant update (tracking) on public.orders to service_role"
     )
     group = shop.order_group()
-    settle(service, owner, group, status)
-    if status == "refunded":
-        owner.execute("update public.orders set status = 'refunded' where order_group_id = %s", [group.id])
+    settle(service, group, status)
 
     service.execute("update public.orders set tracking = 'T1', status = status where order_group_id = %s", [group.id])
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
 from testkit.database import Connection, Row, scalar
 from testkit.payments import Payment, reconcile
+from testkit.refunds import refund_in_full
 from testkit.shop import OrderGroup, Shop
 
 RESOLVE: LiteralString = "select public.resolve_payment_exception(%s, %s, %s, %s)"
@@ -90,9 +91,7 @@ def step(at: str, order_id: UUID | None, path: str, by: str, rule: str) -> Row:
     }
 
 
-def test_story_of_a_group_that_went_through_everything(
-    service: Connection, owner: Connection, superuser: Connection, shop: Shop
-) -> None:
+def test_story_of_a_group_that_went_through_everything(service: Connection, superuser: Connection, shop: Shop) -> None:
     group = shop.order_group([[(3, "2.50"), (1, "0.50"), (2, "1")], [(1, "4")]])
     payment = group.payment()
     wrong = payment.rival().but(amount_minor=1, amount="0.01")
@@ -105,8 +104,7 @@ def test_story_of_a_group_that_went_through_everything(
     reconcile(service, twin)
     reconcile(service, payment.rival())
     scalar(service, "select public.advance_order(%s, 'fulfilled')", group.order_ids[0])
-    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
-    owner.execute("update public.orders set status = 'refunded' where id = %s", [group.order_ids[1]])
+    refund_in_full(service, group.id)
 
     story = explain(service, group)
 
@@ -121,6 +119,13 @@ def test_story_of_a_group_that_went_through_everything(
         superuser,
         "select order_id as row from public.order_status_changes where to_status = 'paid' order by id offset 1",
     )
+    refunded_orders = [
+        tuple(row.values())
+        for row in superuser.execute(
+            "select order_id::text, from_status from public.order_status_changes"
+            " where order_id is not null and to_status = 'refunded' order by id"
+        )
+    ]
     assert (first["attempts"], first["note"], second["status"]) == (2, "sent back", "open")
     assert sorted(paid_orders) == sorted(group.order_ids)
     assert len(ledger) == 4
@@ -147,8 +152,11 @@ def test_story_of_a_group_that_went_through_everything(
         event(twin, two, "already_paid", TWIN),
         exception(second, "another payment had paid the order group: this one is owed back"),
         step(steps[3], group.order_ids[0], "paid fulfilled", "service_role", FORWARD),
-        step(steps[4], None, "paid refunded", "postgres", REFUNDED),
-        step(steps[5], group.order_ids[1], "paid refunded", "postgres", REFUNDED),
+        step(steps[4], None, "paid refunded", "record_refund", REFUNDED),
+        *(
+            step(at, order, f"{before} refunded", "record_refund", REFUNDED)
+            for at, (order, before) in zip(steps[5:], refunded_orders, strict=True)
+        ),
     ]
     whole = scalar(superuser, "select to_jsonb(g) from public.order_groups as g")
     assert {key: story.pop(key) for key in ("order_group_id", "order_group", "open_exceptions", "verdict")} == {
@@ -226,7 +234,7 @@ def test_story_of_no_group_is_empty_but_whole(service: Connection) -> None:
     }
 
 
-def test_verdict_says_what_the_group_waits_for(service: Connection, owner: Connection, shop: Shop) -> None:
+def test_verdict_says_what_the_group_waits_for(service: Connection, shop: Shop) -> None:
     waiting, refused, closed, cancelled, late, paid, doubly_paid, refunded = (shop.order_group() for _ in range(8))
     for group in (refused, closed):
         reconcile(service, group.payment().but(amount_minor=1, amount="0.01"))
@@ -237,7 +245,7 @@ def test_verdict_says_what_the_group_waits_for(service: Connection, owner: Conne
     for payment in payments.values():
         reconcile(service, payment)
     reconcile(service, doubly_paid.payment())
-    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [refunded.id])
+    refund_in_full(service, refunded.id)
     case = scalar(service, "select id from public.list_payment_exceptions() where order_group_id = %s", closed.id)
     scalar(service, RESOLVE, case, "dismissed", "ada", None)
 
@@ -279,6 +287,11 @@ def test_each_reason_has_its_own_rule(superuser: Connection) -> None:
         "duplicate_payment": "another payment had paid the order group: this one is owed back",
         "payment_already_used": "this payment has paid another order group",
         "event_collision": "the event id was processed before, with another payload",
+        "payment_refunded": "Stripe had sent all of the payment's money back before it came",
+        "exceeds_payment": "more would go back than the payment has brought",
+        "refund_collision": "the refund was recorded before, of another payment, amount, currency or mode",
+        "dispute_collision": "the dispute was recorded before, of another payment, amount, currency or mode",
+        "payment_disputed": "the buyer's bank asks for the payment's money back",
     }
 
 

@@ -82,7 +82,12 @@ class Reason(StrEnum):
     TOTALS_INCONSISTENT = "totals_inconsistent", Outcome.REJECTED
     DUPLICATE_PAYMENT = "duplicate_payment", Outcome.REJECTED
     PAYMENT_ALREADY_USED = "payment_already_used", Outcome.REJECTED
+    PAYMENT_REFUNDED = "payment_refunded", Outcome.REJECTED
     EVENT_COLLISION = "event_collision", Outcome.REJECTED
+    EXCEEDS_PAYMENT = "exceeds_payment", Outcome.REJECTED
+    REFUND_COLLISION = "refund_collision", Outcome.REJECTED
+    DISPUTE_COLLISION = "dispute_collision", Outcome.REJECTED
+    PAYMENT_DISPUTED = "payment_disputed", Outcome.RECORDED
     # No verdict.
     DATABASE_UNAVAILABLE = "database_unavailable", Outcome.FAILED
     TIMEOUT = "timeout", Outcome.FAILED

@@ -52,11 +52,11 @@ create table public.order_groups (
             paid_at, stripe_webhook_event_id, stripe_payment_intent_id, stripe_checkout_session_id
         ) + sign(refunded_amount) = 0
     ),
-    constraint order_groups_refunded_amount_is_part_of_total_check check (
+    constraint order_groups_total_bounds_refunded_amount_check check (
         refunded_amount >= 0 and refunded_amount <= total_amount
     ),
     constraint order_groups_refunded_is_all_back_check check (
-        status <> 'refunded' or refunded_amount = total_amount
+        (status = 'refunded') = (refunded_amount > 0 and refunded_amount = total_amount)
     ),
     constraint order_groups_buyer_has_its_time_check check (buyer_id is null or buyer_since is not null)
 );
@@ -98,7 +98,6 @@ comment on column public.order_groups.reserved_product_ids is
     'The products of a group that was created with a promise of stock, else null. It only finds the group: the pieces are its items''.';
 comment on column public.order_groups.buyer_since is
     'When the group got the buyer that it has or had: created_at, or when a guest''s group was claimed. Null: a guest''s.';
-
 comment on column public.order_groups.refunded_amount is
     'Major units: what has gone back to the buyer of the payment that paid the group. The total where the group is refunded.';
 

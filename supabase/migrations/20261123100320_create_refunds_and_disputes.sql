@@ -18,7 +18,7 @@ create table payments.refunds (
     livemode boolean not null,
     source text not null,
     recorded_at timestamptz not null,
-    updated_at timestamptz not null,
+    status_changed_at timestamptz not null,
     set_aside_reason text,
     constraint refunds_pkey primary key (id),
     constraint refunds_order_group_id_fkey
@@ -66,7 +66,7 @@ create table payments.disputes (
     livemode boolean not null,
     source text not null,
     recorded_at timestamptz not null,
-    updated_at timestamptz not null,
+    status_changed_at timestamptz not null,
     set_aside_reason text,
     constraint disputes_pkey primary key (id),
     constraint disputes_order_group_id_fkey
@@ -77,8 +77,8 @@ create table payments.disputes (
     constraint disputes_amount_is_positive_check check (amount_minor > 0 and amount > 0),
     constraint disputes_status_is_known_check check (
         status = any(
-            '{warning_needs_response, warning_under_review, warning_closed, needs_response, under_review, charge_refunded,
-            prevented, lost, won}'
+            '{warning_needs_response, warning_under_review, warning_closed, needs_response, under_review,
+            charge_refunded, prevented, lost, won}'
         )
     ),
     constraint disputes_source_is_known_check check (source in ('webhook', 'sweep', 'replay'))

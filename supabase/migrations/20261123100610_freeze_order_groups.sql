@@ -126,8 +126,9 @@ create trigger order_groups_start_pending
 before insert or update of status on public.order_groups
 for each row execute function payments.tg_settled__start_pending();
 
--- Keeps what a settled group is: paid may become refunded, a deleted buyer may be forgotten, a guest's group may be claimed by
--- its first buyer, metadata may be emptied where payments.metadata_erasures says so, nothing else. It compares the values that
+-- Keeps what a settled group is: what has gone back follows from payments.refunds, and with it whether the group is paid or
+-- refunded; a deleted buyer may be forgotten, a guest's group may be claimed by its first buyer, metadata may be emptied where
+-- payments.metadata_erasures says so, nothing else. It compares the values that
 -- came to stand in the row, after every other trigger; columns of the shop's own are the shop's.
 -- Records each step of a group, which is one that only the table's owner takes.
 -- Called by: triggers on update of order groups and on delete of settled ones. Returns: nothing, or raises 23514. Locks:
@@ -142,6 +143,7 @@ as $$
 declare
     v_is_payment boolean;
     v_is_erasure boolean := false;
+    v_is_refund boolean := false;
 begin
     -- A statement of its own: who writes a column of the shop's may not read the private schema.
     if tg_op = 'UPDATE' and old.stripe_session_metadata <> '{}' and new.stripe_session_metadata = '{}' then
@@ -149,6 +151,14 @@ begin
             select 1
             from payments.metadata_erasures as e
             where e.order_group_id = new.id
+        );
+    end if;
+
+    if tg_op = 'UPDATE' and new.refunded_amount <> old.refunded_amount then
+        v_is_refund := new.refunded_amount = (
+            select coalesce(sum(r.amount), 0)
+            from payments.refunds as r
+            where r.order_group_id = new.id and r.status = 'succeeded' and r.set_aside_reason is null
         );
     end if;
 
@@ -195,8 +205,8 @@ begin
                             (new.status = old.status and new.refunded_amount = old.refunded_amount)
                             or (
                                 old.status in ('paid', 'refunded')
-                                and (new.status, new.refunded_amount = new.total_amount)
-                                in (('paid', false), ('refunded', true))
+                                and new.status in ('paid', 'refunded')
+                                and v_is_refund
                             )
                         )
                         and (

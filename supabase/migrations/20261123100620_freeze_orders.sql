@@ -91,12 +91,6 @@ set search_path = ''
 as $$
 declare
     v_is_payment constant boolean := (old.status, new.status) = ('pending', 'paid');
-    -- All of the group's money has gone back, and its orders go along.
-    v_goes_with_its_group constant boolean := new.status = 'refunded' and (
-        select g.status = 'refunded'
-        from public.order_groups as g
-        where g.id = old.order_group_id
-    );
     v_stays constant boolean :=
     (new.id, new.order_group_id, new.currency) is not distinct from (old.id, old.order_group_id, old.currency);
     v_moves_forward constant boolean := case
@@ -139,7 +133,13 @@ begin
             case when v_is_payment then new.paid_at else clock_timestamp() end,
             case
                 when v_is_payment then 'reconcile_order_group_payment'
-                when old.status = 'refunded' or v_goes_with_its_group then 'record_refund'
+                when old.status = 'refunded' then 'record_refund'
+                -- All of the group's money has gone back, and its orders go along.
+                when new.status = 'refunded' and exists (
+                    select 1
+                    from public.order_groups as g
+                    where g.id = old.order_group_id and g.status = 'refunded'
+                ) then 'record_refund'
                 else payments.caller()
             end
         );

@@ -25,10 +25,10 @@ comment on function payments.lock_payment_intent(text) is
 revoke execute on function payments.lock_payment_intent(text) from public, anon, authenticated, service_role;
 
 -- Tells what a payment intent has brought, as far as it is known here: by the event that it paid a group with, else by the
--- exceptions of its events. What another account was paid is other money.
+-- exceptions of its events. What another account was paid, or the other mode, is other money.
 -- Called by: payments.record_refund(), payments.record_dispute(). Returns: one row, `order_group_id` of the group that it has paid,
 -- or that its exception names; `has_paid` tells which; no row where the payment is not known. Locks: nothing.
-create or replace function payments.find_payment(p_payment_intent_id text)
+create or replace function payments.find_payment(p_payment_intent_id text, p_livemode boolean)
 returns table (
     order_group_id uuid, has_paid boolean, amount_minor bigint, currency text
 )
@@ -45,7 +45,7 @@ begin
         e.amount_minor,
         e.currency
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
+    where e.payment_intent_id = p_payment_intent_id and e.livemode = p_livemode and e.outcome = 'applied';
     if found then
         return;
     end if;
@@ -59,20 +59,23 @@ begin
     from payments.exceptions as x
     where
         x.payment_intent_id = p_payment_intent_id
-        and x.reason <> 'foreign_account'
+        and x.reason not in ('foreign_account', 'event_collision')
+        and (x.details -> 'received' -> 'livemode')::boolean = p_livemode
         and num_nonnulls(x.refund_id, x.dispute_id) = 0
-    order by x.id
+    order by x.details -> 'received' ->> 'amount_minor' is null, x.id
     limit 1;
 end;
 $$;
-comment on function payments.find_payment(text) is
+comment on function payments.find_payment(text, boolean) is
     'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
-revoke execute on function payments.find_payment(text) from public, anon, authenticated, service_role;
+revoke execute on function payments.find_payment(text, boolean) from public, anon, authenticated, service_role;
 
--- Finds the refunds and disputes that do not fit the payment they are of: another currency, or more than it has brought. The
--- earliest refunds fit first; one that failed takes no room.
--- Called by: the functions below, payments.judge(). Returns: ids with the reason. Locks: nothing.
-create or replace function payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text)
+-- Finds the refunds that do not fit the payment they are of: another currency, or more than it has brought. The earliest fit
+-- first; one that failed takes no room.
+-- Called by: payments.is_all_back(), payments.settle_payment(). Returns: ids with the reason. Locks: nothing.
+create or replace function payments.unfit_refunds(
+    p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text
+)
 returns table (refund_id text, reason text)
 language plpgsql
 stable
@@ -86,7 +89,7 @@ begin
     for v_refund in
         select r.*
         from payments.refunds as r
-        where r.payment_intent_id = p_payment_intent_id
+        where r.payment_intent_id = p_payment_intent_id and r.livemode = p_livemode
         order by r.created_at, r.id
     loop
         refund_id := v_refund.id;
@@ -104,12 +107,13 @@ begin
     end loop;
 end;
 $$;
-comment on function payments.unfit_refunds(text, bigint, text) is
+comment on function payments.unfit_refunds(text, boolean, bigint, text) is
     'The refunds of a payment intent that do not fit a payment of this amount, in minor units, and why.';
-revoke execute on function payments.unfit_refunds(text, bigint, text) from public, anon, authenticated, service_role;
+revoke execute on function payments.unfit_refunds(text, boolean, bigint, text)
+from public, anon, authenticated, service_role;
 
--- Tells whether all money of a payment has gone back.
--- Called by: payments.judge(). Returns: true or false. Locks: nothing.
+-- Tells whether all money of a payment that has paid nothing has gone back.
+-- Called by: payments.judge(). Returns: true or false; null for a payment without an amount. Locks: nothing.
 create or replace function payments.is_all_back(p_event payments.stripe_events)
 returns boolean
 language plpgsql
@@ -123,16 +127,29 @@ begin
         from payments.refunds as r
         where
             r.payment_intent_id = p_event.payment_intent_id
+            and r.livemode = p_event.livemode
             and r.status = 'succeeded'
             and not exists (
                 select 1
-                from payments.unfit_refunds(p_event.payment_intent_id, p_event.amount_minor, p_event.currency) as u
+                from payments.unfit_refunds(
+                    p_event.payment_intent_id, p_event.livemode, p_event.amount_minor, p_event.currency
+                ) as u
                 where u.refund_id = r.id
+            )
+    )
+    and not exists (
+        select 1
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and (
+                e.payment_intent_id = p_event.payment_intent_id
+                or e.checkout_session_id = p_event.checkout_session_id
             )
     );
 end;
 $$;
-comment on function payments.is_all_back(payments.stripe_events) is 'Whether Stripe has sent all of the payment''s money back.';
+comment on function payments.is_all_back(payments.stripe_events) is 'Whether Stripe has sent all money of a payment back that has paid nothing.';
 revoke execute on function payments.is_all_back(payments.stripe_events) from public, anon, authenticated, service_role;
 
 -- Keeps the evidence of a refund or a dispute that needs a person: one exception for each, whichever of its events come.
@@ -209,7 +226,7 @@ begin
         reason = p_reason,
         details = case
             when x.reason = p_reason and x.details @> v_details then x.details
-            else v_details || jsonb_build_object(
+            else v_details || jsonb_strip_nulls(jsonb_build_object('reopened', x.details -> 'reopened')) || jsonb_build_object(
                 'earlier',
                 coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(
                     'reason', x.reason,
@@ -233,6 +250,33 @@ comment on function payments.set_aside_refund_or_dispute(text, text, text, uuid,
 revoke execute on function payments.set_aside_refund_or_dispute(text, text, text, uuid, text, text, jsonb, jsonb)
 from public, anon, authenticated, service_role;
 
+-- Closes the exception of a refund or dispute whose cause is gone. A collision stays for a person: what it collided with is recorded.
+-- Called by: payments.record_refund(), payments.record_dispute(), payments.settle_payment(). One of the two ids is given.
+-- Returns: nothing. Locks: the exception.
+create or replace function payments.close_as_recorded(p_refund_id text, p_dispute_id text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    update payments.exceptions as x
+    set
+        status = 'resolved',
+        resolution = 'reconciled',
+        resolved_by = case when p_refund_id is null then 'record_dispute' else 'record_refund' end,
+        resolved_at = clock_timestamp()
+    where
+        (x.refund_id = p_refund_id or x.dispute_id = p_dispute_id)
+        and x.status = 'open'
+        and x.reason not in ('refund_collision', 'dispute_collision', 'payment_disputed');
+end;
+$$;
+comment on function payments.close_as_recorded(text, text) is
+    'Closes the exception of a refund or dispute that could be recorded after all.';
+revoke execute on function payments.close_as_recorded(text, text) from public, anon, authenticated, service_role;
+
 -- Brings what a payment has paid, or the exceptions that keep it, to what follows from its refunds.
 -- Called by: payments.record_refund(), payments.reconcile(), who hold the payment intent. Returns: nothing; raises XX001 where a
 -- shop's trigger changes what is written. Locks: the order group and its orders by id, where the payment has paid it and they
@@ -240,7 +284,7 @@ from public, anon, authenticated, service_role;
 -- Where the payment has paid, its group bears what has gone back, and is refunded when that is all; its orders go along, and come
 -- back to where they were if a refund fails after all. Where it has paid nothing, its exceptions are closed when all of it has gone
 -- back, in the name of `stripe`, and opened again if not; a person's word stays.
-create or replace function payments.settle_refunds(p_payment_intent_id text)
+create or replace function payments.settle_refunds(p_payment_intent_id text, p_livemode boolean)
 returns void
 language plpgsql
 volatile
@@ -253,22 +297,24 @@ declare
     v_group public.order_groups;
     v_back numeric;
     v_back_minor numeric;
-    v_last pg_catalog.text;
+    v_refunds pg_catalog.text;
+    v_cases pg_catalog.int8[];
 begin
     select
         coalesce(sum(r.amount), 0),
         coalesce(sum(r.amount_minor), 0),
-        max(r.id)
-    into v_back, v_back_minor, v_last
+        string_agg(r.id, ', ' order by r.id)
+    into v_back, v_back_minor, v_refunds
     from payments.refunds as r
     where
         r.payment_intent_id = p_payment_intent_id
+        and r.livemode = p_livemode
         and r.status = 'succeeded'
         and r.set_aside_reason is null;
 
     select e.order_group_id into v_group_id
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
+    where e.payment_intent_id = p_payment_intent_id and e.livemode = p_livemode and e.outcome = 'applied';
 
     if v_group_id is not null then
         select g.* into v_group
@@ -334,12 +380,24 @@ begin
         return;
     end if;
 
-    perform x.id
-    from payments.exceptions as x
-    where x.payment_intent_id = p_payment_intent_id
-    order by x.id
-    for update;
-
+    -- Locked, so that an operator's word comes either before this or after it.
+    v_cases := array(
+        select x.id
+        from payments.exceptions as x
+        where
+            x.payment_intent_id = p_payment_intent_id
+            and x.reason not in ('foreign_account', 'event_collision')
+            and (x.details -> 'received' -> 'livemode')::boolean = p_livemode
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
+            -- A session's money may have paid under another payment intent: it is that payment's.
+            and not exists (
+                select 1
+                from payments.stripe_events as e
+                where e.checkout_session_id = x.checkout_session_id and e.outcome = 'applied'
+            )
+        order by x.id
+        for update of x
+    );
     v_now := clock_timestamp();
     update payments.exceptions as x
     set
@@ -347,12 +405,10 @@ begin
         resolution = 'refunded',
         resolved_by = 'stripe',
         resolved_at = v_now,
-        note = 'all of this payment went back, last by ' || v_last
+        note = 'all of this payment went back: ' || v_refunds
     where
-        x.payment_intent_id = p_payment_intent_id
+        x.id = any(v_cases)
         and x.status = 'open'
-        and x.reason <> 'foreign_account'
-        and num_nonnulls(x.refund_id, x.dispute_id) = 0
         and x.details -> 'received' ->> 'amount_minor' = v_back_minor::pg_catalog.text
         and v_back_minor > 0;
 
@@ -376,15 +432,15 @@ begin
             )
         )
     where
-        x.payment_intent_id = p_payment_intent_id
+        x.id = any(v_cases)
         and x.resolution = 'refunded'
         and x.resolved_by = 'stripe'
         and x.details -> 'received' ->> 'amount_minor' <> v_back_minor::pg_catalog.text;
 end;
 $$;
-comment on function payments.settle_refunds(text) is
+comment on function payments.settle_refunds(text, boolean) is
     'Brings a payment''s order group, or its exceptions, to what follows from its refunds.';
-revoke execute on function payments.settle_refunds(text) from public, anon, authenticated, service_role;
+revoke execute on function payments.settle_refunds(text, boolean) from public, anon, authenticated, service_role;
 
 -- Judges what was recorded of a payment before it came.
 -- Called by: payments.reconcile(), once the payment is applied or kept as an exception, for a payment that has refunds or
@@ -417,12 +473,20 @@ begin
         update payments.refunds as r
         set
             order_group_id = v_group_id,
-            set_aside_reason = (
-                select u.reason
-                from payments.unfit_refunds(p_event.payment_intent_id, p_event.amount_minor, p_event.currency) as u
-                where u.refund_id = r.id
-            )
-        where r.payment_intent_id = p_event.payment_intent_id
+            set_aside_reason = v.reason
+        from (
+            select
+                m.id,
+                u.reason
+            from payments.refunds as m
+            left join payments.unfit_refunds(
+                p_event.payment_intent_id, p_event.livemode, p_event.amount_minor, p_event.currency
+            ) as u on m.id = u.refund_id
+            where m.payment_intent_id = p_event.payment_intent_id and m.livemode = p_event.livemode
+        ) as v
+        where
+            r.id = v.id
+            and (r.order_group_id, r.set_aside_reason) is distinct from (v_group_id, v.reason)
         returning r.*
     loop
         if v_refund.set_aside_reason is not null then
@@ -436,6 +500,8 @@ begin
                 v_payment,
                 payments.describe_refund(v_refund)
             );
+        else
+            perform payments.close_as_recorded(v_refund.id, null);
         end if;
     end loop;
 
@@ -444,12 +510,24 @@ begin
         set
             order_group_id = v_group_id,
             set_aside_reason = case when d.currency <> p_event.currency then 'currency_mismatch' end
-        where d.payment_intent_id = p_event.payment_intent_id
+        where
+            d.payment_intent_id = p_event.payment_intent_id
+            and d.livemode = p_event.livemode
+            and (
+                (d.order_group_id, d.set_aside_reason) is distinct from (
+                    v_group_id, case when d.currency <> p_event.currency then 'currency_mismatch' end
+                )
+                or not exists (
+                    select 1
+                    from payments.exceptions as x
+                    where x.dispute_id = d.id
+                )
+            )
         returning d.*
     loop
-        perform payments.tell_dispute(v_dispute, null, p_event.order_group_id);
+        perform payments.tell_dispute(v_dispute, null, p_event.order_group_id, v_payment);
     end loop;
-    perform payments.settle_refunds(p_event.payment_intent_id);
+    perform payments.settle_refunds(p_event.payment_intent_id, p_event.livemode);
 end;
 $$;
 comment on function payments.settle_payment(payments.stripe_events, boolean) is

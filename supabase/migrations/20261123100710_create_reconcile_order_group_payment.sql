@@ -409,11 +409,6 @@ begin
         and v_judgement.outcome in ('unmatched', 'rejected', 'applied')
         and v_judgement.reason is distinct from 'event_collision'
         and payments.is_all_back(p_event)
-        and not exists (
-            select 1
-            from payments.stripe_events as e
-            where e.payment_intent_id = p_event.payment_intent_id and e.outcome = 'applied'
-        )
     then
         v_judgement.outcome := 'resolved';
         v_judgement.reason := coalesce(v_judgement.reason, 'payment_refunded');

@@ -171,6 +171,7 @@ declare
     v_payment record;
     v_outcome pg_catalog.text := 'replayed';
     v_reason pg_catalog.text;
+    v_status pg_catalog.text;
     v_is_same boolean;
 begin
     perform pg_advisory_xact_lock(hashtextextended(p_refund.id, 0));
@@ -180,7 +181,7 @@ begin
     from payments.refunds as r
     where r.id = p_refund.id;
     select p.* into v_payment
-    from payments.find_payment(p_refund.payment_intent_id) as p;
+    from payments.find_payment(p_refund.payment_intent_id, p_refund.livemode) as p;
     perform 1
     from public.order_groups as g
     where g.id = v_payment.order_group_id and v_payment.has_paid
@@ -200,6 +201,7 @@ begin
             from payments.refunds as r
             where
                 r.payment_intent_id = p_refund.payment_intent_id
+                and r.livemode = p_refund.livemode
                 and r.id <> p_refund.id
                 and r.status not in ('failed', 'canceled')
                 and r.set_aside_reason is null
@@ -249,7 +251,7 @@ begin
             livemode,
             source,
             recorded_at,
-            updated_at
+            status_changed_at
         )
         values (
             p_refund.id,
@@ -268,33 +270,31 @@ begin
         )
         on conflict (id) do update
             set
-                status = excluded.status,
+                -- One that was set aside may come again with a status that it has left behind.
+                status = case
+                    when payments.refund_rank(excluded.status) > payments.refund_rank(r.status) then excluded.status
+                    else r.status
+                end,
                 reason = coalesce(excluded.reason, r.reason),
-                updated_at = excluded.updated_at,
-                set_aside_reason = null;
+                status_changed_at = excluded.status_changed_at,
+                set_aside_reason = null
+        returning r.status into v_status;
 
-        if p_refund.status is distinct from v_known.status then
+        if v_status is distinct from v_known.status then
             insert into payments.refund_status_changes (
                 refund_id, from_status, to_status, changed_at, source, stripe_event_id
             )
-            values (p_refund.id, v_known.status, p_refund.status, v_now, p_refund.source, p_stripe_event_id);
+            values (p_refund.id, v_known.status, v_status, v_now, p_refund.source, p_stripe_event_id);
         end if;
-
-        update payments.exceptions as x
-        set
-            status = 'resolved',
-            resolution = 'reconciled',
-            resolved_by = 'record_refund',
-            resolved_at = v_now
-        where x.refund_id = p_refund.id and x.status = 'open';
-        perform payments.settle_refunds(p_refund.payment_intent_id);
+        perform payments.close_as_recorded(p_refund.id, null);
+        perform payments.settle_refunds(p_refund.payment_intent_id, p_refund.livemode);
     end if;
 
     return jsonb_build_object(
         'outcome', v_outcome,
         'reason', v_reason,
         'refund_id', p_refund.id,
-        'status', case when v_outcome = 'recorded' then p_refund.status else v_known.status end,
+        'status', coalesce(v_status, v_known.status),
         'payment_intent_id', p_refund.payment_intent_id,
         'order_group_id', v_payment.order_group_id,
         'stripe_event_id', p_stripe_event_id
@@ -303,7 +303,8 @@ end;
 $$;
 comment on function payments.record_refund(payments.refunds, text) is
     'Locks, judgement and consequence of one refund: what public.record_refund does.';
-revoke execute on function payments.record_refund(payments.refunds, text) from public, anon, authenticated, service_role;
+revoke execute on function payments.record_refund(payments.refunds, text)
+from public, anon, authenticated, service_role;
 
 -- Records a refund of Stripe, or the status that it has reached, exactly once.
 -- Called by: the relay and the sweep, through the Data API. Amounts in minor and in major units; p_created is when the refund
@@ -311,7 +312,7 @@ revoke execute on function payments.record_refund(payments.refunds, text) from p
 -- amount_normalization_mismatch, exceeds_payment, refund_collision), `refund_id`, `status` as recorded, `payment_intent_id`,
 -- `order_group_id` of the group that the payment has paid, or was meant for, and `stripe_event_id`; raises 22023 for bad arguments.
 -- A refund of a payment that is not known yet is recorded, and judged when the payment comes. Locks: see payments.record_refund();
--- waits 3 s at most for a lock. Isolation: as public.reconcile_order_group_payment().
+-- waits 3 s at most for a lock, and raises 25000 under another isolation than PostgREST's for it.
 create or replace function public.record_refund(
     p_refund_id text,
     p_payment_intent_id text,
@@ -352,17 +353,11 @@ begin
     if payments.refund_rank(v_refund.status) is null then
         raise exception 'p_status must be pending, requires_action, succeeded, failed or canceled, not %', v_refund.status
             using errcode = 'invalid_parameter_value';
-    elsif current_setting('transaction_isolation') = 'read committed' then
-        return payments.record_refund(v_refund, v_event_id);
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'a refund is recorded under read committed: a payment that has just come would be overlooked'
+            using errcode = 'invalid_transaction_state';
     end if;
-
-    begin
-        return payments.record_refund(v_refund, v_event_id);
-    exception
-        when serialization_failure then
-            raise exception 'the payment of refund % was changed by a rival', v_refund.id
-                using errcode = 'lock_not_available';
-    end;
+    return payments.record_refund(v_refund, v_event_id);
 end;
 $$;
 comment on function public.record_refund(

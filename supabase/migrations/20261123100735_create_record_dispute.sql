@@ -49,11 +49,11 @@ $$;
 comment on function payments.describe_dispute(payments.disputes) is 'A dispute as evidence for a person.';
 revoke execute on function payments.describe_dispute(payments.disputes) from public, anon, authenticated, service_role;
 
--- Has a dispute of a known payment be one open exception for as long as somebody must act, and closes it in the name of `stripe` once
--- nobody must.
+-- Has a dispute of a known payment be one exception: open for as long as somebody must act, closed in the name of `stripe` once nobody
+-- must. A dispute that comes when it is over already has one as well: any order of arrival ends the same.
 -- Called by: payments.record_dispute(), payments.settle_payment(). Returns: nothing. Locks: the exception.
 create or replace function payments.tell_dispute(
-    p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid
+    p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb
 )
 returns void
 language plpgsql
@@ -62,34 +62,40 @@ security invoker
 set search_path = ''
 as $$
 begin
-    if p_dispute.set_aside_reason is not null
-        or p_dispute.status not in ('won', 'warning_closed', 'charge_refunded', 'prevented')
-    then
-        perform payments.set_aside_refund_or_dispute(
-            null,
-            p_dispute.id,
-            p_stripe_event_id,
-            p_order_group_id,
-            p_dispute.payment_intent_id,
-            coalesce(p_dispute.set_aside_reason, 'payment_disputed'),
-            null,
-            payments.describe_dispute(p_dispute)
-        );
+    if exists (
+        select 1
+        from payments.exceptions as x
+        where x.dispute_id = p_dispute.id and x.reason = 'dispute_collision' and x.status = 'open'
+    ) then
         return;
     end if;
-    update payments.exceptions as x
-    set
-        status = 'resolved',
-        resolution = 'dismissed',
-        resolved_by = 'stripe',
-        resolved_at = clock_timestamp(),
-        note = 'the dispute ended as ' || p_dispute.status
-    where x.dispute_id = p_dispute.id and x.status = 'open';
+    perform payments.set_aside_refund_or_dispute(
+        null,
+        p_dispute.id,
+        p_stripe_event_id,
+        p_order_group_id,
+        p_dispute.payment_intent_id,
+        coalesce(p_dispute.set_aside_reason, 'payment_disputed'),
+        p_payment,
+        payments.describe_dispute(p_dispute)
+    );
+    if p_dispute.set_aside_reason is null
+        and p_dispute.status in ('won', 'warning_closed', 'charge_refunded', 'prevented')
+    then
+        update payments.exceptions as x
+        set
+            status = 'resolved',
+            resolution = 'dismissed',
+            resolved_by = 'stripe',
+            resolved_at = clock_timestamp(),
+            note = 'the dispute ended as ' || p_dispute.status
+        where x.dispute_id = p_dispute.id and x.status = 'open';
+    end if;
 end;
 $$;
-comment on function payments.tell_dispute(payments.disputes, text, uuid) is
-    'Opens the exception of a dispute that somebody must act on, and closes that of one that ended well.';
-revoke execute on function payments.tell_dispute(payments.disputes, text, uuid)
+comment on function payments.tell_dispute(payments.disputes, text, uuid, jsonb) is
+    'Keeps a dispute as an exception, open where somebody must act, closed where it ended well.';
+revoke execute on function payments.tell_dispute(payments.disputes, text, uuid, jsonb)
 from public, anon, authenticated, service_role;
 
 -- Judges a dispute under its locks, and records it.
@@ -111,6 +117,7 @@ declare
     v_outcome pg_catalog.text := 'replayed';
     v_reason pg_catalog.text;
     v_is_same boolean;
+    v_expected pg_catalog.jsonb;
 begin
     perform pg_advisory_xact_lock(hashtextextended(p_dispute.id, 0));
     perform payments.lock_payment_intent(p_dispute.payment_intent_id);
@@ -119,12 +126,15 @@ begin
     from payments.disputes as d
     where d.id = p_dispute.id;
     select p.* into v_payment
-    from payments.find_payment(p_dispute.payment_intent_id) as p;
+    from payments.find_payment(p_dispute.payment_intent_id, p_dispute.livemode) as p;
     perform 1
     from public.order_groups as g
     where g.id = v_payment.order_group_id and v_payment.has_paid
     for update;
 
+    v_expected := jsonb_build_object(
+        'amount_minor', v_payment.amount_minor::pg_catalog.text, 'currency', v_payment.currency
+    );
     v_is_same := (v_known.payment_intent_id, v_known.amount_minor, v_known.currency, v_known.livemode)
         = (p_dispute.payment_intent_id, p_dispute.amount_minor, p_dispute.currency, p_dispute.livemode);
     v_reason := case
@@ -152,9 +162,7 @@ begin
             v_reason,
             case
                 when v_reason = 'dispute_collision' then payments.describe_dispute(v_known)
-                else jsonb_build_object(
-                    'amount_minor', v_payment.amount_minor::pg_catalog.text, 'currency', v_payment.currency
-                )
+                else v_expected
             end,
             payments.describe_dispute(p_dispute)
         ) then
@@ -178,7 +186,7 @@ begin
             livemode,
             source,
             recorded_at,
-            updated_at
+            status_changed_at
         )
         values (
             p_dispute.id,
@@ -197,28 +205,26 @@ begin
         )
         on conflict (id) do update
             set
-                status = excluded.status,
+                -- One that was set aside may come again with a status that it has left behind.
+                status = case
+                    when payments.dispute_rank(excluded.status) > payments.dispute_rank(d.status) then excluded.status
+                    else d.status
+                end,
                 reason = coalesce(excluded.reason, d.reason),
-                updated_at = excluded.updated_at,
+                status_changed_at = excluded.status_changed_at,
                 set_aside_reason = null
         returning d.* into v_recorded;
 
-        if p_dispute.status is distinct from v_known.status then
+        if v_recorded.status is distinct from v_known.status then
             insert into payments.dispute_status_changes (
                 dispute_id, from_status, to_status, changed_at, source, stripe_event_id
             )
-            values (p_dispute.id, v_known.status, p_dispute.status, v_now, p_dispute.source, p_stripe_event_id);
+            values (p_dispute.id, v_known.status, v_recorded.status, v_now, p_dispute.source, p_stripe_event_id);
         end if;
 
-        update payments.exceptions as x
-        set
-            status = 'resolved',
-            resolution = 'reconciled',
-            resolved_by = 'record_dispute',
-            resolved_at = v_now
-        where x.dispute_id = p_dispute.id and x.status = 'open' and x.reason <> 'payment_disputed';
+        perform payments.close_as_recorded(null, p_dispute.id);
         if v_payment.has_paid is not null then
-            perform payments.tell_dispute(v_recorded, p_stripe_event_id, v_payment.order_group_id);
+            perform payments.tell_dispute(v_recorded, p_stripe_event_id, v_payment.order_group_id, v_expected);
         end if;
     end if;
 
@@ -226,7 +232,7 @@ begin
         'outcome', v_outcome,
         'reason', v_reason,
         'dispute_id', p_dispute.id,
-        'status', case when v_outcome = 'recorded' then p_dispute.status else v_known.status end,
+        'status', coalesce(v_recorded.status, v_known.status),
         'payment_intent_id', p_dispute.payment_intent_id,
         'order_group_id', v_payment.order_group_id,
         'stripe_event_id', p_stripe_event_id
@@ -235,14 +241,15 @@ end;
 $$;
 comment on function payments.record_dispute(payments.disputes, text) is
     'Locks, judgement and consequence of one dispute: what public.record_dispute does.';
-revoke execute on function payments.record_dispute(payments.disputes, text) from public, anon, authenticated, service_role;
+revoke execute on function payments.record_dispute(payments.disputes, text)
+from public, anon, authenticated, service_role;
 
 -- Records a dispute of Stripe, or the status that it has reached, exactly once.
 -- Called by: the relay and the sweep, through the Data API. Amounts in minor and in major units; p_created is when the dispute
 -- was opened, by Stripe's clock. Returns: an object with `outcome` (recorded, replayed, rejected), `reason` (currency_mismatch,
 -- amount_normalization_mismatch, dispute_collision), `dispute_id`, `status` as recorded, `payment_intent_id`, `order_group_id` of the
 -- group that the payment has paid, or was meant for, and `stripe_event_id`; raises 22023 for bad arguments. Locks: see
--- payments.record_dispute(); waits 3 s at most for a lock. Isolation: as public.reconcile_order_group_payment().
+-- payments.record_dispute(); waits 3 s at most for a lock, and raises 25000 under another isolation than PostgREST's for it.
 create or replace function public.record_dispute(
     p_dispute_id text,
     p_payment_intent_id text,
@@ -294,17 +301,11 @@ begin
     if payments.dispute_rank(v_dispute.status) is null then
         raise exception 'p_status is no status of a dispute: %', v_dispute.status
             using errcode = 'invalid_parameter_value';
-    elsif current_setting('transaction_isolation') = 'read committed' then
-        return payments.record_dispute(v_dispute, v_event_id);
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'a dispute is recorded under read committed: a payment that has just come would be overlooked'
+            using errcode = 'invalid_transaction_state';
     end if;
-
-    begin
-        return payments.record_dispute(v_dispute, v_event_id);
-    exception
-        when serialization_failure then
-            raise exception 'the payment of dispute % was changed by a rival', v_dispute.id
-                using errcode = 'lock_not_available';
-    end;
+    return payments.record_dispute(v_dispute, v_event_id);
 end;
 $$;
 comment on function public.record_dispute(

@@ -37,8 +37,13 @@ begin
     inner join payments.exceptions as named
         on
             x.id = named.id
-            or x.checkout_session_id = named.checkout_session_id
-            or x.payment_intent_id = named.payment_intent_id
+            or (
+                num_nonnulls(x.refund_id, x.dispute_id, named.refund_id, named.dispute_id) = 0
+                and (
+                    x.checkout_session_id = named.checkout_session_id
+                    or x.payment_intent_id = named.payment_intent_id
+                )
+            )
     where named.id = p_exception_id
     order by x.id
     for update of x;
@@ -81,7 +86,7 @@ begin
             v_exception.resolution = 'refunded'
             and x.resolution = 'refunded'
             and x.resolved_by <> 'stripe'
-            and num_nonnulls(x.refund_id, x.dispute_id) = 0
+            and num_nonnulls(x.refund_id, x.dispute_id, v_exception.refund_id, v_exception.dispute_id) = 0
             and (
                 x.checkout_session_id = v_exception.checkout_session_id
                 or x.payment_intent_id = v_exception.payment_intent_id
