@@ -89,7 +89,7 @@ public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency tex
 public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.expire_order_groups(p_limit integer DEFAULT 500) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable definer
-public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamptz DEFAULT NULL::timestamptz) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text) | plpgsql stable definer | plan_cache_mode=force_custom_plan
+public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamptz DEFAULT NULL::timestamptz) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text, rule text) | plpgsql stable definer | plan_cache_mode=force_custom_plan
 public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamptz) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s, work_mem=64MB, random_page_cost=1.1, jit=off
 public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable definer | random_page_cost=1.1
@@ -314,6 +314,7 @@ disputes_currency_idx ON payments.disputes USING btree (currency)
 disputes_order_group_id_idx ON payments.disputes USING btree (order_group_id)
 disputes_payment_intent_id_idx ON payments.disputes USING btree (payment_intent_id)
 disputes_set_aside_reason_idx ON payments.disputes USING btree (set_aside_reason)
+disputes_status_changed_at_idx ON payments.disputes USING btree (status_changed_at)
 exceptions_checkout_session_id_idx ON payments.exceptions USING btree (checkout_session_id)
 exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at)
 exceptions_named_order_group_id_idx ON payments.exceptions USING btree (((details ->> 'named_order_group_id'::text))) WHERE (reason = 'foreign_account'::text)
@@ -349,6 +350,7 @@ refunds_currency_idx ON payments.refunds USING btree (currency)
 refunds_order_group_id_idx ON payments.refunds USING btree (order_group_id)
 refunds_payment_intent_id_idx ON payments.refunds USING btree (payment_intent_id)
 refunds_set_aside_reason_idx ON payments.refunds USING btree (set_aside_reason)
+refunds_status_changed_at_idx ON payments.refunds USING btree (status_changed_at)
 seller_members_seller_id_idx ON public.seller_members USING btree (seller_id)
 stripe_events_order_group_id_idx ON payments.stripe_events USING btree (order_group_id)
 stripe_events_processed_at_idx ON payments.stripe_events USING brin (processed_at)

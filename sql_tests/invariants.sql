@@ -46,6 +46,12 @@ returns as not materialized (
     where l.entry_type = 'order_return'
 ),
 
+counting_refunds as not materialized (
+    select r.*
+    from payments.refunds as r
+    where r.set_aside_reason is null and r.status not in ('failed', 'canceled')
+),
+
 broken (invariant, subject, detail) as (
 
     -- Groups and their events
@@ -376,7 +382,11 @@ broken (invariant, subject, detail) as (
             twin.outcome = 'applied'
             and x.resolution = 'reconciled'
             and (x.checkout_session_id = twin.checkout_session_id or x.payment_intent_id = twin.payment_intent_id)
-    where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null and twin.id is null
+    where
+        (x.reason = 'event_collision' or x.resolution = 'reconciled')
+        and num_nonnulls(x.refund_id, x.dispute_id) = 0
+        and e.id is null
+        and twin.id is null
 
     union all
     select
@@ -401,6 +411,7 @@ broken (invariant, subject, detail) as (
             and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
     where
         x.status = 'open'
+        and num_nonnulls(x.refund_id, x.dispute_id) = 0
         and x.last_seen_at < e.processed_at
         and not x.details ? 'reopened'  -- a person may do that
 
@@ -414,7 +425,10 @@ broken (invariant, subject, detail) as (
         on
             e.outcome = 'applied'
             and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
-    where x.resolution = 'refunded' and x.reason <> 'foreign_account'
+    where
+        x.resolution = 'refunded'
+        and x.reason <> 'foreign_account'
+        and num_nonnulls(x.refund_id, x.dispute_id) = 0
 
     -- Promises
 
@@ -469,6 +483,99 @@ broken (invariant, subject, detail) as (
                 = t.order_group_id::pg_catalog.text
         where x.details <> payments.without_metadata(x.details, t.order_group_id)
     ) as held on w.order_group_id = held.order_group_id
+
+    -- Money that went back
+
+    union all
+    select
+        'refunds_are_within_what_was_paid',
+        'order_group ' || g.id,
+        sum(r.amount) || ' of ' || g.total_amount || ' goes back'
+    from settled as g
+    inner join counting_refunds as r on g.id = r.order_group_id
+    group by g.id, g.total_amount
+    having sum(r.amount) > g.total_amount
+
+    union all
+    select
+        'refunded_amount_is_what_went_back',
+        'order_group ' || g.id,
+        'it shows ' || g.refunded_amount || ', refunds tell of '
+        || coalesce(sum(r.amount) filter (where r.status = 'succeeded'), 0)
+    from settled as g
+    left join counting_refunds as r on g.id = r.order_group_id
+    group by g.id, g.refunded_amount
+    having g.refunded_amount <> coalesce(sum(r.amount) filter (where r.status = 'succeeded'), 0)
+
+    union all
+    select
+        'group_is_refunded_when_all_is_back',
+        'order_group ' || g.id,
+        'it is ' || g.status || ', ' || g.refunded_amount || ' of ' || g.total_amount || ' went back'
+    from settled as g
+    where (g.status = 'refunded') <> (g.refunded_amount > 0 and g.refunded_amount = g.total_amount)
+
+    union all
+    select
+        'orders_of_a_refunded_group_are_refunded',
+        'order ' || o.id,
+        'it is ' || o.status || ', order group ' || g.id || ' is refunded'
+    from settled as g
+    inner join public.orders as o on g.id = o.order_group_id
+    where g.status = 'refunded' and o.status not in ('refunded', 'pending', 'cancelled')
+
+    union all
+    select
+        'money_back_is_of_the_payment_that_paid',
+        m.subject,
+        'its order group is ' || coalesce(m.order_group_id::pg_catalog.text, 'missing') || ', its payment has paid '
+        || e.order_group_id
+    from (
+        select
+            'refund ' || r.id as subject,
+            r.order_group_id,
+            r.payment_intent_id,
+            r.livemode
+        from payments.refunds as r
+        union all
+        select
+            'dispute ' || d.id,
+            d.order_group_id,
+            d.payment_intent_id,
+            d.livemode
+        from payments.disputes as d
+    ) as m
+    inner join applied as e on m.payment_intent_id = e.payment_intent_id and m.livemode = e.livemode
+    where m.order_group_id is distinct from e.order_group_id
+
+    union all
+    select
+        'dispute_of_a_paid_group_has_its_exception',
+        'dispute ' || d.id,
+        'of order group ' || d.order_group_id || ', has none'
+    from payments.disputes as d
+    where
+        d.order_group_id is not null
+        and not exists (
+            select 1
+            from payments.exceptions as x
+            where x.dispute_id = d.id
+        )
+
+    union all
+    select
+        'refund_is_where_its_last_step_took_it',
+        'refund ' || r.id,
+        'it is ' || r.status || ', its last step ' || coalesce(c.to_status, 'missing')
+    from payments.refunds as r
+    left join lateral (
+        select s.to_status
+        from payments.refund_status_changes as s
+        where s.refund_id = r.id
+        order by s.id desc
+        limit 1
+    ) as c on true
+    where r.status is distinct from c.to_status
 )
 
 select

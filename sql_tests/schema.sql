@@ -125,6 +125,12 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         where l.entry_type = 'order_return'
     ),
 
+    counting_refunds as not materialized (
+        select r.*
+        from payments.refunds as r
+        where r.set_aside_reason is null and r.status not in ('failed', 'canceled')
+    ),
+
     broken (invariant, subject, detail) as (
 
         -- Groups and their events
@@ -455,7 +461,11 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
                 twin.outcome = 'applied'
                 and x.resolution = 'reconciled'
                 and (x.checkout_session_id = twin.checkout_session_id or x.payment_intent_id = twin.payment_intent_id)
-        where (x.reason = 'event_collision' or x.resolution = 'reconciled') and e.id is null and twin.id is null
+        where
+            (x.reason = 'event_collision' or x.resolution = 'reconciled')
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
+            and e.id is null
+            and twin.id is null
 
         union all
         select
@@ -480,6 +490,7 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
                 and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
         where
             x.status = 'open'
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
             and x.last_seen_at < e.processed_at
             and not x.details ? 'reopened'  -- a person may do that
 
@@ -493,7 +504,10 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
             on
                 e.outcome = 'applied'
                 and (x.checkout_session_id = e.checkout_session_id or x.payment_intent_id = e.payment_intent_id)
-        where x.resolution = 'refunded' and x.reason <> 'foreign_account'
+        where
+            x.resolution = 'refunded'
+            and x.reason <> 'foreign_account'
+            and num_nonnulls(x.refund_id, x.dispute_id) = 0
 
         -- Promises
 
@@ -548,6 +562,99 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
                     = t.order_group_id::pg_catalog.text
             where x.details <> payments.without_metadata(x.details, t.order_group_id)
         ) as held on w.order_group_id = held.order_group_id
+
+        -- Money that went back
+
+        union all
+        select
+            'refunds_are_within_what_was_paid',
+            'order_group ' || g.id,
+            sum(r.amount) || ' of ' || g.total_amount || ' goes back'
+        from settled as g
+        inner join counting_refunds as r on g.id = r.order_group_id
+        group by g.id, g.total_amount
+        having sum(r.amount) > g.total_amount
+
+        union all
+        select
+            'refunded_amount_is_what_went_back',
+            'order_group ' || g.id,
+            'it shows ' || g.refunded_amount || ', refunds tell of '
+            || coalesce(sum(r.amount) filter (where r.status = 'succeeded'), 0)
+        from settled as g
+        left join counting_refunds as r on g.id = r.order_group_id
+        group by g.id, g.refunded_amount
+        having g.refunded_amount <> coalesce(sum(r.amount) filter (where r.status = 'succeeded'), 0)
+
+        union all
+        select
+            'group_is_refunded_when_all_is_back',
+            'order_group ' || g.id,
+            'it is ' || g.status || ', ' || g.refunded_amount || ' of ' || g.total_amount || ' went back'
+        from settled as g
+        where (g.status = 'refunded') <> (g.refunded_amount > 0 and g.refunded_amount = g.total_amount)
+
+        union all
+        select
+            'orders_of_a_refunded_group_are_refunded',
+            'order ' || o.id,
+            'it is ' || o.status || ', order group ' || g.id || ' is refunded'
+        from settled as g
+        inner join public.orders as o on g.id = o.order_group_id
+        where g.status = 'refunded' and o.status not in ('refunded', 'pending', 'cancelled')
+
+        union all
+        select
+            'money_back_is_of_the_payment_that_paid',
+            m.subject,
+            'its order group is ' || coalesce(m.order_group_id::pg_catalog.text, 'missing') || ', its payment has paid '
+            || e.order_group_id
+        from (
+            select
+                'refund ' || r.id as subject,
+                r.order_group_id,
+                r.payment_intent_id,
+                r.livemode
+            from payments.refunds as r
+            union all
+            select
+                'dispute ' || d.id,
+                d.order_group_id,
+                d.payment_intent_id,
+                d.livemode
+            from payments.disputes as d
+        ) as m
+        inner join applied as e on m.payment_intent_id = e.payment_intent_id and m.livemode = e.livemode
+        where m.order_group_id is distinct from e.order_group_id
+
+        union all
+        select
+            'dispute_of_a_paid_group_has_its_exception',
+            'dispute ' || d.id,
+            'of order group ' || d.order_group_id || ', has none'
+        from payments.disputes as d
+        where
+            d.order_group_id is not null
+            and not exists (
+                select 1
+                from payments.exceptions as x
+                where x.dispute_id = d.id
+            )
+
+        union all
+        select
+            'refund_is_where_its_last_step_took_it',
+            'refund ' || r.id,
+            'it is ' || r.status || ', its last step ' || coalesce(c.to_status, 'missing')
+        from payments.refunds as r
+        left join lateral (
+            select s.to_status
+            from payments.refund_status_changes as s
+            where s.refund_id = r.id
+            order by s.id desc
+            limit 1
+        ) as c on true
+        where r.status is distinct from c.to_status
     )
 
     select
@@ -595,6 +702,14 @@ declare
         from public.inventory_ledger as l
         inner join public.order_items as i on l.order_item_id = i.id
         where l.created_at >= p_since and l.created_at < p_until and l.entry_type = 'order_return'
+        union
+        select r.order_group_id
+        from payments.refunds as r
+        where r.status_changed_at >= p_since and r.status_changed_at < p_until and r.order_group_id is not null
+        union
+        select d.order_group_id
+        from payments.disputes as d
+        where d.status_changed_at >= p_since and d.status_changed_at < p_until and d.order_group_id is not null
     );
     v_products constant pg_catalog.uuid [] := array(
         select distinct l.product_id
@@ -619,6 +734,8 @@ begin
             ('from payments.stripe_events as', 'from window_events as'),
             ('join payments.stripe_events as e on g.id', 'join window_events as e on g.id'),
             ('from payments.exceptions as', 'from window_exceptions as'),
+            ('from payments.refunds as', 'from window_refunds as'),
+            ('from payments.disputes as', 'from window_disputes as'),
             ('from public.inventory_ledger as l', 'from window_ledger as l'),
             ('from public.products as', 'from window_products as'),
             ('full join public.inventory_levels as', 'full join window_levels as'),
@@ -661,6 +778,18 @@ begin
             select x.*
             from payments.exceptions as x
             where x.order_group_id = any($1) or (x.first_seen_at >= $3 and x.first_seen_at < $4)
+        ),
+
+        window_refunds as materialized (
+            select r.*
+            from payments.refunds as r
+            where r.order_group_id = any($1)
+        ),
+
+        window_disputes as materialized (
+            select d.*
+            from payments.disputes as d
+            where d.order_group_id = any($1)
         ),
 
         window_moves as materialized (
@@ -6895,6 +7024,8 @@ CREATE INDEX disputes_payment_intent_id_idx ON payments.disputes USING btree (pa
 
 CREATE INDEX disputes_set_aside_reason_idx ON payments.disputes USING btree (set_aside_reason);
 
+CREATE INDEX disputes_status_changed_at_idx ON payments.disputes USING btree (status_changed_at);
+
 CREATE INDEX exceptions_checkout_session_id_idx ON payments.exceptions USING btree (checkout_session_id);
 
 CREATE UNIQUE INDEX exceptions_dispute_id_key ON payments.exceptions USING btree (dispute_id) WHERE (dispute_id IS NOT NULL);
@@ -6924,6 +7055,8 @@ CREATE INDEX refunds_order_group_id_idx ON payments.refunds USING btree (order_g
 CREATE INDEX refunds_payment_intent_id_idx ON payments.refunds USING btree (payment_intent_id);
 
 CREATE INDEX refunds_set_aside_reason_idx ON payments.refunds USING btree (set_aside_reason);
+
+CREATE INDEX refunds_status_changed_at_idx ON payments.refunds USING btree (status_changed_at);
 
 CREATE UNIQUE INDEX stripe_events_applied_checkout_session_id_key ON payments.stripe_events USING btree (checkout_session_id) WHERE (outcome = 'applied'::text);
 

@@ -15,10 +15,11 @@ from local_stack.binaries import find_bin_dir
 from testkit.database import Connection, Database, past_every_guard, scalar
 from testkit.invariants import INVARIANTS, broken_invariants
 from testkit.payments import reconcile
+from testkit.refunds import Dispute, Refund, record, refund_in_full
 from testkit.shop import Shop, open_shop
 
 # What could be wrong -> how to make it so, past every guard. There are two paid groups (the first with a twin event,
-# and with an item that came back), a pending one, a cancelled one with a rejected payment. :paid and :pending name
+# with an item that came back, a refund and a dispute), a refunded one, a pending one, a cancelled one with a rejected payment. :paid and :pending name
 # groups, :event the paying event.
 FAULTS: dict[str, LiteralString] = {
     "paid_group_has_its_applied_event": "delete from payments.stripe_events where id = :event",
@@ -52,7 +53,7 @@ FAULTS: dict[str, LiteralString] = {
     "payment_pays_one_group": """
         drop index payments.stripe_events_applied_payment_intent_id_key;
         update payments.stripe_events set payment_intent_id = 'pi_2' where outcome = 'applied';
-        update public.order_groups set stripe_payment_intent_id = 'pi_2' where status = 'paid'
+        update public.order_groups set stripe_payment_intent_id = 'pi_2' where paid_at is not null
     """,
     "event_amount_agrees_with_its_minor_units": """
         update payments.stripe_events set amount_minor = amount_minor * 100
@@ -169,6 +170,27 @@ FAULTS: dict[str, LiteralString] = {
     "erased_metadata_are_gone": """
         insert into payments.metadata_erasures values (:paid, now(), 'ada', 'asked to')
     """,
+    "refunds_are_within_what_was_paid": """
+        update payments.refunds set amount = amount + 1000, status = 'pending' where id = :refund;
+        update payments.refund_status_changes set to_status = 'pending' where refund_id = :refund;
+        update public.order_groups set refunded_amount = 0 where id = :paid
+    """,
+    "refunded_amount_is_what_went_back": "update public.order_groups set refunded_amount = 0.02 where id = :paid",
+    "group_is_refunded_when_all_is_back": """
+        alter table public.order_groups drop constraint order_groups_refunded_is_all_back_check;
+        update public.order_groups set status = 'refunded' where id = :paid;
+        update public.orders set status = 'refunded' where order_group_id = :paid
+    """,
+    "orders_of_a_refunded_group_are_refunded": """
+        update public.orders set status = 'shipped' where id = (
+            select o.id from public.orders as o join public.order_groups as g on g.id = o.order_group_id
+            where g.status = 'refunded' limit 1)
+    """,
+    "money_back_is_of_the_payment_that_paid": "update payments.disputes set order_group_id = :pending",
+    "dispute_of_a_paid_group_has_its_exception": "delete from payments.exceptions where dispute_id is not null",
+    "refund_is_where_its_last_step_took_it": """
+        update payments.refund_status_changes set to_status = 'failed' where refund_id = :refund
+    """,
 }
 
 
@@ -180,10 +202,10 @@ class Example:
 
 @pytest.fixture(scope="module")
 def example(module_db: Database) -> Iterator[Example]:
-    """Two paid groups, an item of the first back, a pending and a cancelled one; what the faults' names stand for."""
+    """What the faults are about, and what their names stand for."""
     with module_db.connect() as superuser, module_db.act_as("service_role") as service:
         shop = open_shop(superuser, service)
-        paid, other, pending, cancelled = (shop.order_group() for _ in range(4))
+        paid, other, pending, cancelled, refunded = (shop.order_group() for _ in range(5))
         payment = paid.payment()
         reconcile(service, payment)
         reconcile(service, payment.twin())
@@ -195,8 +217,13 @@ def example(module_db: Database) -> Iterator[Example]:
         scalar(
             service, "select public.record_inventory_receipt(%s, 5, 'first delivery')", shop.sellers[0].product_ids[0]
         )
+        record(service, refund := Refund.of(payment, 1))
+        record(service, Dispute.of(payment))
+        reconcile(service, refunded.payment())
+        refund_in_full(service, refunded.id)
         assert payment.event_id is not None
-        names = {"paid": str(paid.id), "pending": str(pending.id), "event": payment.event_id}
+        assert refund.id is not None
+        names = {"paid": str(paid.id), "pending": str(pending.id), "event": payment.event_id, "refund": refund.id}
         yield Example(superuser, names)
 
 

@@ -37,6 +37,7 @@ create index refunds_order_group_id_idx on payments.refunds (order_group_id);
 create index refunds_currency_idx on payments.refunds (currency);
 create index refunds_set_aside_reason_idx on payments.refunds (set_aside_reason);
 create index refunds_created_at_idx on payments.refunds (created_at);
+create index refunds_status_changed_at_idx on payments.refunds (status_changed_at);
 
 create table payments.refund_status_changes (
     id bigint not null generated always as identity,
@@ -88,6 +89,7 @@ create index disputes_order_group_id_idx on payments.disputes (order_group_id);
 create index disputes_currency_idx on payments.disputes (currency);
 create index disputes_set_aside_reason_idx on payments.disputes (set_aside_reason);
 create index disputes_created_at_idx on payments.disputes (created_at);
+create index disputes_status_changed_at_idx on payments.disputes (status_changed_at);
 
 create table payments.dispute_status_changes (
     id bigint not null generated always as identity,

@@ -5,7 +5,7 @@
 
 -- Names each invariant that is broken around the order groups and products of a window.
 -- Called by: public.payment_report(). Returns: one row per fault, none when all is well. Locks: nothing. A group is the
--- window's where it waits since then, took a step then, got goods back then, or had an event or an exception then. Events that
+-- window's where it waits since then, took a step then, got goods or money back then, or had an event or an exception then. Events that
 -- exceptions name and the sums of products are looked up in the whole tables, by key.
 create or replace function payments.broken_invariants_of(p_since timestamptz, p_until timestamptz)
 returns table (invariant text, subject text, detail text)
@@ -45,6 +45,14 @@ declare
         from public.inventory_ledger as l
         inner join public.order_items as i on l.order_item_id = i.id
         where l.created_at >= p_since and l.created_at < p_until and l.entry_type = 'order_return'
+        union
+        select r.order_group_id
+        from payments.refunds as r
+        where r.status_changed_at >= p_since and r.status_changed_at < p_until and r.order_group_id is not null
+        union
+        select d.order_group_id
+        from payments.disputes as d
+        where d.status_changed_at >= p_since and d.status_changed_at < p_until and d.order_group_id is not null
     );
     v_products constant pg_catalog.uuid [] := array(
         select distinct l.product_id
@@ -69,6 +77,8 @@ begin
             ('from payments.stripe_events as', 'from window_events as'),
             ('join payments.stripe_events as e on g.id', 'join window_events as e on g.id'),
             ('from payments.exceptions as', 'from window_exceptions as'),
+            ('from payments.refunds as', 'from window_refunds as'),
+            ('from payments.disputes as', 'from window_disputes as'),
             ('from public.inventory_ledger as l', 'from window_ledger as l'),
             ('from public.products as', 'from window_products as'),
             ('full join public.inventory_levels as', 'full join window_levels as'),
@@ -111,6 +121,18 @@ begin
             select x.*
             from payments.exceptions as x
             where x.order_group_id = any($1) or (x.first_seen_at >= $3 and x.first_seen_at < $4)
+        ),
+
+        window_refunds as materialized (
+            select r.*
+            from payments.refunds as r
+            where r.order_group_id = any($1)
+        ),
+
+        window_disputes as materialized (
+            select d.*
+            from payments.disputes as d
+            where d.order_group_id = any($1)
         ),
 
         window_moves as materialized (
