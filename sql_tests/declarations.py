@@ -40,6 +40,7 @@ payments.lock_order_group_of_held_child(p_order_group_id uuid) | text | sql vola
 payments.lock_payment_intent(p_payment_intent_id text) | void | plpgsql volatile invoker
 payments.malformed_field(p_orders jsonb) | text | plpgsql immutable invoker
 payments.malformed_line(p_lines jsonb) | text | plpgsql immutable invoker
+payments.money_lines(p_since timestamptz, p_until timestamptz) | TABLE(happened_at timestamptz, kind text, id text, order_group_id uuid, order_id uuid, seller_id uuid, checkout_session_id text, payment_intent_id text, currency text, amount numeric) | plpgsql stable invoker | work_mem=64MB, random_page_cost=1.1, jit=off
 payments.named_order_group(p_session_metadata jsonb) | uuid | plpgsql immutable invoker
 payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) | payments.stripe_events | plpgsql stable invoker
 payments.normalise_refund(p_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) | payments.refunds | plpgsql stable invoker
@@ -91,6 +92,7 @@ public.expire_order_groups(p_limit integer DEFAULT 500) | jsonb | plpgsql volati
 public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable definer
 public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamptz DEFAULT NULL::timestamptz) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text, rule text) | plpgsql stable definer | plan_cache_mode=force_custom_plan
 public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamptz) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.payment_lines(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s
 public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s, work_mem=64MB, random_page_cost=1.1, jit=off
 public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable definer | random_page_cost=1.1
 public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
@@ -139,6 +141,7 @@ payments.exceptions.attempts integer not null default 1
 payments.exceptions.checkout_session_id text
 payments.exceptions.details jsonb not null default '{}'::jsonb
 payments.exceptions.dispute_id text
+payments.exceptions.event_created_at timestamptz
 payments.exceptions.first_seen_at timestamptz not null default now()
 payments.exceptions.id bigint not null identity a
 payments.exceptions.last_seen_at timestamptz not null default now()
@@ -316,12 +319,15 @@ disputes_payment_intent_id_idx ON payments.disputes USING btree (payment_intent_
 disputes_set_aside_reason_idx ON payments.disputes USING btree (set_aside_reason)
 disputes_status_changed_at_idx ON payments.disputes USING btree (status_changed_at)
 exceptions_checkout_session_id_idx ON payments.exceptions USING btree (checkout_session_id)
+exceptions_happened_at_idx ON payments.exceptions USING btree (COALESCE(event_created_at, first_seen_at))
 exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at)
 exceptions_named_order_group_id_idx ON payments.exceptions USING btree (((details ->> 'named_order_group_id'::text))) WHERE (reason = 'foreign_account'::text)
 exceptions_open_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at) WHERE (status = 'open'::text)
 exceptions_order_group_id_idx ON payments.exceptions USING btree (order_group_id)
 exceptions_payment_intent_id_idx ON payments.exceptions USING btree (payment_intent_id)
 exceptions_reason_idx ON payments.exceptions USING btree (reason)
+inventory_ledger_adjustment_created_at_idx ON public.inventory_ledger USING btree (created_at) WHERE (entry_type = 'adjustment'::text)
+inventory_ledger_adjustment_product_id_id_idx ON public.inventory_ledger USING btree (product_id, id) WHERE (entry_type = 'adjustment'::text)
 inventory_ledger_created_at_idx ON public.inventory_ledger USING brin (created_at)
 inventory_ledger_order_return_created_at_idx ON public.inventory_ledger USING btree (created_at) WHERE (entry_type = 'order_return'::text)
 inventory_ledger_order_return_order_item_id_idx ON public.inventory_ledger USING btree (order_item_id) WHERE (entry_type = 'order_return'::text)
@@ -340,6 +346,7 @@ order_items_order_id_idx ON public.order_items USING btree (order_id, order_grou
 order_items_product_id_idx ON public.order_items USING btree (product_id, seller_id)
 order_items_seller_id_idx ON public.order_items USING btree (seller_id)
 order_status_changes_changed_at_idx ON public.order_status_changes USING brin (changed_at)
+order_status_changes_refunded_changed_at_idx ON public.order_status_changes USING btree (changed_at) WHERE (('refunded'::text = from_status) OR ('refunded'::text = to_status))
 order_status_changes_order_id_idx ON public.order_status_changes USING btree (order_id)
 order_status_changes_seller_id_idx ON public.order_status_changes USING btree (seller_id)
 orders_seller_id_created_at_idx ON public.orders USING btree (seller_id, created_at DESC)
@@ -353,6 +360,7 @@ refunds_set_aside_reason_idx ON payments.refunds USING btree (set_aside_reason)
 refunds_status_changed_at_idx ON payments.refunds USING btree (status_changed_at)
 seller_members_seller_id_idx ON public.seller_members USING btree (seller_id)
 stripe_events_order_group_id_idx ON payments.stripe_events USING btree (order_group_id)
+stripe_events_happened_at_idx ON payments.stripe_events USING brin (COALESCE(created_at, processed_at) timestamptz_minmax_multi_ops)
 stripe_events_processed_at_idx ON payments.stripe_events USING brin (processed_at)
 unique currencies_pkey ON payments.currencies USING btree (code)
 unique dispute_status_changes_pkey ON payments.dispute_status_changes USING btree (id)

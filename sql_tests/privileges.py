@@ -139,6 +139,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "note",
         "refund_id",
         "dispute_id",
+        "event_created_at",
     ),
     "payments.refunds": MONEY_BACK,
     "payments.disputes": MONEY_BACK,
@@ -232,6 +233,7 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.explain_order_group(uuid)",
     "public.preview_order_group_payments(jsonb)",
     "public.payment_report(timestamp with time zone,timestamp with time zone)",
+    "public.payment_lines(timestamp with time zone,timestamp with time zone)",
     "public.reconciliation_readiness()",
     "public.security_findings()",
 }
@@ -259,6 +261,7 @@ FUNCTIONS_FOR_NOBODY = {
     "payments.malformed_field(jsonb)",
     "payments.requested_items(jsonb)",
     "payments.malformed_line(jsonb)",
+    "payments.money_lines(timestamp with time zone,timestamp with time zone)",
     "payments.returnable_items(uuid)",
     "payments.write_returns(uuid[],bigint[],text,text)",
     "payments.tg_order_items__find_promise()",

@@ -1326,6 +1326,7 @@ CREATE TABLE payments.exceptions (
     note text,
     refund_id text,
     dispute_id text,
+    event_created_at timestamp with time zone,
     CONSTRAINT exceptions_attempts_is_positive_check CHECK ((attempts > 0)),
     CONSTRAINT exceptions_resolution_is_known_check CHECK ((resolution = ANY (ARRAY['refunded'::text, 'fixed_by_hand'::text, 'dismissed'::text, 'reconciled'::text]))),
     CONSTRAINT exceptions_resolved_says_how_and_by_whom_check CHECK (((status = 'resolved'::text) = ((resolution IS NOT NULL) AND (resolved_by IS NOT NULL) AND (resolved_at IS NOT NULL)))),
@@ -1348,6 +1349,8 @@ COMMENT ON COLUMN payments.exceptions.resolution IS 'refunded, fixed_by_hand, di
 COMMENT ON COLUMN payments.exceptions.refund_id IS 'The refund that is the matter; null for payments and disputes.';
 
 COMMENT ON COLUMN payments.exceptions.dispute_id IS 'The dispute that is the matter; null for payments and refunds.';
+
+COMMENT ON COLUMN payments.exceptions.event_created_at IS 'When Stripe made the event, by Stripe''s clock; null where it did not say.';
 
 CREATE FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) RETURNS SETOF payments.exceptions
     LANGUAGE plpgsql STABLE ROWS 10
@@ -2146,6 +2149,135 @@ end;
 $_$;
 
 COMMENT ON FUNCTION payments.malformed_line(p_lines jsonb) IS 'The first field of the lines of a return that cannot be read.';
+
+CREATE FUNCTION payments.money_lines(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(happened_at timestamp with time zone, kind text, id text, order_group_id uuid, order_id uuid, seller_id uuid, checkout_session_id text, payment_intent_id text, currency text, amount numeric)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    SET work_mem TO '64MB'
+    SET random_page_cost TO '1.1'
+    SET jit TO 'off'
+    AS $_$
+begin
+    return query
+    with
+    applied as materialized (
+        select
+            e.*,
+            coalesce(e.created_at, e.processed_at) as at
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and coalesce(e.created_at, e.processed_at) >= p_since
+            and coalesce(e.created_at, e.processed_at) < p_until
+    ),
+
+    -- What was applied after all is among the events.
+    set_aside as not materialized (
+        select
+            x.*,
+            coalesce(x.checkout_session_id, x.stripe_event_id) as payment,
+            coalesce(x.event_created_at, x.first_seen_at) as at
+        from payments.exceptions as x
+        where x.resolution is distinct from 'reconciled'
+    ),
+
+    set_aside_in_window as (
+        select x.*
+        from set_aside as x
+        where
+            coalesce(x.event_created_at, x.first_seen_at) >= p_since
+            and coalesce(x.event_created_at, x.first_seen_at) < p_until
+    ),
+
+    -- Two events of one payment are one sum of money, of the day on which the first of them was made, whatever window the
+    -- other one is in. The payment is open while one of them is.
+    set_aside_payment as (
+        select distinct on (x.payment)
+            x.*,
+            min(x.at) over (partition by x.payment) as began_at
+        from (
+            select w.*
+            from set_aside_in_window as w
+            union all
+            select o.*
+            from set_aside as o
+            where
+                o.checkout_session_id in (select w.checkout_session_id from set_aside_in_window as w)
+                and not (o.at >= p_since and o.at < p_until)
+        ) as x
+        order by x.payment, x.status, x.at, x.id
+    )
+
+    select
+        e.at,
+        'payment',
+        e.id,
+        e.order_group_id,
+        null::pg_catalog.uuid,
+        null::pg_catalog.uuid,
+        e.checkout_session_id,
+        e.payment_intent_id,
+        e.currency,
+        -- What no bigint of minor units can be is no money; NaN is greater than any number.
+        case when abs(e.amount) < 1e19 then e.amount end
+    from applied as e
+    union all
+    select
+        e.at,
+        'order',
+        o.id::pg_catalog.text,
+        o.order_group_id,
+        o.id,
+        o.seller_id,
+        e.checkout_session_id,
+        e.payment_intent_id,
+        o.currency,
+        o.total_amount
+    from applied as e
+    inner join public.orders as o on e.order_group_id = o.order_group_id
+    union all
+    select
+        x.began_at,
+        case x.status when 'resolved' then 'resolved' else r.outcome end,
+        x.stripe_event_id,
+        x.order_group_id,
+        null,
+        null,
+        x.checkout_session_id,
+        x.payment_intent_id,
+        x.details -> 'received' ->> 'currency',
+        -- Evidence is read as it is, also where a person has written it: what is no number is no money.
+        case
+            when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
+                then (x.details -> 'received' ->> 'amount')::pg_catalog.numeric
+        end
+    from set_aside_payment as x
+    inner join payments.reasons as r on x.reason = r.reason
+    where x.began_at >= p_since
+    union all
+    select
+        c.changed_at,
+        'order_refund',
+        c.order_id::pg_catalog.text,
+        c.order_group_id,
+        c.order_id,
+        c.seller_id,
+        g.stripe_checkout_session_id,
+        g.stripe_payment_intent_id,
+        o.currency,
+        case c.to_status when 'refunded' then -o.total_amount else o.total_amount end
+    from public.order_status_changes as c
+    inner join public.orders as o on c.order_id = o.id
+    inner join public.order_groups as g on c.order_group_id = g.id
+    where
+        c.changed_at >= p_since
+        and c.changed_at < p_until
+        and 'refunded' in (c.from_status, c.to_status)
+        and c.order_id is not null;
+end;
+$_$;
+
+COMMENT ON FUNCTION payments.money_lines(p_since timestamp with time zone, p_until timestamp with time zone) IS 'What came, whose part it is, and what went back in a window, line by line, by Stripe''s time. Amounts in major units.';
 
 CREATE FUNCTION payments.named_order_group(p_session_metadata jsonb) RETURNS uuid
     LANGUAGE plpgsql IMMUTABLE
@@ -3674,7 +3806,8 @@ begin
         reason,
         first_seen_at,
         last_seen_at,
-        details
+        details,
+        event_created_at
     )
     values (
         p_event.id,
@@ -3689,7 +3822,8 @@ begin
             when p_reason = 'foreign_account' or p_named_order_group_id is not null
                 then jsonb_build_object('named_order_group_id', p_named_order_group_id)
             else '{}'::pg_catalog.jsonb
-        end
+        end,
+        p_event.created_at
     )
     on conflict (stripe_event_id) do update
         set
@@ -3699,6 +3833,7 @@ begin
             checkout_session_id = excluded.checkout_session_id,
             payment_intent_id = excluded.payment_intent_id,
             reason = excluded.reason,
+            event_created_at = excluded.event_created_at,
             details = case
                 when x.reason = excluded.reason
                     and (x.details -> 'received') - 'source' = (excluded.details -> 'received') - 'source'
@@ -5238,10 +5373,27 @@ declare
     v_orders pg_catalog.jsonb;
     v_timeline pg_catalog.jsonb;
     v_open integer;
+    -- Per product, the last ones: a story is no stock list.
+    v_most_adjustments constant integer := 10;
 begin
     select g.* into v_group
     from public.order_groups as g
     where g.id = p_order_group_id;
+
+    with
+    stock as materialized (
+        -- What is missing on the shelf today, once per product.
+        select
+            p.product_id,
+            greatest(-sum(l.quantity_delta), 0) as oversold
+        from (
+            select distinct i.product_id
+            from public.order_items as i
+            where i.order_group_id = p_order_group_id
+        ) as p
+        inner join public.inventory_ledger as l on p.product_id = l.product_id
+        group by p.product_id
+    )
 
     select coalesce(jsonb_agg(
         jsonb_build_object(
@@ -5258,11 +5410,18 @@ begin
                         'sku', i.sku,
                         'title', i.title,
                         'quantity', i.quantity,
-                        'unit_amount', i.unit_amount::pg_catalog.text
+                        'unit_amount', i.unit_amount::pg_catalog.text,
+                        'returned', (
+                            select coalesce(sum(l.quantity_delta), 0)
+                            from public.inventory_ledger as l
+                            where l.order_item_id = i.id and l.entry_type = 'order_return'
+                        ),
+                        'oversold', coalesce(s.oversold, 0)
                     )
                     order by i.id
                 ), '[]'::pg_catalog.jsonb)
                 from public.order_items as i
+                left join stock as s on i.product_id = s.product_id
                 where i.order_id = o.id
             )
         )
@@ -5365,14 +5524,19 @@ begin
                 'from_status', c.from_status,
                 'to_status', c.to_status,
                 'changed_by', c.changed_by,
-                'rule', case c.to_status
-                    when 'paid' then 'one payment of its total moves a group and its orders from pending to paid'
-                    when 'cancelled' then 'a pending group is given up with its orders, once'
-                    when 'refunded' then 'money went back: what was paid stays on record'
+                'note', n.note,
+                'rule', case
+                    when c.from_status = 'refunded' then 'a refund failed: what it had taken along is where it was'
+                    when c.to_status = 'refunded' and n.note is not null
+                        then 'an order of a paid group is given up, with the reason; its money is another fact'
+                    when c.to_status = 'paid' then 'one payment of its total moves a group and its orders from pending to paid'
+                    when c.to_status = 'cancelled' then 'a pending group is given up with its orders, once'
+                    when c.to_status = 'refunded' then 'money went back: what was paid stays on record'
                     else 'an order of a paid group moves forward, one step at a time'
                 end
             )
         from public.order_status_changes as c
+        left join payments.status_change_notes as n on c.order_group_id = n.order_group_id and c.id = n.status_change_id
         where c.order_group_id = p_order_group_id
         union all
         select
@@ -5388,11 +5552,43 @@ begin
                 'order_item_id', l.order_item_id,
                 'quantity_delta', l.quantity_delta,
                 'stripe_event_id', l.stripe_webhook_event_id,
-                'rule', 'each item of a paid group takes its quantity from stock, once'
+                'stripe_refund_id', l.stripe_refund_id,
+                'recorded_by', l.recorded_by,
+                'note', l.note,
+                'rule', case l.entry_type
+                    when 'order_commit' then 'each item of a paid group takes its quantity from stock, once'
+                    when 'order_return' then 'no more of an item comes back than it took'
+                    else 'a person has corrected the stock of a product that was ordered here'
+                end
             )
-        from public.order_items as i
-        inner join public.inventory_ledger as l on i.id = l.order_item_id and l.entry_type = 'order_commit'
-        where i.order_group_id = p_order_group_id
+        from (
+            select t.*
+            from public.order_items as i
+            inner join public.inventory_ledger as t on i.id = t.order_item_id and t.entry_type = 'order_commit'
+            where i.order_group_id = p_order_group_id
+            union all
+            select t.*
+            from public.order_items as i
+            inner join public.inventory_ledger as t on i.id = t.order_item_id and t.entry_type = 'order_return'
+            where i.order_group_id = p_order_group_id
+            union all
+            select t.*
+            from (
+                select distinct i.product_id
+                from public.order_items as i
+                where i.order_group_id = p_order_group_id
+            ) as p
+            cross join lateral (
+                select a.*
+                from public.inventory_ledger as a
+                where
+                    a.product_id = p.product_id
+                    and a.entry_type = 'adjustment'
+                    and a.created_at >= v_group.created_at
+                order by a.id desc
+                limit v_most_adjustments
+            ) as t
+        ) as l
     ) as entry;
 
     select count(*)::integer into v_open
@@ -5546,6 +5742,43 @@ $$;
 
 COMMENT ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) IS 'Notes, once, that a pending order group''s money is under way, so that it does not expire.';
 
+CREATE FUNCTION public.payment_lines(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET statement_timeout TO '60s'
+    AS $$
+begin
+    if p_since is null or p_until is null or p_since >= p_until then
+        raise exception 'lines need a window that begins before it ends, not % to %', p_since, p_until
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    return (
+        select coalesce(jsonb_agg(
+            jsonb_build_object(
+                'at', l.happened_at,
+                'day', (l.happened_at at time zone 'UTC')::pg_catalog.date,
+                'kind', l.kind,
+                'id', l.id,
+                'order_group_id', l.order_group_id,
+                'order_id', l.order_id,
+                'seller_id', l.seller_id,
+                'seller', s.name,
+                'checkout_session_id', l.checkout_session_id,
+                'payment_intent_id', l.payment_intent_id,
+                'currency', l.currency,
+                'amount', l.amount::pg_catalog.text
+            )
+            order by l.happened_at, l.order_group_id, l.kind desc, l.id
+        ), '[]'::pg_catalog.jsonb)
+        from payments.money_lines(p_since, p_until) as l
+        left join public.sellers as s on l.seller_id = s.id
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.payment_lines(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Each payment, order and refund of a window as a line, as the report adds them up. Money as text in major units.';
+
 CREATE FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -5553,7 +5786,10 @@ CREATE FUNCTION public.payment_report(p_since timestamp with time zone, p_until 
     SET work_mem TO '64MB'
     SET random_page_cost TO '1.1'
     SET jit TO 'off'
-    AS $_$
+    AS $$
+declare
+    -- Newest first; beyond them the ledger itself is the better reading.
+    v_most_adjustments constant integer := 500;
 begin
     if p_since is null or p_until is null or p_since >= p_until then
         raise exception 'a report needs a window that begins before it ends, not % to %', p_since, p_until
@@ -5562,63 +5798,15 @@ begin
 
     return (
         with
-        -- What was applied after all is among the events.
-        set_aside as not materialized (
+        line as materialized (
             select
-                x.*,
-                coalesce(x.checkout_session_id, x.stripe_event_id) as payment
-            from payments.exceptions as x
-            where x.resolution is distinct from 'reconciled'
-        ),
-
-        set_aside_in_window as (
-            select x.*
-            from set_aside as x
-            where x.first_seen_at >= p_since and x.first_seen_at < p_until
-        ),
-
-        -- Two events of one payment are one sum of money, of the day on which the first of them was set aside, whatever
-        -- window the other one is in. The payment is open while one of them is.
-        payment as (
-            select distinct on (x.payment)
-                x.*,
-                min(x.first_seen_at) over (partition by x.payment) as set_aside_at
-            from (
-                select w.*
-                from set_aside_in_window as w
-                union all
-                select o.*
-                from set_aside as o
-                where
-                    o.checkout_session_id in (select w.checkout_session_id from set_aside_in_window as w)
-                    and not (o.first_seen_at >= p_since and o.first_seen_at < p_until)
-            ) as x
-            order by x.payment, x.status, x.first_seen_at, x.id
-        ),
-
-        outcome as (
-            select
-                (e.processed_at at time zone 'UTC')::pg_catalog.date as day,
-                e.currency,
-                e.outcome,
-                -- A twin tells of money that its payment has brought already. What no bigint of
-                -- minor units can be adds nothing; NaN is greater than any number.
-                case when e.outcome = 'applied' and abs(e.amount) < 1e19 then e.amount end as amount
-            from payments.stripe_events as e
-            where e.processed_at >= p_since and e.processed_at < p_until
-            union all
-            select
-                (x.set_aside_at at time zone 'UTC')::pg_catalog.date,
-                x.details -> 'received' ->> 'currency',
-                case x.status when 'resolved' then 'resolved' else r.outcome end,
-                -- Evidence is read as it is, also where a person has written it: what is no number adds nothing.
-                case
-                    when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
-                        then (x.details -> 'received' ->> 'amount')::numeric
-                end
-            from payment as x
-            inner join payments.reasons as r on x.reason = r.reason
-            where x.set_aside_at >= p_since
+                l.kind,
+                l.order_group_id,
+                l.seller_id,
+                l.currency,
+                l.amount,
+                (l.happened_at at time zone 'UTC')::pg_catalog.date as day
+            from payments.money_lines(p_since, p_until) as l
         ),
 
         total as (
@@ -5628,17 +5816,61 @@ begin
                 o.outcome,
                 count(*) as payments,
                 sum(o.amount) as amount
-            from outcome as o
+            from (
+                select
+                    l.day,
+                    l.currency,
+                    case l.kind when 'payment' then 'applied' else l.kind end as outcome,
+                    l.amount
+                from line as l
+                where l.kind in ('payment', 'rejected', 'unmatched', 'resolved')
+                union all
+                -- A twin tells of money that its payment has brought already.
+                select
+                    (coalesce(e.created_at, e.processed_at) at time zone 'UTC')::pg_catalog.date,
+                    e.currency,
+                    e.outcome,
+                    null
+                from payments.stripe_events as e
+                where
+                    e.outcome = 'already_paid'
+                    and coalesce(e.created_at, e.processed_at) >= p_since
+                    and coalesce(e.created_at, e.processed_at) < p_until
+            ) as o
             group by o.day, o.currency, o.outcome
         ),
 
-        committed as (
+        money as (
+            select
+                l.currency,
+                coalesce(sum(l.amount) filter (where l.kind = 'payment'), 0) as gross,
+                coalesce(-sum(l.amount) filter (where l.kind = 'refund' and l.order_group_id is not null), 0) as refunded
+            from line as l
+            where l.kind in ('payment', 'refund')
+            group by l.currency
+        ),
+
+        seller as (
+            select
+                l.seller_id,
+                l.currency,
+                count(*) filter (where l.kind = 'order') as orders,
+                coalesce(sum(l.amount) filter (where l.kind = 'order'), 0) as gross,
+                coalesce(-sum(l.amount) filter (where l.kind = 'order_refund'), 0) as refunded
+            from line as l
+            where l.kind in ('order', 'order_refund')
+            group by l.seller_id, l.currency
+        ),
+
+        moved as (
             select
                 l.product_id,
-                -sum(l.quantity_delta) as quantity,
-                count(*) as items
+                coalesce(-sum(l.quantity_delta) filter (where l.entry_type = 'order_commit'), 0) as committed,
+                count(*) filter (where l.entry_type = 'order_commit') as items,
+                coalesce(sum(l.quantity_delta) filter (where l.entry_type = 'order_return'), 0) as returned
             from public.inventory_ledger as l
-            where l.entry_type = 'order_commit' and l.created_at >= p_since and l.created_at < p_until
+            where
+                l.entry_type in ('order_commit', 'order_return') and l.created_at >= p_since and l.created_at < p_until
             group by l.product_id
         ),
 
@@ -5669,6 +5901,47 @@ begin
                 ), '[]'::pg_catalog.jsonb)
                 from total as t
             ),
+            'days', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object('day', d.day, 'lines', d.lines)
+                    order by d.day
+                ), '[]'::pg_catalog.jsonb)
+                from (
+                    select
+                        l.day,
+                        count(*) as lines
+                    from line as l
+                    group by l.day
+                ) as d
+            ),
+            'money', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'currency', m.currency,
+                        'gross', m.gross::pg_catalog.text,
+                        'refunded', m.refunded::pg_catalog.text,
+                        'net', (m.gross - m.refunded)::pg_catalog.text
+                    )
+                    order by m.currency
+                ), '[]'::pg_catalog.jsonb)
+                from money as m
+            ),
+            'sellers', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'seller_id', w.seller_id,
+                        'seller', s.name,
+                        'currency', w.currency,
+                        'orders', w.orders,
+                        'gross', w.gross::pg_catalog.text,
+                        'refunded', w.refunded::pg_catalog.text,
+                        'net', (w.gross - w.refunded)::pg_catalog.text
+                    )
+                    order by s.name, w.seller_id, w.currency
+                ), '[]'::pg_catalog.jsonb)
+                from seller as w
+                inner join public.sellers as s on w.seller_id = s.id
+            ),
             'exceptions', (
                 select coalesce(jsonb_agg(
                     jsonb_build_object(
@@ -5680,7 +5953,9 @@ begin
                         'first_seen_at', x.first_seen_at,
                         'last_seen_at', x.last_seen_at,
                         'currency', x.details -> 'received' ->> 'currency',
-                        'amount', x.details -> 'received' ->> 'amount'
+                        'amount', x.details -> 'received' ->> 'amount',
+                        'expected_currency', x.details -> 'expected' ->> 'currency',
+                        'expected_amount', x.details -> 'expected' ->> 'total_amount'
                     )
                     order by x.first_seen_at, x.id
                 ), '[]'::pg_catalog.jsonb)
@@ -5694,18 +5969,46 @@ begin
                         'seller', s.name,
                         'sku', p.sku,
                         'product', p.name,
-                        'committed', c.quantity,
+                        'committed', c.committed,
                         'items', c.items,
-                        'on_hand', (
-                            select sum(l.quantity_delta)
-                            from public.inventory_ledger as l
-                            where l.product_id = p.id and l.created_at < p_until
-                        )
+                        'returned', c.returned,
+                        'on_hand', h.on_hand,
+                        'oversold', greatest(-h.on_hand, 0)
                     )
                     order by s.name, p.sku, p.id
                 ), '[]'::pg_catalog.jsonb)
-                from committed as c
+                from moved as c
                 inner join public.products as p on c.product_id = p.id
+                inner join public.sellers as s on p.seller_id = s.id
+                cross join lateral (
+                    select sum(l.quantity_delta) as on_hand
+                    from public.inventory_ledger as l
+                    where l.product_id = p.id and l.created_at < p_until
+                    offset 0  -- counted once, for both
+                ) as h
+            ),
+            'adjustments', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'at', a.created_at,
+                        'product_id', a.product_id,
+                        'seller', s.name,
+                        'sku', p.sku,
+                        'product', p.name,
+                        'quantity_delta', a.quantity_delta,
+                        'recorded_by', a.recorded_by,
+                        'note', a.note
+                    )
+                    order by a.created_at desc, a.id desc
+                ), '[]'::pg_catalog.jsonb)
+                from (
+                    select l.*
+                    from public.inventory_ledger as l
+                    where l.entry_type = 'adjustment' and l.created_at >= p_since and l.created_at < p_until
+                    order by l.created_at desc, l.id desc
+                    limit v_most_adjustments
+                ) as a
+                inner join public.products as p on a.product_id = p.id
                 inner join public.sellers as s on p.seller_id = s.id
             ),
             'checks', (
@@ -5725,9 +6028,9 @@ begin
         )
     );
 end;
-$_$;
+$$;
 
-COMMENT ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Payments by day, currency and outcome, open exceptions, stock committed and the invariants, from one snapshot.';
+COMMENT ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Payments by day, sums by currency and seller, open exceptions, stock that moved and the invariants, from one snapshot.';
 
 CREATE FUNCTION public.preview_order_group_payments(p_payments jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -7032,6 +7335,8 @@ CREATE UNIQUE INDEX exceptions_dispute_id_key ON payments.exceptions USING btree
 
 CREATE INDEX exceptions_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at);
 
+CREATE INDEX exceptions_happened_at_idx ON payments.exceptions USING btree (COALESCE(event_created_at, first_seen_at));
+
 CREATE INDEX exceptions_named_order_group_id_idx ON payments.exceptions USING btree (((details ->> 'named_order_group_id'::text))) WHERE (reason = 'foreign_account'::text);
 
 CREATE INDEX exceptions_open_first_seen_at_idx ON payments.exceptions USING btree (first_seen_at) WHERE (status = 'open'::text);
@@ -7064,9 +7369,15 @@ CREATE UNIQUE INDEX stripe_events_applied_order_group_id_key ON payments.stripe_
 
 CREATE UNIQUE INDEX stripe_events_applied_payment_intent_id_key ON payments.stripe_events USING btree (payment_intent_id) WHERE (outcome = 'applied'::text);
 
+CREATE INDEX stripe_events_happened_at_idx ON payments.stripe_events USING brin (COALESCE(created_at, processed_at) timestamptz_minmax_multi_ops);
+
 CREATE INDEX stripe_events_order_group_id_idx ON payments.stripe_events USING btree (order_group_id);
 
 CREATE INDEX stripe_events_processed_at_idx ON payments.stripe_events USING brin (processed_at);
+
+CREATE INDEX inventory_ledger_adjustment_created_at_idx ON public.inventory_ledger USING btree (created_at) WHERE (entry_type = 'adjustment'::text);
+
+CREATE INDEX inventory_ledger_adjustment_product_id_id_idx ON public.inventory_ledger USING btree (product_id, id) WHERE (entry_type = 'adjustment'::text);
 
 CREATE INDEX inventory_ledger_created_at_idx ON public.inventory_ledger USING brin (created_at);
 
@@ -7109,6 +7420,8 @@ CREATE INDEX order_items_seller_id_idx ON public.order_items USING btree (seller
 CREATE INDEX order_status_changes_changed_at_idx ON public.order_status_changes USING brin (changed_at);
 
 CREATE INDEX order_status_changes_order_id_idx ON public.order_status_changes USING btree (order_id);
+
+CREATE INDEX order_status_changes_refunded_changed_at_idx ON public.order_status_changes USING btree (changed_at) WHERE (('refunded'::text = from_status) OR ('refunded'::text = to_status));
 
 CREATE INDEX order_status_changes_seller_id_idx ON public.order_status_changes USING btree (seller_id);
 
@@ -7435,6 +7748,8 @@ REVOKE ALL ON FUNCTION payments.malformed_field(p_orders jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.malformed_line(p_lines jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.money_lines(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.named_order_group(p_session_metadata jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) FROM PUBLIC;
@@ -7548,6 +7863,9 @@ GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint,
 
 REVOKE ALL ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION public.payment_lines(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.payment_lines(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;

@@ -152,6 +152,8 @@ def test_payment_is_kept_whole_in_its_event_its_group_and_the_ledger(
         "note": None,
         "created_at": paid_at,
         "receipt_key": None,
+        "stripe_refund_id": None,
+        "recorded_by": None,
     }
 
 

@@ -10,10 +10,16 @@ import psycopg
 import pytest
 
 from testkit.database import Connection, past_every_guard, scalar
-from testkit.payments import reconcile
+from testkit.payments import Payment
+from testkit.payments import reconcile as reconcile_as_made
 from testkit.shop import Shop
 
 NOW = datetime.now(UTC)
+
+
+def reconcile(connection: Connection, payment: Payment) -> dict[str, Any]:
+    """The event was made just now."""
+    return reconcile_as_made(connection, payment.but(event_created=NOW))
 
 
 def report(connection: Connection, *, days: int = 1) -> dict[str, Any]:
@@ -160,7 +166,10 @@ def test_step_of_this_window_for_a_payment_of_an_earlier_one_is_no_fault(
             update public.order_groups set paid_at = paid_at - interval '40 days';
             update public.orders set paid_at = paid_at - interval '40 days';
             update public.order_status_changes set changed_at = changed_at - interval '40 days';
-            update payments.stripe_events set processed_at = processed_at - interval '40 days';
+            update payments.stripe_events
+            set processed_at = processed_at - interval '40 days', created_at = created_at - interval '40 days';
+            update public.order_groups
+            set stripe_webhook_event_created_at = stripe_webhook_event_created_at - interval '40 days';
             update public.inventory_ledger set created_at = created_at - interval '40 days'
             """
         )

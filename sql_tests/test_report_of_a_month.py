@@ -31,8 +31,14 @@ def paid(service: Connection, superuser: Connection, group: OrderGroup, at: date
     payment = group.payment()
     assert reconcile(service, payment)["outcome"] == "applied"
     with past_every_guard(superuser):
-        superuser.execute("update payments.stripe_events set processed_at = %s where id = %s", [at, payment.event_id])
-        superuser.execute("update public.order_groups set paid_at = %s where id = %s", [at, group.id])
+        superuser.execute(
+            "update payments.stripe_events set (processed_at, created_at) = (%s, %s) where id = %s",
+            [at, at, payment.event_id],
+        )
+        superuser.execute(
+            "update public.order_groups set paid_at = %s, stripe_webhook_event_created_at = %s where id = %s",
+            [at, at, group.id],
+        )
         superuser.execute("update public.orders set paid_at = %s where order_group_id = %s", [at, group.id])
         superuser.execute(
             "update public.order_status_changes set changed_at = %s where order_group_id = %s", [at, group.id]
@@ -49,7 +55,9 @@ def set_aside(service: Connection, superuser: Connection, payment: Payment, at: 
     assert reconcile(service, payment)["outcome"] in ("rejected", "unmatched")
     move(
         superuser,
-        "update payments.exceptions set first_seen_at = %s, last_seen_at = first_seen_at where stripe_event_id = %s",
+        "update payments.exceptions set (first_seen_at, event_created_at, last_seen_at) = (%s, %s, first_seen_at)"
+        " where stripe_event_id = %s",
+        at,
         at,
         payment.event_id,
     )
@@ -87,7 +95,7 @@ def month(service: Connection, superuser: Connection, shop: Shop) -> dict[str, A
     paid(service, superuser, group([[(7, "1")]]), UNTIL)
     twin = double.twin()
     reconcile(service, twin)
-    move(superuser, "update payments.stripe_events set processed_at = %s where id = %s", SINCE, twin.event_id)
+    move(superuser, "update payments.stripe_events set created_at = %s where id = %s", SINCE, twin.event_id)
 
     # Goods came in an instant before the month's end, and at its end.
     received(service, superuser, first.product_ids[0], 100, UNTIL - INSTANT)
@@ -161,6 +169,8 @@ def test_report_of_a_month_is_whole_wherever_it_is_asked(
             "last_seen_at": row["last_seen_at"],
             "currency": row["details"]["received"]["currency"],
             "amount": row["details"]["received"]["amount"],
+            "expected_currency": "USD" if row["order_group_id"] else None,
+            "expected_amount": "74.24" if row["order_group_id"] else None,
         }
         for row in (rows[month[name]] for name in order)
     ]
@@ -172,12 +182,43 @@ def test_report_of_a_month_is_whole_wherever_it_is_asked(
             "product": f"Product {place + 1} of seller {1 if seller is first else 2}",
             "committed": committed,
             "items": items,
+            "returned": 0,
             "on_hand": on_hand,
+            "oversold": max(-on_hand, 0),
         }
         for seller, name, place, committed, items, on_hand in (
             (second, "Abe", 0, 5, 1, -5),
             (first, "Zoe", 0, 7, 4, 92),
             (first, "Zoe", 1, 4, 1, -4),
+        )
+    ]
+    assert told.pop("adjustments") == []
+    assert [tuple(one.values()) for one in told.pop("days")] == [
+        ("2026-03-01", 3),
+        ("2026-03-14", 5),
+        ("2026-03-20", 2),
+        ("2026-03-21", 1),
+        ("2026-03-31", 3),
+    ]
+    assert told.pop("money") == [
+        {"currency": currency, "gross": gross, "refunded": "0", "net": gross}
+        for currency, gross in (("JPY", "500"), ("KWD", "1.234"), ("USD", "63.50"))
+    ]
+    assert told.pop("sellers") == [
+        {
+            "seller_id": str(seller.id),
+            "seller": name,
+            "currency": currency,
+            "orders": orders,
+            "gross": gross,
+            "refunded": "0",
+            "net": gross,
+        }
+        for seller, name, currency, orders, gross in (
+            (second, "Abe", "USD", 1, "50.50"),
+            (first, "Zoe", "JPY", 1, "500"),
+            (first, "Zoe", "KWD", 1, "1.234"),
+            (first, "Zoe", "USD", 2, "13"),
         )
     ]
     checks = told.pop("checks")

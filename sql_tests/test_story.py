@@ -78,7 +78,7 @@ def exception(row: Row, rule: str) -> Row:
     } | {key: row[key] for key in told}
 
 
-def step(at: str, order_id: UUID | None, path: str, by: str, rule: str) -> Row:
+def step(at: str, order_id: UUID | None, path: str, by: str, rule: str, note: str | None = None) -> Row:
     first, second = path.split()
     return {
         "at": at,
@@ -87,6 +87,7 @@ def step(at: str, order_id: UUID | None, path: str, by: str, rule: str) -> Row:
         "from_status": first,
         "to_status": second,
         "changed_by": by,
+        "note": note,
         "rule": rule,
     }
 
@@ -145,6 +146,9 @@ def test_story_of_a_group_that_went_through_everything(service: Connection, supe
                 "order_item_id": entry["order_item_id"],
                 "quantity_delta": entry["quantity_delta"],
                 "stripe_event_id": payment.event_id,
+                "stripe_refund_id": None,
+                "recorded_by": None,
+                "note": None,
                 "rule": TAKEN,
             }
             for entry in ledger
@@ -181,6 +185,11 @@ def test_orders_and_items_of_a_story_are_told_whole_and_in_order(
 
     story = explain(service, group)
 
+    # Nothing had come in.
+    sold = {
+        row["product_id"]: row["pieces"]
+        for row in superuser.execute("select product_id, sum(quantity) as pieces from public.order_items group by 1")
+    }
     assert story["orders"] == [
         {
             "id": str(order["id"]),
@@ -196,6 +205,8 @@ def test_orders_and_items_of_a_story_are_told_whole_and_in_order(
                     "title": item["title"],
                     "quantity": item["quantity"],
                     "unit_amount": str(item["unit_amount"]),
+                    "returned": 0,
+                    "oversold": sold[item["product_id"]],
                 }
                 for item in superuser.execute(
                     "select * from public.order_items where order_id = %s order by id", [order["id"]]

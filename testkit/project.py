@@ -52,7 +52,9 @@ class Project:
                 ("public.order_groups", "paid_at"),
                 ("public.orders", "paid_at"),
                 ("payments.stripe_events", "processed_at"),
+                ("payments.stripe_events", "created_at"),
                 ("payments.exceptions", "first_seen_at"),
+                ("payments.exceptions", "event_created_at"),
             ):
                 change = f"update {table} set {column} = {column} - interval '1 year' where {column} is not null"
                 self.superuser.execute(change.encode())

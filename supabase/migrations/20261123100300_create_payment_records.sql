@@ -28,8 +28,11 @@ create table payments.stripe_events (
     constraint stripe_events_outcome_is_known_check check (outcome = any('{applied, already_paid}'))
 );
 create index stripe_events_order_group_id_idx on payments.stripe_events (order_group_id);
--- The report's window. Events are added in the order of time and stay where they are.
+-- The report's windows, by our clock and by Stripe's. Events are added in the order of time and stay where they are; one that
+-- came late does not widen the range of its neighbours.
 create index stripe_events_processed_at_idx on payments.stripe_events using brin (processed_at);
+create index stripe_events_happened_at_idx
+on payments.stripe_events using brin (coalesce(created_at, processed_at) timestamptz_minmax_multi_ops);
 create unique index stripe_events_applied_order_group_id_key
 on payments.stripe_events (order_group_id) where outcome = 'applied';
 create unique index stripe_events_applied_payment_intent_id_key
@@ -103,6 +106,7 @@ create table payments.exceptions (
     note text,
     refund_id text,
     dispute_id text,
+    event_created_at timestamptz,
     constraint exceptions_pkey primary key (id),
     constraint exceptions_stripe_event_id_key unique (stripe_event_id),
     constraint exceptions_reason_fkey foreign key (reason) references payments.reasons (reason) on delete restrict,
@@ -126,6 +130,7 @@ create index exceptions_payment_intent_id_idx on payments.exceptions (payment_in
 create index exceptions_named_order_group_id_idx
 on payments.exceptions ((details ->> 'named_order_group_id')) where reason = 'foreign_account';
 create index exceptions_first_seen_at_idx on payments.exceptions (first_seen_at);
+create index exceptions_happened_at_idx on payments.exceptions (coalesce(event_created_at, first_seen_at));
 create index exceptions_open_first_seen_at_idx on payments.exceptions (first_seen_at) where status = 'open';
 comment on table payments.exceptions is
     'Money that needs a person: one row per event of a payment that was rejected or names no order group, one per refund that was rejected, one per dispute.';
@@ -139,6 +144,8 @@ comment on column payments.exceptions.attempts is 'How often Stripe, or the swee
 comment on column payments.exceptions.details is
     'What was expected and what came, amounts as text; `named_order_group_id`: the group that the metadata of an event
     without a group named; `earlier` keeps former reasons of the same event.';
+comment on column payments.exceptions.event_created_at is
+    'When Stripe made the event, by Stripe''s clock; null where it did not say.';
 comment on column payments.exceptions.resolution is
     'refunded, fixed_by_hand, dismissed: an operator''s word, final, or Stripe''s, where resolved_by is stripe. reconciled: it was applied or recorded after all.';
 

@@ -54,6 +54,11 @@ create index inventory_ledger_order_return_order_item_id_idx
 on public.inventory_ledger (order_item_id) where entry_type = 'order_return';
 create index inventory_ledger_order_return_created_at_idx
 on public.inventory_ledger (created_at) where entry_type = 'order_return';
+-- What people have corrected, for the report and for the story of a group whose product it is.
+create index inventory_ledger_adjustment_created_at_idx
+on public.inventory_ledger (created_at) where entry_type = 'adjustment';
+create index inventory_ledger_adjustment_product_id_id_idx
+on public.inventory_ledger (product_id, id) where entry_type = 'adjustment';
 create unique index inventory_ledger_receipt_key_key
 on public.inventory_ledger (receipt_key) where receipt_key is not null;
 -- What is or was on hand is added up from the index alone.

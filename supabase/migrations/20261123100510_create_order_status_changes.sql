@@ -22,6 +22,9 @@ create index order_status_changes_order_id_idx on public.order_status_changes (o
 create index order_status_changes_seller_id_idx on public.order_status_changes (seller_id);
 -- The report's window. Rows are added in the order of time and stay where they are.
 create index order_status_changes_changed_at_idx on public.order_status_changes using brin (changed_at);
+-- Which orders were given up in a window: a payment writes no row of it.
+create index order_status_changes_refunded_changed_at_idx
+on public.order_status_changes (changed_at) where 'refunded' in (from_status, to_status);
 comment on table public.order_status_changes is
     'One row for each step of an order group or order, none for its creation. Append-only.';
 comment on column public.order_status_changes.order_id is 'Null for a step of the group itself.';

@@ -152,7 +152,8 @@ begin
         reason,
         first_seen_at,
         last_seen_at,
-        details
+        details,
+        event_created_at
     )
     values (
         p_event.id,
@@ -167,7 +168,8 @@ begin
             when p_reason = 'foreign_account' or p_named_order_group_id is not null
                 then jsonb_build_object('named_order_group_id', p_named_order_group_id)
             else '{}'::pg_catalog.jsonb
-        end
+        end,
+        p_event.created_at
     )
     on conflict (stripe_event_id) do update
         set
@@ -177,6 +179,7 @@ begin
             checkout_session_id = excluded.checkout_session_id,
             payment_intent_id = excluded.payment_intent_id,
             reason = excluded.reason,
+            event_created_at = excluded.event_created_at,
             details = case
                 when x.reason = excluded.reason
                     and (x.details -> 'received') - 'source' = (excluded.details -> 'received') - 'source'

@@ -17,10 +17,27 @@ declare
     v_orders pg_catalog.jsonb;
     v_timeline pg_catalog.jsonb;
     v_open integer;
+    -- Per product, the last ones: a story is no stock list.
+    v_most_adjustments constant integer := 10;
 begin
     select g.* into v_group
     from public.order_groups as g
     where g.id = p_order_group_id;
+
+    with
+    stock as materialized (
+        -- What is missing on the shelf today, once per product.
+        select
+            p.product_id,
+            greatest(-sum(l.quantity_delta), 0) as oversold
+        from (
+            select distinct i.product_id
+            from public.order_items as i
+            where i.order_group_id = p_order_group_id
+        ) as p
+        inner join public.inventory_ledger as l on p.product_id = l.product_id
+        group by p.product_id
+    )
 
     select coalesce(jsonb_agg(
         jsonb_build_object(
@@ -37,11 +54,18 @@ begin
                         'sku', i.sku,
                         'title', i.title,
                         'quantity', i.quantity,
-                        'unit_amount', i.unit_amount::pg_catalog.text
+                        'unit_amount', i.unit_amount::pg_catalog.text,
+                        'returned', (
+                            select coalesce(sum(l.quantity_delta), 0)
+                            from public.inventory_ledger as l
+                            where l.order_item_id = i.id and l.entry_type = 'order_return'
+                        ),
+                        'oversold', coalesce(s.oversold, 0)
                     )
                     order by i.id
                 ), '[]'::pg_catalog.jsonb)
                 from public.order_items as i
+                left join stock as s on i.product_id = s.product_id
                 where i.order_id = o.id
             )
         )
@@ -144,14 +168,19 @@ begin
                 'from_status', c.from_status,
                 'to_status', c.to_status,
                 'changed_by', c.changed_by,
-                'rule', case c.to_status
-                    when 'paid' then 'one payment of its total moves a group and its orders from pending to paid'
-                    when 'cancelled' then 'a pending group is given up with its orders, once'
-                    when 'refunded' then 'money went back: what was paid stays on record'
+                'note', n.note,
+                'rule', case
+                    when c.from_status = 'refunded' then 'a refund failed: what it had taken along is where it was'
+                    when c.to_status = 'refunded' and n.note is not null
+                        then 'an order of a paid group is given up, with the reason; its money is another fact'
+                    when c.to_status = 'paid' then 'one payment of its total moves a group and its orders from pending to paid'
+                    when c.to_status = 'cancelled' then 'a pending group is given up with its orders, once'
+                    when c.to_status = 'refunded' then 'money went back: what was paid stays on record'
                     else 'an order of a paid group moves forward, one step at a time'
                 end
             )
         from public.order_status_changes as c
+        left join payments.status_change_notes as n on c.order_group_id = n.order_group_id and c.id = n.status_change_id
         where c.order_group_id = p_order_group_id
         union all
         select
@@ -167,11 +196,43 @@ begin
                 'order_item_id', l.order_item_id,
                 'quantity_delta', l.quantity_delta,
                 'stripe_event_id', l.stripe_webhook_event_id,
-                'rule', 'each item of a paid group takes its quantity from stock, once'
+                'stripe_refund_id', l.stripe_refund_id,
+                'recorded_by', l.recorded_by,
+                'note', l.note,
+                'rule', case l.entry_type
+                    when 'order_commit' then 'each item of a paid group takes its quantity from stock, once'
+                    when 'order_return' then 'no more of an item comes back than it took'
+                    else 'a person has corrected the stock of a product that was ordered here'
+                end
             )
-        from public.order_items as i
-        inner join public.inventory_ledger as l on i.id = l.order_item_id and l.entry_type = 'order_commit'
-        where i.order_group_id = p_order_group_id
+        from (
+            select t.*
+            from public.order_items as i
+            inner join public.inventory_ledger as t on i.id = t.order_item_id and t.entry_type = 'order_commit'
+            where i.order_group_id = p_order_group_id
+            union all
+            select t.*
+            from public.order_items as i
+            inner join public.inventory_ledger as t on i.id = t.order_item_id and t.entry_type = 'order_return'
+            where i.order_group_id = p_order_group_id
+            union all
+            select t.*
+            from (
+                select distinct i.product_id
+                from public.order_items as i
+                where i.order_group_id = p_order_group_id
+            ) as p
+            cross join lateral (
+                select a.*
+                from public.inventory_ledger as a
+                where
+                    a.product_id = p.product_id
+                    and a.entry_type = 'adjustment'
+                    and a.created_at >= v_group.created_at
+                order by a.id desc
+                limit v_most_adjustments
+            ) as t
+        ) as l
     ) as entry;
 
     select count(*)::integer into v_open

@@ -1,13 +1,15 @@
 -- The accountant's page, as data.
 --
--- Touches: public.payment_report(). Everything in it is read by one statement, so from one snapshot; it holds no
--- buyer's data.
+-- Touches: public.payment_report(). Money is added up from payments.money_lines(). Everything in it is read by one statement,
+-- so from one snapshot; it holds no buyer's data.
 -- An older relay notices nothing.
 
--- Tells payments by day, currency and outcome, open exceptions, stock committed, and whether the invariants hold.
--- Called by: `relay report`, as service_role. Returns: an object with `since`, `until`, `generated_at`, `totals`,
--- `exceptions` (those open now), `stock`, `checks`; days are UTC, money is text in major units, the window is half open.
--- Raises 22023 for a window that is none. Locks: nothing. The Data API applies `statement_timeout` to the call.
+-- Tells payments by day, currency and outcome, what was paid and what went back, in all and per seller, open exceptions, stock
+-- that moved, what people corrected, and whether the invariants hold.
+-- Called by: `relay report`, as service_role. Returns: an object with `since`, `until`, `generated_at`, `totals`, `days` (how many
+-- lines public.payment_lines() tells of each), `money` and `sellers` (gross, refunded and net by currency), `exceptions` (those
+-- open now), `stock`, `adjustments`, `checks`; days are UTC, money is text in major units, the window is half open. Raises 22023
+-- for a window that is none. Locks: nothing. The Data API applies `statement_timeout` to the call.
 -- What it costs goes by the window; a just-in-time compiler would take longer over it than the statement takes.
 create or replace function public.payment_report(p_since timestamptz, p_until timestamptz)
 returns jsonb
@@ -20,6 +22,9 @@ set work_mem = '64MB'
 set random_page_cost = 1.1
 set jit = off
 as $$
+declare
+    -- Newest first; beyond them the ledger itself is the better reading.
+    v_most_adjustments constant integer := 500;
 begin
     if p_since is null or p_until is null or p_since >= p_until then
         raise exception 'a report needs a window that begins before it ends, not % to %', p_since, p_until
@@ -28,63 +33,15 @@ begin
 
     return (
         with
-        -- What was applied after all is among the events.
-        set_aside as not materialized (
+        line as materialized (
             select
-                x.*,
-                coalesce(x.checkout_session_id, x.stripe_event_id) as payment
-            from payments.exceptions as x
-            where x.resolution is distinct from 'reconciled'
-        ),
-
-        set_aside_in_window as (
-            select x.*
-            from set_aside as x
-            where x.first_seen_at >= p_since and x.first_seen_at < p_until
-        ),
-
-        -- Two events of one payment are one sum of money, of the day on which the first of them was set aside, whatever
-        -- window the other one is in. The payment is open while one of them is.
-        payment as (
-            select distinct on (x.payment)
-                x.*,
-                min(x.first_seen_at) over (partition by x.payment) as set_aside_at
-            from (
-                select w.*
-                from set_aside_in_window as w
-                union all
-                select o.*
-                from set_aside as o
-                where
-                    o.checkout_session_id in (select w.checkout_session_id from set_aside_in_window as w)
-                    and not (o.first_seen_at >= p_since and o.first_seen_at < p_until)
-            ) as x
-            order by x.payment, x.status, x.first_seen_at, x.id
-        ),
-
-        outcome as (
-            select
-                (e.processed_at at time zone 'UTC')::pg_catalog.date as day,
-                e.currency,
-                e.outcome,
-                -- A twin tells of money that its payment has brought already. What no bigint of
-                -- minor units can be adds nothing; NaN is greater than any number.
-                case when e.outcome = 'applied' and abs(e.amount) < 1e19 then e.amount end as amount
-            from payments.stripe_events as e
-            where e.processed_at >= p_since and e.processed_at < p_until
-            union all
-            select
-                (x.set_aside_at at time zone 'UTC')::pg_catalog.date,
-                x.details -> 'received' ->> 'currency',
-                case x.status when 'resolved' then 'resolved' else r.outcome end,
-                -- Evidence is read as it is, also where a person has written it: what is no number adds nothing.
-                case
-                    when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
-                        then (x.details -> 'received' ->> 'amount')::numeric
-                end
-            from payment as x
-            inner join payments.reasons as r on x.reason = r.reason
-            where x.set_aside_at >= p_since
+                l.kind,
+                l.order_group_id,
+                l.seller_id,
+                l.currency,
+                l.amount,
+                (l.happened_at at time zone 'UTC')::pg_catalog.date as day
+            from payments.money_lines(p_since, p_until) as l
         ),
 
         total as (
@@ -94,17 +51,61 @@ begin
                 o.outcome,
                 count(*) as payments,
                 sum(o.amount) as amount
-            from outcome as o
+            from (
+                select
+                    l.day,
+                    l.currency,
+                    case l.kind when 'payment' then 'applied' else l.kind end as outcome,
+                    l.amount
+                from line as l
+                where l.kind in ('payment', 'rejected', 'unmatched', 'resolved')
+                union all
+                -- A twin tells of money that its payment has brought already.
+                select
+                    (coalesce(e.created_at, e.processed_at) at time zone 'UTC')::pg_catalog.date,
+                    e.currency,
+                    e.outcome,
+                    null
+                from payments.stripe_events as e
+                where
+                    e.outcome = 'already_paid'
+                    and coalesce(e.created_at, e.processed_at) >= p_since
+                    and coalesce(e.created_at, e.processed_at) < p_until
+            ) as o
             group by o.day, o.currency, o.outcome
         ),
 
-        committed as (
+        money as (
+            select
+                l.currency,
+                coalesce(sum(l.amount) filter (where l.kind = 'payment'), 0) as gross,
+                coalesce(-sum(l.amount) filter (where l.kind = 'refund' and l.order_group_id is not null), 0) as refunded
+            from line as l
+            where l.kind in ('payment', 'refund')
+            group by l.currency
+        ),
+
+        seller as (
+            select
+                l.seller_id,
+                l.currency,
+                count(*) filter (where l.kind = 'order') as orders,
+                coalesce(sum(l.amount) filter (where l.kind = 'order'), 0) as gross,
+                coalesce(-sum(l.amount) filter (where l.kind = 'order_refund'), 0) as refunded
+            from line as l
+            where l.kind in ('order', 'order_refund')
+            group by l.seller_id, l.currency
+        ),
+
+        moved as (
             select
                 l.product_id,
-                -sum(l.quantity_delta) as quantity,
-                count(*) as items
+                coalesce(-sum(l.quantity_delta) filter (where l.entry_type = 'order_commit'), 0) as committed,
+                count(*) filter (where l.entry_type = 'order_commit') as items,
+                coalesce(sum(l.quantity_delta) filter (where l.entry_type = 'order_return'), 0) as returned
             from public.inventory_ledger as l
-            where l.entry_type = 'order_commit' and l.created_at >= p_since and l.created_at < p_until
+            where
+                l.entry_type in ('order_commit', 'order_return') and l.created_at >= p_since and l.created_at < p_until
             group by l.product_id
         ),
 
@@ -135,6 +136,47 @@ begin
                 ), '[]'::pg_catalog.jsonb)
                 from total as t
             ),
+            'days', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object('day', d.day, 'lines', d.lines)
+                    order by d.day
+                ), '[]'::pg_catalog.jsonb)
+                from (
+                    select
+                        l.day,
+                        count(*) as lines
+                    from line as l
+                    group by l.day
+                ) as d
+            ),
+            'money', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'currency', m.currency,
+                        'gross', m.gross::pg_catalog.text,
+                        'refunded', m.refunded::pg_catalog.text,
+                        'net', (m.gross - m.refunded)::pg_catalog.text
+                    )
+                    order by m.currency
+                ), '[]'::pg_catalog.jsonb)
+                from money as m
+            ),
+            'sellers', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'seller_id', w.seller_id,
+                        'seller', s.name,
+                        'currency', w.currency,
+                        'orders', w.orders,
+                        'gross', w.gross::pg_catalog.text,
+                        'refunded', w.refunded::pg_catalog.text,
+                        'net', (w.gross - w.refunded)::pg_catalog.text
+                    )
+                    order by s.name, w.seller_id, w.currency
+                ), '[]'::pg_catalog.jsonb)
+                from seller as w
+                inner join public.sellers as s on w.seller_id = s.id
+            ),
             'exceptions', (
                 select coalesce(jsonb_agg(
                     jsonb_build_object(
@@ -146,7 +188,9 @@ begin
                         'first_seen_at', x.first_seen_at,
                         'last_seen_at', x.last_seen_at,
                         'currency', x.details -> 'received' ->> 'currency',
-                        'amount', x.details -> 'received' ->> 'amount'
+                        'amount', x.details -> 'received' ->> 'amount',
+                        'expected_currency', x.details -> 'expected' ->> 'currency',
+                        'expected_amount', x.details -> 'expected' ->> 'total_amount'
                     )
                     order by x.first_seen_at, x.id
                 ), '[]'::pg_catalog.jsonb)
@@ -160,18 +204,46 @@ begin
                         'seller', s.name,
                         'sku', p.sku,
                         'product', p.name,
-                        'committed', c.quantity,
+                        'committed', c.committed,
                         'items', c.items,
-                        'on_hand', (
-                            select sum(l.quantity_delta)
-                            from public.inventory_ledger as l
-                            where l.product_id = p.id and l.created_at < p_until
-                        )
+                        'returned', c.returned,
+                        'on_hand', h.on_hand,
+                        'oversold', greatest(-h.on_hand, 0)
                     )
                     order by s.name, p.sku, p.id
                 ), '[]'::pg_catalog.jsonb)
-                from committed as c
+                from moved as c
                 inner join public.products as p on c.product_id = p.id
+                inner join public.sellers as s on p.seller_id = s.id
+                cross join lateral (
+                    select sum(l.quantity_delta) as on_hand
+                    from public.inventory_ledger as l
+                    where l.product_id = p.id and l.created_at < p_until
+                    offset 0  -- counted once, for both
+                ) as h
+            ),
+            'adjustments', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'at', a.created_at,
+                        'product_id', a.product_id,
+                        'seller', s.name,
+                        'sku', p.sku,
+                        'product', p.name,
+                        'quantity_delta', a.quantity_delta,
+                        'recorded_by', a.recorded_by,
+                        'note', a.note
+                    )
+                    order by a.created_at desc, a.id desc
+                ), '[]'::pg_catalog.jsonb)
+                from (
+                    select l.*
+                    from public.inventory_ledger as l
+                    where l.entry_type = 'adjustment' and l.created_at >= p_since and l.created_at < p_until
+                    order by l.created_at desc, l.id desc
+                    limit v_most_adjustments
+                ) as a
+                inner join public.products as p on a.product_id = p.id
                 inner join public.sellers as s on p.seller_id = s.id
             ),
             'checks', (
@@ -193,7 +265,7 @@ begin
 end;
 $$;
 comment on function public.payment_report(timestamptz, timestamptz) is
-    'Payments by day, currency and outcome, open exceptions, stock committed and the invariants, from one snapshot.';
+    'Payments by day, sums by currency and seller, open exceptions, stock that moved and the invariants, from one snapshot.';
 revoke execute on function public.payment_report(timestamptz, timestamptz) from public, anon, authenticated;
 grant execute on function public.payment_report(timestamptz, timestamptz) to service_role;
 insert into payments.expected_grants (object, grantee, privilege)

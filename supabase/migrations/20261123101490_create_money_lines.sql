@@ -1,0 +1,202 @@
+-- Money line by line, as an accountant lays it beside Stripe's own list.
+--
+-- Touches: payments.money_lines(), whose lines public.payment_report() adds up, and public.payment_lines(), which tells them
+-- one by one: sums and lines cannot disagree. Days of money are Stripe's: the time at which it made the event.
+-- An older relay notices nothing.
+
+-- Tells what came, whose part it is, and what went back. Kinds: `payment`, one that paid its group; `order`, a seller's part of
+-- it; `rejected`, `unmatched` and `resolved`, money that was set aside, once per payment however many events it has;
+-- `order_refund`, an order that was given up, negative, and positive where that was taken back.
+-- Called by: the functions below, public.payment_report(). Returns: one row per line, amounts in major units, null where what
+-- came is no money. Locks: nothing.
+create or replace function payments.money_lines(p_since timestamptz, p_until timestamptz)
+returns table (
+    happened_at timestamptz,
+    kind text,
+    id text,
+    order_group_id uuid,
+    order_id uuid,
+    seller_id uuid,
+    checkout_session_id text,
+    payment_intent_id text,
+    currency text,
+    amount numeric
+)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set work_mem = '64MB'
+set random_page_cost = 1.1
+set jit = off
+as $$
+begin
+    return query
+    with
+    applied as materialized (
+        select
+            e.*,
+            coalesce(e.created_at, e.processed_at) as at
+        from payments.stripe_events as e
+        where
+            e.outcome = 'applied'
+            and coalesce(e.created_at, e.processed_at) >= p_since
+            and coalesce(e.created_at, e.processed_at) < p_until
+    ),
+
+    -- What was applied after all is among the events.
+    set_aside as not materialized (
+        select
+            x.*,
+            coalesce(x.checkout_session_id, x.stripe_event_id) as payment,
+            coalesce(x.event_created_at, x.first_seen_at) as at
+        from payments.exceptions as x
+        where x.resolution is distinct from 'reconciled'
+    ),
+
+    set_aside_in_window as (
+        select x.*
+        from set_aside as x
+        where
+            coalesce(x.event_created_at, x.first_seen_at) >= p_since
+            and coalesce(x.event_created_at, x.first_seen_at) < p_until
+    ),
+
+    -- Two events of one payment are one sum of money, of the day on which the first of them was made, whatever window the
+    -- other one is in. The payment is open while one of them is.
+    set_aside_payment as (
+        select distinct on (x.payment)
+            x.*,
+            min(x.at) over (partition by x.payment) as began_at
+        from (
+            select w.*
+            from set_aside_in_window as w
+            union all
+            select o.*
+            from set_aside as o
+            where
+                o.checkout_session_id in (select w.checkout_session_id from set_aside_in_window as w)
+                and not (o.at >= p_since and o.at < p_until)
+        ) as x
+        order by x.payment, x.status, x.at, x.id
+    )
+
+    select
+        e.at,
+        'payment',
+        e.id,
+        e.order_group_id,
+        null::pg_catalog.uuid,
+        null::pg_catalog.uuid,
+        e.checkout_session_id,
+        e.payment_intent_id,
+        e.currency,
+        -- What no bigint of minor units can be is no money; NaN is greater than any number.
+        case when abs(e.amount) < 1e19 then e.amount end
+    from applied as e
+    union all
+    select
+        e.at,
+        'order',
+        o.id::pg_catalog.text,
+        o.order_group_id,
+        o.id,
+        o.seller_id,
+        e.checkout_session_id,
+        e.payment_intent_id,
+        o.currency,
+        o.total_amount
+    from applied as e
+    inner join public.orders as o on e.order_group_id = o.order_group_id
+    union all
+    select
+        x.began_at,
+        case x.status when 'resolved' then 'resolved' else r.outcome end,
+        x.stripe_event_id,
+        x.order_group_id,
+        null,
+        null,
+        x.checkout_session_id,
+        x.payment_intent_id,
+        x.details -> 'received' ->> 'currency',
+        -- Evidence is read as it is, also where a person has written it: what is no number is no money.
+        case
+            when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
+                then (x.details -> 'received' ->> 'amount')::pg_catalog.numeric
+        end
+    from set_aside_payment as x
+    inner join payments.reasons as r on x.reason = r.reason
+    where x.began_at >= p_since
+    union all
+    select
+        c.changed_at,
+        'order_refund',
+        c.order_id::pg_catalog.text,
+        c.order_group_id,
+        c.order_id,
+        c.seller_id,
+        g.stripe_checkout_session_id,
+        g.stripe_payment_intent_id,
+        o.currency,
+        case c.to_status when 'refunded' then -o.total_amount else o.total_amount end
+    from public.order_status_changes as c
+    inner join public.orders as o on c.order_id = o.id
+    inner join public.order_groups as g on c.order_group_id = g.id
+    where
+        c.changed_at >= p_since
+        and c.changed_at < p_until
+        and 'refunded' in (c.from_status, c.to_status)
+        and c.order_id is not null;
+end;
+$$;
+comment on function payments.money_lines(timestamptz, timestamptz) is
+    'What came, whose part it is, and what went back in a window, line by line, by Stripe''s time. Amounts in major units.';
+revoke execute on function payments.money_lines(timestamptz, timestamptz)
+from public, anon, authenticated, service_role;
+
+-- Tells the lines of a window in their order of time.
+-- Called by: `relay report`, as service_role, for a day at a time. Returns: an array of objects, money as text, days UTC, the
+-- window half open; raises 22023 for a window that is none. Locks: nothing.
+create or replace function public.payment_lines(p_since timestamptz, p_until timestamptz)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set statement_timeout = '60s'
+as $$
+begin
+    if p_since is null or p_until is null or p_since >= p_until then
+        raise exception 'lines need a window that begins before it ends, not % to %', p_since, p_until
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    return (
+        select coalesce(jsonb_agg(
+            jsonb_build_object(
+                'at', l.happened_at,
+                'day', (l.happened_at at time zone 'UTC')::pg_catalog.date,
+                'kind', l.kind,
+                'id', l.id,
+                'order_group_id', l.order_group_id,
+                'order_id', l.order_id,
+                'seller_id', l.seller_id,
+                'seller', s.name,
+                'checkout_session_id', l.checkout_session_id,
+                'payment_intent_id', l.payment_intent_id,
+                'currency', l.currency,
+                'amount', l.amount::pg_catalog.text
+            )
+            order by l.happened_at, l.order_group_id, l.kind desc, l.id
+        ), '[]'::pg_catalog.jsonb)
+        from payments.money_lines(p_since, p_until) as l
+        left join public.sellers as s on l.seller_id = s.id
+    );
+end;
+$$;
+comment on function public.payment_lines(timestamptz, timestamptz) is
+    'Each payment, order and refund of a window as a line, as the report adds them up. Money as text in major units.';
+revoke execute on function public.payment_lines(timestamptz, timestamptz) from public, anon, authenticated;
+grant execute on function public.payment_lines(timestamptz, timestamptz) to service_role;
+insert into payments.expected_grants (object, grantee, privilege)
+values ('public.payment_lines(timestamp with time zone,timestamp with time zone)', 'service_role', 'EXECUTE');
