@@ -8,24 +8,13 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from sql_tests.goods import give_back, give_up, line, returns, sold
 from sql_tests.settling import settle
-from sql_tests.test_returns import give_back, line, returns, sold
 from testkit.database import Connection, Database, Row, scalar
 from testkit.invariants import broken_invariants
 from testkit.payments import reconcile
 from testkit.refunds import refund_in_full
 from testkit.shop import Shop
-
-
-def give_up(connection: Connection, order_id: UUID | None, note: str | None = "sold out", **more: bool | None) -> Row:
-    returning = ", p_return_items => %(returning)s" if more else ""
-    row = connection.execute(
-        f"select public.refund_order(%(order)s, %(note)s{returning}) as answer".encode(),
-        {"order": order_id, "note": note, **more},
-    ).fetchone()
-    assert row is not None
-    answer: Row = row["answer"]
-    return answer
 
 
 def answer_of(outcome: str, order_id: UUID | None, group_id: UUID | None, **more: Any) -> Row:

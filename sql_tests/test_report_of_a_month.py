@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from sql_tests.test_returns import give_back, line
+from sql_tests.goods import give_back, line
 from testkit.database import Connection, past_every_guard, scalar
 from testkit.payments import Payment, reconcile
 from testkit.shop import OrderGroup, Shop

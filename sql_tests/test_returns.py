@@ -10,27 +10,15 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from sql_tests.goods import give_back, line, returns, sold
 from sql_tests.races import ISOLATIONS
 from sql_tests.settling import settle
 from testkit.database import Connection, Database, Row, scalar
 from testkit.invariants import broken_invariants
 from testkit.payments import reconcile
-from testkit.shop import OrderGroup, Shop
+from testkit.shop import Shop
 
 MOST_LINES = 10_000
-
-
-def line(item_id: UUID, quantity: Any) -> Row:
-    return {"order_item_id": str(item_id), "quantity": quantity}
-
-
-def give_back(
-    connection: Connection, group_id: UUID | None, lines: object, note: str | None = "too small", refund: Any = None
-) -> Row:
-    answer: Row = scalar(
-        connection, "select public.return_order_items(%s, %s, %s, %s)", group_id, Jsonb(lines), note, refund
-    )
-    return answer
 
 
 def answer_of(group_id: UUID | None, reason: str | None = None, **more: Any) -> Row:
@@ -42,20 +30,6 @@ def answer_of(group_id: UUID | None, reason: str | None = None, **more: Any) -> 
         "order_group_id": str(group_id) if group_id else None,
         "ledger_entries": 0,
     } | more
-
-
-def sold(service: Connection, shop: Shop) -> OrderGroup:
-    """A paid group: of its items were sold 1, 2 and 3 by the first seller, 1 and 5 by the second."""
-    group = shop.order_group()
-    assert reconcile(service, group.payment())["outcome"] == "applied"
-    return group
-
-
-def returns(superuser: Connection) -> list[Row]:
-    return superuser.execute(
-        "select order_item_id, quantity_delta, note, stripe_refund_id, recorded_by from public.inventory_ledger"
-        " where entry_type = 'order_return' order by id"
-    ).fetchall()
 
 
 def test_pieces_that_come_back_are_on_hand_again_and_name_their_item_the_reason_the_refund_and_who(

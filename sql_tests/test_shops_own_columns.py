@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from local_stack import platform, supabase_cli
+from sql_tests.goods import give_back, give_up, line
 from testkit import own_additions
 from testkit.database import Connection, Database, Row, scalar
 from testkit.payments import Payment, reconcile
@@ -37,6 +38,8 @@ LIFE = {
     "fulfilled": "moved",
     "shipped": "moved",
     "delivered": "moved",
+    "goods back": "returned",
+    "give up": "refunded",
     "refund": "refunded",
     "receipt and adjustment": 7,
     "exceptions": 4,
@@ -141,6 +144,8 @@ def live(db: Database, superuser: Connection, owner: Connection, service: Connec
     for status in ("fulfilled", "shipped", "delivered"):
         told[status] = word(scalar(service, "select public.advance_order(%s, %s)", first.order_ids[0], status))
     assert reconcile(service, refunded.payment())["outcome"] == "applied"
+    told["goods back"] = word(give_back(service, first.id, [line(first.item_ids[0], 1)]))
+    told["give up"] = word(give_up(service, first.order_ids[1]))
     told["refund"] = refund(owner, refunded)
     told["receipt and adjustment"] = stock(service, shop)
     told["exceptions"] = scalar(service, "select count(*) from public.list_payment_exceptions('all')")

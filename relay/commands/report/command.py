@@ -5,10 +5,12 @@ import csv
 import io
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from relay.commands import console, extras, sweep_lists, terminal, window
 from relay.commands.endings import NO, OK, CommandError
+from relay.commands.progress import Bar
+from relay.commands.report import lines
 from relay.commands.report_page import reading
 from relay.commands.report_page.figures import Facts
 from relay.config import Settings
@@ -21,13 +23,16 @@ EPILOG: Final = """\
 examples:
   relay report --since 30d --html november.html
   relay report --since 2026-11-01 --until 2026-12-01 --csv november.csv --json
+  relay report --since 2026-11-01 --until 2026-12-01 --lines november-lines.csv
   relay sweep --since 72h --json > sweep.json; relay report --since 72h --sweep sweep.json --html today.html
 
-The window begins with --since and ends before --until; days are UTC. --html needs the extra `report`.
+The window begins with --since and ends before --until; days are UTC, and of money they are Stripe's. --lines writes a
+line per payment, order and refund. --html needs the extra `report`.
 exit status: 0 all checks hold, 1 a check does not hold, 2 could not run
 """
 EXTRA: Final = ("jinja2", "pygal")
 _STDOUT: Final = Path("-")
+_SUMS: Final[tuple[Literal["gross"], Literal["refunded"], Literal["net"]]] = ("gross", "refunded", "net")
 _COLUMNS: Final = ("day", "currency", "outcome", "payments", "amount")
 
 
@@ -36,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     window.add_arguments(parser)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the page; - is stdout")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the totals as a table; - is stdout")
+    parser.add_argument(
+        "--lines", type=Path, metavar="FILE", help="write each payment, order and refund as a line; - is stdout"
+    )
     parser.add_argument(
         "--sweep", type=_sweep, metavar="FILE", help="show what a sweep left: the JSON of `relay sweep --json`"
     )
@@ -48,13 +56,19 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.html:
         extras.need("report", *EXTRA, for_what="--html")
-    if [arguments.html, arguments.csv, _STDOUT if arguments.json else None].count(_STDOUT) > 1:
-        raise CommandError("only one of --html, --csv and --json can go to stdout: name a file for the others")
+    files = [arguments.html, arguments.csv, arguments.lines, _STDOUT if arguments.json else None]
+    if files.count(_STDOUT) > 1:
+        raise CommandError("only one of --html, --csv, --lines and --json can go to stdout: name a file for the others")
     since, until = window.bounds(arguments)
 
     async def work(_: Settings, clients: Clients) -> int:
         report = await reading.fetch(clients.records, since, until)
         facts = Facts(report, arguments.sweep)
+        if arguments.lines:
+            bar = Bar(sys.stderr)
+            told = await lines.fetch(clients.records, facts, bar.show)
+            bar.clear()
+            _put(arguments.lines, lines.as_csv(told))
         _write(facts, arguments)
         if facts.broken:
             claims = "; ".join(terminal.clean(check["claim"]) for check in facts.broken)
@@ -75,7 +89,7 @@ def _write(facts: Facts, arguments: argparse.Namespace) -> None:
         _put(arguments.html, page.render(facts))
     if arguments.json:
         console.write_json({**facts.report, "drift": facts.drift})
-    elif not (arguments.csv or arguments.html):
+    elif not (arguments.csv or arguments.html or arguments.lines):
         sys.stdout.write(_tell(facts))
 
 
@@ -117,18 +131,29 @@ def _tell(facts: Facts) -> str:
         for row in report["totals"]
     ]
     parts.append(console.fit_table(("day", "outcome", "payments", "amount"), rows) if rows else "No payment came.\n")
-    if facts.paid:
-        sums = [("paid in all", format_amount(str(amount), currency)) for currency, amount in facts.paid]
-        parts.append("\n" + terminal.facts(sums))
+    if facts.money:
+        sums = [
+            (one["currency"], *(format_amount(one[name], one["currency"]) for name in _SUMS)) for one in facts.money
+        ]
+        parts.append("\n" + console.fit_table(("currency", "paid, gross", "refunded", "net"), sums))
+    if report["sellers"]:
+        shares = [
+            (row["seller"], row["orders"], *(format_amount(row[name], row["currency"]) for name in _SUMS))
+            for row in report["sellers"]
+        ]
+        parts.append("\n" + console.fit_table(("seller", "orders", *_SUMS), shares))
     if report["exceptions"]:
         parts.append("\nopen exceptions\n" + terminal.facts(facts.ages, indent="  "))
     else:
         parts.append("\nno open exceptions\n")
     if report["stock"]:
         stock = [
-            (row["seller"], row["sku"], row["product"], row["committed"], row["on_hand"]) for row in report["stock"]
+            (row["seller"], row["sku"], row["product"], row["committed"], row["returned"], row["on_hand"])
+            for row in report["stock"]
         ]
-        parts.append("\n" + console.fit_table(("seller", "sku", "product", "committed", "on hand"), stock))
+        parts.append("\n" + console.fit_table(("seller", "sku", "product", "sold", "came back", "on hand"), stock))
+    if facts.oversold:
+        parts.append(f"\noversold: {terminal.counted(facts.oversold, 'product')}\n")
     parts.append(f"\nchecks: {len(report['checks']) - len(facts.broken)} of {len(report['checks'])} hold\n")
     parts += [
         f"  does not hold: {terminal.clean(check['claim'])} ({terminal.counted(check['faults'], 'fault')})\n"

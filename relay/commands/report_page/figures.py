@@ -30,8 +30,31 @@ class Total(TypedDict):
     amount: Amount | None
 
 
+class DayLines(TypedDict):
+    """How many lines `payment_lines` tells of a day."""
+
+    day: Day
+    lines: int
+
+
+class Money(TypedDict):
+    """What was paid in a currency, and what of it went back; amounts in major units."""
+
+    currency: str
+    gross: Amount
+    refunded: Amount
+    net: Amount
+
+
+class SellerMoney(Money):
+    """A seller's part of it: the totals of the orders that were paid, and of those that were given up."""
+
+    seller: str
+    orders: int
+
+
 class OpenException(TypedDict):
-    """An open payment exception; `amount` and `currency` are any text, and the time any that Postgres has."""
+    """An open payment exception; amounts and currencies are any text, and the time any that Postgres has."""
 
     id: int
     reason: str
@@ -41,17 +64,33 @@ class OpenException(TypedDict):
     checkout_session_id: str | None
     currency: str | None
     amount: str | None
+    expected_currency: str | None
+    expected_amount: str | None
 
 
 class Stock(TypedDict):
-    """A product whose stock moved in the window; `committed` and `on_hand` are in pieces."""
+    """A product whose stock moved in the window, in pieces; `oversold` is what is missing of it."""
 
     seller: str
     sku: str
     product: str
     committed: int
     items: int
+    returned: int
     on_hand: int
+    oversold: int
+
+
+class Adjustment(TypedDict):
+    """A correction of stock by a person, in pieces."""
+
+    at: Instant
+    seller: str
+    sku: str
+    product: str
+    quantity_delta: int
+    recorded_by: str | None
+    note: str | None
 
 
 class Check(TypedDict):
@@ -70,8 +109,12 @@ class Report(TypedDict):
     until: Instant
     generated_at: Instant
     totals: list[Total]
+    days: list[DayLines]
+    money: list[Money]
+    sellers: list[SellerMoney]
     exceptions: list[OpenException]
     stock: list[Stock]
+    adjustments: list[Adjustment]
     checks: list[Check]
 
 
@@ -113,6 +156,17 @@ class Facts:
                 sums[currency] = sums.get(currency, Decimal(0)) + Decimal(one["amount"] or 0)
                 counts[currency] += one["payments"]
         return sorted(sums.items(), key=lambda item: (-counts[item[0]], item[0]))
+
+    @property
+    def money(self) -> list[Money]:
+        """What was paid, went back and is left, by currency, in the order of `paid`."""
+        places = {currency: place for place, (currency, _) in enumerate(self.paid)}
+        return sorted(self.report["money"], key=lambda one: (places.get(one["currency"], len(places)), one["currency"]))
+
+    @property
+    def oversold(self) -> int:
+        """How many products are short of pieces that were sold."""
+        return sum(row["oversold"] > 0 for row in self.report["stock"])
 
     @property
     def payments(self) -> int:

@@ -1,0 +1,294 @@
+"""An accountant's sums over thousands of generated events: what the report adds up is what Python adds up of its lines.
+
+The events are made by a seeded generator, written past the guards as the functions write them, and kept here as plain
+Python objects, from which every expected sum is computed without any SQL. `MONEY_PAYMENTS` makes them more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from sql_tests.goods import give_up
+from testkit.database import Connection, Database, past_every_guard, scalar
+from testkit.invariants import broken_invariants
+from testkit.payments import Payment, reconcile
+from testkit.shop import OrderGroup, Shop, open_shop
+
+PAYMENTS = int(os.environ.get("MONEY_PAYMENTS", "600"))
+SINCE, UNTIL = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
+PRICES = {"USD": ("0.05", "19.99"), "JPY": ("1", "1200"), "KWD": ("0.010", "3.250"), "ISK": ("5", "990")}
+SUMS = ("gross", "refunded", "net")
+
+
+@dataclass
+class Line:
+    """What one line must say, by hand."""
+
+    at: datetime
+    kind: str
+    id: str
+    amount: Decimal
+    currency: str
+    group: UUID | None = None
+    order: UUID | None = None
+    seller: UUID | None = None
+    intent: str | None = None
+
+
+@dataclass
+class Books:
+    """What the generator has done."""
+
+    shop: Shop
+    lines: list[Line] = field(default_factory=list)
+    twins: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def within(self, *kinds: str) -> list[Line]:
+        return [line for line in self.lines if SINCE <= line.at < UNTIL and line.kind in kinds]
+
+
+def instant(random: Random) -> datetime:
+    """Around March: each boundary is hit to the microsecond now and then."""
+    edges = (SINCE, SINCE - timedelta(microseconds=1), UNTIL, UNTIL - timedelta(microseconds=1))
+    if random.random() < 0.05:
+        return random.choice(edges)
+    return SINCE - timedelta(days=3) + timedelta(microseconds=random.randrange(37 * 86_400_000_000))
+
+
+def bought(random: Random, shop: Shop) -> OrderGroup:
+    currency = random.choice(sorted(PRICES))
+    orders = [
+        [(random.randint(1, 4), random.choice(PRICES[currency])) for _ in range(random.randint(1, 2))]
+        for _ in range(random.randint(1, 3))
+    ]
+    return shop.order_group(orders, currency=currency)
+
+
+def generate(random: Random, books: Books, superuser: Connection) -> None:
+    """One checkout of many kinds, and what became of it."""
+    shop = books.shop
+    group = bought(random, shop)
+    at = instant(random)
+    payment = group.payment().but(event_created=at)
+    if random.random() < 0.15:
+        set_aside(random, books, superuser, payment)
+        return
+    assert reconcile(shop.service, payment)["outcome"] == "applied"
+    currency = group.currency
+    books.lines.append(
+        Line(
+            at,
+            "payment",
+            str(payment.event_id),
+            group.total_amount,
+            currency,
+            group.id,
+            None,
+            None,
+            payment.payment_intent_id,
+        )
+    )
+    rows = superuser.execute(
+        "select id, seller_id, total_amount from public.orders where order_group_id = %s", [group.id]
+    )
+    for row in rows.fetchall():
+        books.lines.append(
+            Line(
+                at,
+                "order",
+                str(row["id"]),
+                row["total_amount"],
+                currency,
+                group.id,
+                row["id"],
+                row["seller_id"],
+                payment.payment_intent_id,
+            )
+        )
+        if random.random() < 0.2:
+            assert give_up(shop.service, row["id"])["outcome"] == "refunded"
+            later = at + timedelta(hours=random.randrange(1, 900))
+            with past_every_guard(superuser):
+                superuser.execute(
+                    "update public.order_status_changes set changed_at = %s"
+                    " where order_id = %s and to_status = 'refunded'",
+                    [later, row["id"]],
+                )
+            books.lines.append(
+                Line(
+                    later,
+                    "order_refund",
+                    str(row["id"]),
+                    -row["total_amount"],
+                    currency,
+                    group.id,
+                    row["id"],
+                    row["seller_id"],
+                    payment.payment_intent_id,
+                )
+            )
+    if random.random() < 0.2:
+        twin = payment.twin().but(event_created=instant(random))
+        assert reconcile(shop.service, twin)["outcome"] == "already_paid"
+        assert twin.event_created is not None
+        if SINCE <= twin.event_created < UNTIL:
+            books.twins[twin.event_created.date().isoformat(), currency] += 1
+
+
+def set_aside(random: Random, books: Books, superuser: Connection, payment: Payment) -> None:
+    """Money that does not fit: once, or by two events; dealt with by a person, or not."""
+    wrong = payment.but(amount_minor=100, amount="1", currency="eur")
+    kind = "rejected"
+    if random.random() < 0.4:
+        wrong, kind = wrong.but(order_group_id=None, unmatched_reason="missing_reference"), "unmatched"
+    events = [wrong]
+    if random.random() < 0.3:
+        events.append(wrong.twin().but(event_created=instant(random)))
+    for event in events:
+        assert reconcile(books.shop.service, event)["outcome"] == kind
+    if random.random() < 0.3:
+        kind = "resolved"
+        for row in superuser.execute(
+            "select id from payments.exceptions where checkout_session_id = %s", [wrong.checkout_session_id]
+        ).fetchall():
+            scalar(
+                books.shop.service, "select public.resolve_payment_exception(%s, 'dismissed', 'ada', 'ours')", row["id"]
+            )
+    told = min(events, key=lambda event: (event.event_created, events.index(event)))
+    assert told.event_created is not None
+    books.lines.append(
+        Line(
+            told.event_created,
+            kind,
+            str(told.event_id),
+            Decimal(1),
+            "EUR",
+            wrong.order_group_id,
+            None,
+            None,
+            wrong.payment_intent_id,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def books(module_db: Database) -> Iterator[Books]:
+    with module_db.connect() as superuser, module_db.act_as("service_role") as service:
+        made = Books(open_shop(superuser, service))
+        random = Random(20261125)
+        for _ in range(PAYMENTS):
+            generate(random, made, superuser)
+        assert broken_invariants(superuser) == []
+        yield made
+
+
+@pytest.fixture(scope="module")
+def report(books: Books) -> dict[str, Any]:
+    told: dict[str, Any] = scalar(books.shop.service, "select public.payment_report(%s, %s)", SINCE, UNTIL)
+    return told
+
+
+def sums(books: Books, *kinds: str) -> dict[tuple[str, str, str], tuple[int, Decimal]]:
+    """By day, currency and kind."""
+    found: dict[tuple[str, str, str], list[Decimal]] = defaultdict(list)
+    for line in books.within(*kinds):
+        found[line.at.date().isoformat(), line.currency, line.kind].append(line.amount)
+    return {key: (len(amounts), sum(amounts, Decimal(0))) for key, amounts in found.items()}
+
+
+def test_there_is_enough_of_everything(books: Books) -> None:
+    counts = Counter(
+        line.kind for line in books.within("payment", "order", "rejected", "unmatched", "resolved", "order_refund")
+    )
+
+    assert all(count >= PAYMENTS // 100 for count in counts.values())
+    assert len(counts) == 6
+    assert sum(books.twins.values()) > PAYMENTS // 20
+
+
+def test_totals_are_the_sums_of_the_days_by_stripes_time(books: Books, report: dict[str, Any]) -> None:
+    told = {
+        (one["day"], one["currency"], one["outcome"].replace("applied", "payment")): (one["payments"], one["amount"])
+        for one in report["totals"]
+    }
+
+    twins = {key: count for key, (count, amount) in told.items() if key[2] == "already_paid" and amount is None}
+    assert twins == {(*key, "already_paid"): count for key, count in books.twins.items()}
+    assert {key: (count, Decimal(amount)) for key, (count, amount) in told.items() if key not in twins} == sums(
+        books, "payment", "rejected", "unmatched", "resolved"
+    )
+
+
+def test_what_was_paid_and_refunded_adds_up_by_currency(books: Books, report: dict[str, Any]) -> None:
+    gross: dict[str, Decimal] = defaultdict(Decimal)
+    for line in books.within("payment"):
+        gross[line.currency] += line.amount
+
+    told = {one["currency"]: tuple(Decimal(one[name]) for name in SUMS) for one in report["money"]}
+
+    assert told == {currency: (amount, Decimal(0), amount) for currency, amount in gross.items()}
+
+
+def test_each_sellers_part_adds_up_by_currency(books: Books, report: dict[str, Any]) -> None:
+    expected: dict[tuple[str, str], list[Any]] = defaultdict(lambda: [0, Decimal(0), Decimal(0)])
+    for line in books.within("order", "order_refund"):
+        mine = expected[str(line.seller), line.currency]
+        if line.kind == "order":
+            mine[0] += 1
+            mine[1] += line.amount
+        else:
+            mine[2] -= line.amount
+
+    told = {
+        (one["seller_id"], one["currency"]): [one["orders"], Decimal(one["gross"]), Decimal(one["refunded"])]
+        for one in report["sellers"]
+    }
+
+    assert told == expected
+    assert all(Decimal(one["net"]) == Decimal(one["gross"]) - Decimal(one["refunded"]) for one in report["sellers"])
+
+
+def test_lines_are_the_books_line_by_line_and_in_their_order(books: Books, report: dict[str, Any]) -> None:
+    told = scalar(books.shop.service, "select public.payment_lines(%s, %s)", SINCE, UNTIL)
+
+    keys = ("kind", "id", "amount", "currency", "order_group_id", "order_id", "seller_id", "payment_intent_id")
+    assert [one["at"] for one in told] == sorted(one["at"] for one in told)
+    assert Counter((datetime.fromisoformat(one["at"]), *(one[key] for key in keys)) for one in told) == Counter(
+        (
+            line.at,
+            line.kind,
+            line.id,
+            str(line.amount),
+            line.currency,
+            line.group and str(line.group),
+            line.order and str(line.order),
+            line.seller and str(line.seller),
+            line.intent,
+        )
+        for line in books.within("payment", "order", "rejected", "unmatched", "resolved", "order_refund")
+    )
+    days = Counter(one["day"] for one in told)
+    assert [(one["day"], one["lines"]) for one in report["days"]] == sorted(days.items())
+
+
+def test_days_one_by_one_are_the_month(books: Books) -> None:
+    ask = "select public.payment_lines(%s, %s)"
+    whole = scalar(books.shop.service, ask, SINCE, UNTIL)
+
+    parts = [
+        line
+        for day in range(31)
+        for line in scalar(books.shop.service, ask, SINCE + timedelta(days=day), SINCE + timedelta(days=day + 1))
+    ]
+
+    assert parts == whole
