@@ -231,6 +231,7 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.expire_order_groups(integer)",
     "public.note_awaiting_funds(uuid,text,text,timestamp with time zone)",
     "public.explain_order_group(uuid)",
+    "public.find_order_groups(text)",
     "public.preview_order_group_payments(jsonb)",
     "public.payment_report(timestamp with time zone,timestamp with time zone)",
     "public.payment_lines(timestamp with time zone,timestamp with time zone)",

@@ -2178,7 +2178,7 @@ begin
             coalesce(x.checkout_session_id, x.stripe_event_id) as payment,
             coalesce(x.event_created_at, x.first_seen_at) as at
         from payments.exceptions as x
-        where x.resolution is distinct from 'reconciled'
+        where x.resolution is distinct from 'reconciled' and num_nonnulls(x.refund_id, x.dispute_id) = 0
     ),
 
     set_aside_in_window as (
@@ -2254,6 +2254,21 @@ begin
     from set_aside_payment as x
     inner join payments.reasons as r on x.reason = r.reason
     where x.began_at >= p_since
+    union all
+    select
+        r.created_at,
+        'refund',
+        r.id,
+        case when r.set_aside_reason is null then r.order_group_id end,
+        null,
+        null,
+        g.stripe_checkout_session_id,
+        r.payment_intent_id,
+        r.currency,
+        -r.amount
+    from payments.refunds as r
+    left join public.order_groups as g on r.order_group_id = g.id
+    where r.created_at >= p_since and r.created_at < p_until and r.status = 'succeeded'
     union all
     select
         c.changed_at,
@@ -5589,6 +5604,84 @@ begin
                 limit v_most_adjustments
             ) as t
         ) as l
+        union all
+        select
+            c.changed_at,
+            7,
+            c.id,
+            payments.describe_refund(r) || jsonb_build_object(
+                'at', c.changed_at,
+                'kind', 'refund',
+                'order_group_id', r.order_group_id,
+                'from_status', c.from_status,
+                'to_status', c.to_status,
+                'source', c.source,
+                'stripe_event_id', c.stripe_event_id,
+                'set_aside_reason', r.set_aside_reason,
+                'rule', case
+                    when r.set_aside_reason is not null then (
+                        select s.sentence
+                        from payments.reasons as s
+                        where s.reason = r.set_aside_reason
+                    )
+                    when r.order_group_id is null
+                        then 'it is of a payment that has not paid the group: the group does not change'
+                    when c.to_status = 'succeeded' then 'money went back: the group is refunded once that is its total'
+                    when c.to_status in ('failed', 'canceled') then 'the refund came to nothing: its money is here again'
+                    else 'a refund counts once it has succeeded'
+                end
+            )
+        from payments.refunds as r
+        inner join payments.refund_status_changes as c on r.id = c.refund_id
+        where
+            r.id in (
+                select f.id
+                from payments.refunds as f
+                where f.order_group_id = p_order_group_id
+                union
+                select f.id
+                from payments.exceptions as x
+                inner join payments.refunds as f on x.payment_intent_id = f.payment_intent_id
+                where x.order_group_id = p_order_group_id
+            )
+        union all
+        select
+            c.changed_at,
+            8,
+            c.id,
+            payments.describe_dispute(d) || jsonb_build_object(
+                'at', c.changed_at,
+                'kind', 'dispute',
+                'order_group_id', d.order_group_id,
+                'from_status', c.from_status,
+                'to_status', c.to_status,
+                'source', c.source,
+                'stripe_event_id', c.stripe_event_id,
+                'set_aside_reason', d.set_aside_reason,
+                'rule', case
+                    when d.set_aside_reason is not null then (
+                        select s.sentence
+                        from payments.reasons as s
+                        where s.reason = d.set_aside_reason
+                    )
+                    when c.to_status in ('won', 'warning_closed', 'charge_refunded', 'prevented')
+                        then 'a dispute that ended well needs nobody'
+                    else 'a dispute waits for a person until it has ended well'
+                end
+            )
+        from payments.disputes as d
+        inner join payments.dispute_status_changes as c on d.id = c.dispute_id
+        where
+            d.id in (
+                select f.id
+                from payments.disputes as f
+                where f.order_group_id = p_order_group_id
+                union
+                select f.id
+                from payments.exceptions as x
+                inner join payments.disputes as f on x.payment_intent_id = f.payment_intent_id
+                where x.order_group_id = p_order_group_id
+            )
     ) as entry;
 
     select count(*)::integer into v_open
@@ -5598,15 +5691,27 @@ begin
     return jsonb_build_object(
         'order_group_id', p_order_group_id,
         'order_group', case when v_group.id is not null then
-            to_jsonb(v_group) || jsonb_build_object('total_amount', v_group.total_amount::pg_catalog.text)
+            to_jsonb(v_group) || jsonb_build_object(
+                'total_amount', v_group.total_amount::pg_catalog.text,
+                'refunded_amount', v_group.refunded_amount::pg_catalog.text
+            )
         end,
         'orders', v_orders,
         'timeline', v_timeline,
         'open_exceptions', v_open,
         'verdict', case
             when v_group.id is null then 'There is no such order group.'
-            when v_group.status = 'paid' then 'Paid by event ' || v_group.stripe_webhook_event_id || '.'
+            when v_group.status = 'paid' then 'Paid by event ' || v_group.stripe_webhook_event_id || case
+                when v_group.refunded_amount > 0
+                    then '; ' || v_group.refunded_amount || ' of ' || v_group.total_amount || ' ' || v_group.currency || ' went back.'
+                else '.'
+            end
             when v_group.status = 'pending' and v_open > 0 then 'Pending: a payment came but could not be applied.'
+            when v_group.status = 'pending' and exists (
+                select 1
+                from payments.exceptions as x
+                where x.order_group_id = p_order_group_id and x.resolved_by = 'stripe' and x.resolution = 'refunded'
+            ) then 'Pending: a payment came, and all of its money went back.'
             when v_group.status = 'pending' and exists (
                 select 1
                 from payments.exceptions as x
@@ -5629,6 +5734,100 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.explain_order_group(p_order_group_id uuid) IS 'An order group''s state and timeline, each entry with the rule that decided. Money as text.';
+
+CREATE FUNCTION public.find_order_groups(p_id text) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    SET random_page_cost TO '1.1'
+    AS $_$
+declare
+    v_id constant pg_catalog.text := btrim(p_id);
+    v_uuid constant pg_catalog.uuid := case
+        when v_id ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' then v_id::pg_catalog.uuid
+    end;
+    -- An exception's number is a bigint; longer digits are none.
+    v_number constant bigint := case when v_id ~ '^[0-9]{1,18}$' then v_id::bigint end;
+    v_intents constant pg_catalog.text[] := array(
+        select r.payment_intent_id
+        from payments.refunds as r
+        where r.id = v_id
+        union
+        select d.payment_intent_id
+        from payments.disputes as d
+        where d.id = v_id
+        union
+        select v_id
+    );
+    v_exceptions pg_catalog.int8[];
+begin
+    v_exceptions := array(
+        select x.id
+        from payments.exceptions as x
+        where x.id = v_number
+        union
+        select x.id
+        from payments.exceptions as x
+        where x.stripe_event_id = v_id
+        union
+        select x.id
+        from payments.exceptions as x
+        where x.checkout_session_id = v_id
+        union
+        select x.id
+        from payments.exceptions as x
+        where x.payment_intent_id = any(v_intents)
+        order by 1
+    );
+
+    return jsonb_build_object(
+        'order_groups', (
+            select coalesce(jsonb_agg(g.id order by g.id), '[]'::pg_catalog.jsonb)
+            from public.order_groups as g
+            where
+                g.id in (
+                    select v_uuid
+                    union
+                    select o.order_group_id
+                    from public.orders as o
+                    where o.id = v_uuid
+                    union
+                    select i.order_group_id
+                    from public.order_items as i
+                    where i.id = v_uuid
+                    union
+                    select p.id
+                    from public.order_groups as p
+                    where p.stripe_payment_intent_id = any(v_intents)
+                    union
+                    select p.id
+                    from public.order_groups as p
+                    where p.stripe_checkout_session_id = v_id
+                    union
+                    select e.order_group_id
+                    from payments.stripe_events as e
+                    where e.id = v_id
+                    union
+                    select x.order_group_id
+                    from payments.exceptions as x
+                    where x.id = any(v_exceptions)
+                )
+        ),
+        'exceptions', to_jsonb(v_exceptions),
+        'refunds', (
+            select coalesce(jsonb_agg(payments.describe_refund(r) order by r.id), '[]'::pg_catalog.jsonb)
+            from payments.refunds as r
+            where r.id = v_id or r.payment_intent_id = v_id
+        ),
+        'disputes', (
+            select coalesce(jsonb_agg(payments.describe_dispute(d) order by d.id), '[]'::pg_catalog.jsonb)
+            from payments.disputes as d
+            where d.id = v_id or d.payment_intent_id = v_id
+        )
+    );
+end;
+$_$;
+
+COMMENT ON FUNCTION public.find_order_groups(p_id text) IS 'The order groups and exceptions that an id is about: Stripe''s ids, our own, or an exception''s number.';
 
 CREATE FUNCTION public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamp with time zone, note text, rule text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -7857,6 +8056,9 @@ GRANT ALL ON FUNCTION public.expire_order_groups(p_limit integer) TO service_rol
 
 REVOKE ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) TO service_role;
+
+REVOKE ALL ON FUNCTION public.find_order_groups(p_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.find_order_groups(p_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) TO service_role;

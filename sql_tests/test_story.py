@@ -7,9 +7,10 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
+from sql_tests.going_back import GoingBack, dispute, refund
+from sql_tests.goods import give_back, give_up, line
 from testkit.database import Connection, Row, scalar
 from testkit.payments import Payment, reconcile
-from testkit.refunds import refund_in_full
 from testkit.shop import OrderGroup, Shop
 
 RESOLVE: LiteralString = "select public.resolve_payment_exception(%s, %s, %s, %s)"
@@ -17,6 +18,9 @@ PAYMENT = "reconcile_order_group_payment"
 
 CREATED = "an order group starts pending and waits for one payment of its total"
 PAID = "one payment of its total moves a group and its orders from pending to paid"
+ASKED = "a dispute waits for a person until it has ended well"
+WAITING = "a refund counts once it has succeeded"
+GONE = "money went back: the group is refunded once that is its total"
 FORWARD = "an order of a paid group moves forward, one step at a time"
 GIVEN_UP = "a pending group is given up with its orders, once"
 REFUNDED = "money went back: what was paid stays on record"
@@ -92,6 +96,30 @@ def step(at: str, order_id: UUID | None, path: str, by: str, rule: str, note: st
     }
 
 
+def back_or_asked_back(group: OrderGroup, one: GoingBack, at: str, rule: str) -> Row:
+    """As its first status is told."""
+    return {
+        "at": at,
+        "kind": one.kind,
+        f"{one.kind}_id": one.id,
+        "order_group_id": str(group.id),
+        "payment_intent_id": one.payment.payment_intent_id,
+        "amount_minor": str(one.amount_minor),
+        "amount": one.amount,
+        "currency": "USD",
+        "status": one.status,
+        "from_status": None,
+        "to_status": one.status,
+        "reason": one.reason,
+        "created_at": "2026-11-02T12:00:00+00:00",
+        "livemode": False,
+        "source": "webhook",
+        "stripe_event_id": one.event_id,
+        "set_aside_reason": None,
+        "rule": rule,
+    }
+
+
 def test_story_of_a_group_that_went_through_everything(service: Connection, superuser: Connection, shop: Shop) -> None:
     group = shop.order_group([[(3, "2.50"), (1, "0.50"), (2, "1")], [(1, "4")]])
     payment = group.payment()
@@ -105,12 +133,19 @@ def test_story_of_a_group_that_went_through_everything(service: Connection, supe
     reconcile(service, twin)
     reconcile(service, payment.rival())
     scalar(service, "select public.advance_order(%s, 'fulfilled')", group.order_ids[0])
-    refund_in_full(service, group.id)
+    give_back(service, group.id, [line(group.item_ids[0], 2)], "too small", "re_1")
+    give_up(service, group.order_ids[1], "sold out", returning=False)
+    scalar(service, "select public.record_inventory_adjustment(%s, -1, 'broken')", shop.sellers[0].product_ids[1])
+    disputed = dispute(payment, reason="fraudulent")
+    assert disputed.record(service) == "recorded"
+    back = refund(payment, status="pending", reason="requested_by_customer")
+    done = back.but(status="succeeded")
+    assert [back.record(service), done.record(service)] == ["recorded"] * 2
 
     story = explain(service, group)
 
     created = scalar(superuser, "select to_jsonb(created_at) from public.order_groups")
-    first, second = as_json(superuser, "select to_jsonb(x) as row from payments.exceptions as x order by id")
+    first, second, third = as_json(superuser, "select to_jsonb(x) as row from payments.exceptions as x order by id")
     one, two = as_json(
         superuser, "select to_jsonb(processed_at) as row from payments.stripe_events order by processed_at"
     )
@@ -120,16 +155,13 @@ def test_story_of_a_group_that_went_through_everything(service: Connection, supe
         superuser,
         "select order_id as row from public.order_status_changes where to_status = 'paid' order by id offset 1",
     )
-    refunded_orders = [
-        tuple(row.values())
-        for row in superuser.execute(
-            "select order_id::text, from_status from public.order_status_changes"
-            " where order_id is not null and to_status = 'refunded' order by id"
-        )
-    ]
+    of_refund, of_dispute = (
+        as_json(superuser, f"select to_jsonb(changed_at) as row from payments.{kind}_status_changes order by id")
+        for kind in ("refund", "dispute")
+    )
     assert (first["attempts"], first["note"], second["status"]) == (2, "sent back", "open")
     assert sorted(paid_orders) == sorted(group.order_ids)
-    assert len(ledger) == 4
+    assert len(ledger) == 6
     assert story.pop("timeline") == [
         {"at": created, "kind": "order_group_created", "rule": CREATED},
         exception(first, "the payment is not the order group's total"),
@@ -151,22 +183,59 @@ def test_story_of_a_group_that_went_through_everything(service: Connection, supe
                 "note": None,
                 "rule": TAKEN,
             }
-            for entry in ledger
+            for entry in ledger[:4]
         ),
         event(twin, two, "already_paid", TWIN),
         exception(second, "another payment had paid the order group: this one is owed back"),
         step(steps[3], group.order_ids[0], "paid fulfilled", "service_role", FORWARD),
-        step(steps[4], None, "paid refunded", "record_refund", REFUNDED),
-        *(
-            step(at, order, f"{before} refunded", "record_refund", REFUNDED)
-            for at, (order, before) in zip(steps[5:], refunded_orders, strict=True)
+        {
+            "at": ledger[4]["created_at"],
+            "kind": "inventory_ledger",
+            "ledger_id": ledger[4]["id"],
+            "entry_type": "order_return",
+            "product_id": str(shop.sellers[0].product_ids[0]),
+            "order_item_id": str(group.item_ids[0]),
+            "quantity_delta": 2,
+            "stripe_event_id": None,
+            "stripe_refund_id": "re_1",
+            "recorded_by": "service_role",
+            "note": "too small",
+            "rule": "no more of an item comes back than it took",
+        },
+        step(
+            steps[4],
+            group.order_ids[1],
+            "paid refunded",
+            "service_role",
+            "an order of a paid group is given up, with the reason; its money is another fact",
+            "sold out",
         ),
+        {
+            "at": ledger[5]["created_at"],
+            "kind": "inventory_ledger",
+            "ledger_id": ledger[5]["id"],
+            "entry_type": "adjustment",
+            "product_id": str(shop.sellers[0].product_ids[1]),
+            "order_item_id": None,
+            "quantity_delta": -1,
+            "stripe_event_id": None,
+            "stripe_refund_id": None,
+            "recorded_by": "service_role",
+            "note": "broken",
+            "rule": "a person has corrected the stock of a product that was ordered here",
+        },
+        back_or_asked_back(group, disputed, of_dispute[0], ASKED),
+        exception(third, "the buyer's bank asks for the payment's money back"),
+        back_or_asked_back(group, back, of_refund[0], WAITING) | {"status": "succeeded"},
+        back_or_asked_back(group, done, of_refund[1], GONE) | {"from_status": "pending"},
+        step(steps[5], None, "paid refunded", "record_refund", REFUNDED),
+        step(steps[6], group.order_ids[0], "fulfilled refunded", "record_refund", REFUNDED),
     ]
     whole = scalar(superuser, "select to_jsonb(g) from public.order_groups as g")
     assert {key: story.pop(key) for key in ("order_group_id", "order_group", "open_exceptions", "verdict")} == {
         "order_group_id": str(group.id),
-        "order_group": whole | {"total_amount": "14.00"},
-        "open_exceptions": 1,
+        "order_group": whole | {"total_amount": "14.00", "refunded_amount": "14.00"},
+        "open_exceptions": 2,
         "verdict": "It is refunded, and a payment came that needs a person.",
     }
     assert story.keys() == {"orders"}
@@ -247,22 +316,26 @@ def test_story_of_no_group_is_empty_but_whole(service: Connection) -> None:
 
 def test_verdict_says_what_the_group_waits_for(service: Connection, shop: Shop) -> None:
     waiting, refused, closed, cancelled, late, paid, doubly_paid, refunded = (shop.order_group() for _ in range(8))
+    partly, sent_back = shop.order_group(), shop.order_group()
     for group in (refused, closed):
         reconcile(service, group.payment().but(amount_minor=1, amount="0.01"))
     for group in (cancelled, late):
         scalar(service, "select public.cancel_order_group(%s)", group.id)
     reconcile(service, late.payment())
-    payments = {group.id: group.payment() for group in (paid, doubly_paid, refunded)}
+    payments = {group.id: group.payment() for group in (paid, doubly_paid, refunded, partly)}
     for payment in payments.values():
         reconcile(service, payment)
     reconcile(service, doubly_paid.payment())
-    refund_in_full(service, refunded.id)
+    gone = sent_back.payment()
+    for back in (refund(payments[refunded.id]), refund(payments[partly.id], 24), refund(gone)):
+        assert back.record(service) == "recorded"
+    assert reconcile(service, gone)["outcome"] == "resolved"
     case = scalar(service, "select id from public.list_payment_exceptions() where order_group_id = %s", closed.id)
     scalar(service, RESOLVE, case, "dismissed", "ada", None)
 
     told = [
         explain(service, group)["verdict"]
-        for group in (waiting, refused, closed, cancelled, late, paid, doubly_paid, refunded)
+        for group in (waiting, refused, closed, cancelled, late, paid, doubly_paid, refunded, partly, sent_back)
     ]
 
     assert told == [
@@ -275,6 +348,8 @@ def test_verdict_says_what_the_group_waits_for(service: Connection, shop: Shop) 
         f"Paid by event {payments[paid.id].event_id}.",
         f"Paid by event {payments[doubly_paid.id].event_id}.",
         "It is refunded.",
+        f"Paid by event {payments[partly.id].event_id}; 0.24 of 74.24 USD went back.",
+        "Pending: a payment came, and all of its money went back.",
     ]
 
 
@@ -356,3 +431,63 @@ def test_totals_keep_the_digits_that_the_shop_wrote(service: Connection, shop: S
     story = explain(service, group)
 
     assert (story["order_group"]["total_amount"], story["orders"][0]["total_amount"]) == ("12.30", "12.3")
+
+
+def test_refund_of_another_payment_is_told_where_that_payment_is(service: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+    first, second = group.payment(), group.payment()
+    for payment in (first, second):
+        reconcile(service, payment)
+    back = refund(second)
+    assert back.record(service) == "recorded"
+    asked = dispute(first, status="won")
+    assert asked.record(service) == "recorded"
+
+    told = [entry for entry in explain(service, group)["timeline"] if entry["kind"] in ("refund", "dispute")]
+
+    assert [(entry["kind"], entry["payment_intent_id"], entry["order_group_id"], entry["rule"]) for entry in told] == [
+        (
+            "refund",
+            second.payment_intent_id,
+            None,
+            "it is of a payment that has not paid the group: the group does not change",
+        ),
+        ("dispute", first.payment_intent_id, str(group.id), "a dispute that ended well needs nobody"),
+    ]
+
+
+def test_id_of_any_kind_leads_to_its_group_and_its_exceptions(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group, stranger = shop.order_group(), shop.order_group()
+    payment, twin, rival = (one := group.payment()), one.twin(), one.rival()
+    for event in (payment, twin, rival, stranger.payment().but(order_group_id=UUID(int=7))):
+        reconcile(service, event)
+    of_rival, of_nobody = refund(rival, 100), refund(stranger.payment())
+    asked = dispute(payment)
+    for one_back in (of_rival, of_nobody, asked):
+        assert one_back.record(service) == "recorded"
+    (case,) = superuser.execute("select id from payments.exceptions where stripe_event_id = %s", [rival.event_id])
+    (disputed,) = superuser.execute("select id from payments.exceptions where dispute_id = %s", [asked.id])
+    mine = {"order_groups": [str(group.id)]}
+
+    def find(id_: object) -> Row:
+        told: Row = scalar(service, "select public.find_order_groups(%s)", id_ if id_ is None else str(id_))
+        of_money = [one.pop(f"{kind}_id") for kind in ("refund", "dispute") for one in told.pop(f"{kind}s")]
+        assert of_money == money.get(str(id_), [])
+        return told
+
+    money = {back.id: [back.id] for back in (of_rival, of_nobody, asked)} | {
+        str(of_rival.payment.payment_intent_id): [of_rival.id],
+        str(payment.payment_intent_id): [asked.id],
+    }
+
+    for id_ in (group.id, f" {str(group.id).upper()} ", group.order_ids[1], group.item_ids[0], twin.event_id):
+        assert find(id_) == mine | {"exceptions": []}
+    for id_ in (payment.payment_intent_id, asked.id):
+        assert find(id_) == mine | {"exceptions": [disputed["id"]]}
+    for id_ in (rival.event_id, rival.payment_intent_id, rival.checkout_session_id, of_rival.id, case["id"]):
+        assert find(id_) == mine | {"exceptions": [case["id"]]}
+    nothing: Row = {"order_groups": [], "exceptions": []}
+    for id_ in (of_nobody.id, UUID(int=7), "", "cart-17", "9" * 40, None, "%", "pi_"):
+        assert find(id_) == nothing

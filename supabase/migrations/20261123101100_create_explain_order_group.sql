@@ -233,6 +233,84 @@ begin
                 limit v_most_adjustments
             ) as t
         ) as l
+        union all
+        select
+            c.changed_at,
+            7,
+            c.id,
+            payments.describe_refund(r) || jsonb_build_object(
+                'at', c.changed_at,
+                'kind', 'refund',
+                'order_group_id', r.order_group_id,
+                'from_status', c.from_status,
+                'to_status', c.to_status,
+                'source', c.source,
+                'stripe_event_id', c.stripe_event_id,
+                'set_aside_reason', r.set_aside_reason,
+                'rule', case
+                    when r.set_aside_reason is not null then (
+                        select s.sentence
+                        from payments.reasons as s
+                        where s.reason = r.set_aside_reason
+                    )
+                    when r.order_group_id is null
+                        then 'it is of a payment that has not paid the group: the group does not change'
+                    when c.to_status = 'succeeded' then 'money went back: the group is refunded once that is its total'
+                    when c.to_status in ('failed', 'canceled') then 'the refund came to nothing: its money is here again'
+                    else 'a refund counts once it has succeeded'
+                end
+            )
+        from payments.refunds as r
+        inner join payments.refund_status_changes as c on r.id = c.refund_id
+        where
+            r.id in (
+                select f.id
+                from payments.refunds as f
+                where f.order_group_id = p_order_group_id
+                union
+                select f.id
+                from payments.exceptions as x
+                inner join payments.refunds as f on x.payment_intent_id = f.payment_intent_id
+                where x.order_group_id = p_order_group_id
+            )
+        union all
+        select
+            c.changed_at,
+            8,
+            c.id,
+            payments.describe_dispute(d) || jsonb_build_object(
+                'at', c.changed_at,
+                'kind', 'dispute',
+                'order_group_id', d.order_group_id,
+                'from_status', c.from_status,
+                'to_status', c.to_status,
+                'source', c.source,
+                'stripe_event_id', c.stripe_event_id,
+                'set_aside_reason', d.set_aside_reason,
+                'rule', case
+                    when d.set_aside_reason is not null then (
+                        select s.sentence
+                        from payments.reasons as s
+                        where s.reason = d.set_aside_reason
+                    )
+                    when c.to_status in ('won', 'warning_closed', 'charge_refunded', 'prevented')
+                        then 'a dispute that ended well needs nobody'
+                    else 'a dispute waits for a person until it has ended well'
+                end
+            )
+        from payments.disputes as d
+        inner join payments.dispute_status_changes as c on d.id = c.dispute_id
+        where
+            d.id in (
+                select f.id
+                from payments.disputes as f
+                where f.order_group_id = p_order_group_id
+                union
+                select f.id
+                from payments.exceptions as x
+                inner join payments.disputes as f on x.payment_intent_id = f.payment_intent_id
+                where x.order_group_id = p_order_group_id
+            )
     ) as entry;
 
     select count(*)::integer into v_open
@@ -242,15 +320,27 @@ begin
     return jsonb_build_object(
         'order_group_id', p_order_group_id,
         'order_group', case when v_group.id is not null then
-            to_jsonb(v_group) || jsonb_build_object('total_amount', v_group.total_amount::pg_catalog.text)
+            to_jsonb(v_group) || jsonb_build_object(
+                'total_amount', v_group.total_amount::pg_catalog.text,
+                'refunded_amount', v_group.refunded_amount::pg_catalog.text
+            )
         end,
         'orders', v_orders,
         'timeline', v_timeline,
         'open_exceptions', v_open,
         'verdict', case
             when v_group.id is null then 'There is no such order group.'
-            when v_group.status = 'paid' then 'Paid by event ' || v_group.stripe_webhook_event_id || '.'
+            when v_group.status = 'paid' then 'Paid by event ' || v_group.stripe_webhook_event_id || case
+                when v_group.refunded_amount > 0
+                    then '; ' || v_group.refunded_amount || ' of ' || v_group.total_amount || ' ' || v_group.currency || ' went back.'
+                else '.'
+            end
             when v_group.status = 'pending' and v_open > 0 then 'Pending: a payment came but could not be applied.'
+            when v_group.status = 'pending' and exists (
+                select 1
+                from payments.exceptions as x
+                where x.order_group_id = p_order_group_id and x.resolved_by = 'stripe' and x.resolution = 'refunded'
+            ) then 'Pending: a payment came, and all of its money went back.'
             when v_group.status = 'pending' and exists (
                 select 1
                 from payments.exceptions as x

@@ -5,8 +5,9 @@
 -- An older relay notices nothing.
 
 -- Tells what came, whose part it is, and what went back. Kinds: `payment`, one that paid its group; `order`, a seller's part of
--- it; `rejected`, `unmatched` and `resolved`, money that was set aside, once per payment however many events it has;
--- `order_refund`, an order that was given up, negative, and positive where that was taken back.
+-- it; `rejected`, `unmatched` and `resolved`, money that was set aside, once per payment however many events it has; `refund`,
+-- one that has succeeded, negative, with its group where the payment had paid one; `order_refund`, an order that was given up,
+-- negative, and positive where that was taken back.
 -- Called by: the functions below, public.payment_report(). Returns: one row per line, amounts in major units, null where what
 -- came is no money. Locks: nothing.
 create or replace function payments.money_lines(p_since timestamptz, p_until timestamptz)
@@ -51,7 +52,7 @@ begin
             coalesce(x.checkout_session_id, x.stripe_event_id) as payment,
             coalesce(x.event_created_at, x.first_seen_at) as at
         from payments.exceptions as x
-        where x.resolution is distinct from 'reconciled'
+        where x.resolution is distinct from 'reconciled' and num_nonnulls(x.refund_id, x.dispute_id) = 0
     ),
 
     set_aside_in_window as (
@@ -127,6 +128,21 @@ begin
     from set_aside_payment as x
     inner join payments.reasons as r on x.reason = r.reason
     where x.began_at >= p_since
+    union all
+    select
+        r.created_at,
+        'refund',
+        r.id,
+        case when r.set_aside_reason is null then r.order_group_id end,
+        null,
+        null,
+        g.stripe_checkout_session_id,
+        r.payment_intent_id,
+        r.currency,
+        -r.amount
+    from payments.refunds as r
+    left join public.order_groups as g on r.order_group_id = g.id
+    where r.created_at >= p_since and r.created_at < p_until and r.status = 'succeeded'
     union all
     select
         c.changed_at,
