@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from relay.commands import answers, exceptions, explain
+from relay.commands import answers, exceptions, stories
 from relay.commands.exception_rows import ExceptionRow
 from relay.commands.report import command
 from relay.commands.report_page.figures import Facts, Report
@@ -45,6 +45,21 @@ EXCEPTION = {
         "earlier": [{"until": TIME, "reason": "order_group_not_found"}],
     },
 }
+ITEM = {"sku": "SKU-1", "title": "Bowl", "quantity": 5, "returned": 1, "oversold": 2}
+BACK = {
+    "at": TIME,
+    "rule": "it counts once it has succeeded",
+    "payment_intent_id": "pi_1",
+    "amount": "4.24",
+    "currency": "USD",
+    "status": "succeeded",
+    "from_status": "pending",
+    "to_status": "succeeded",
+    "reason": "requested_by_customer",
+    "source": "webhook",
+    "stripe_event_id": "evt_2",
+    "set_aside_reason": None,
+}
 STORY = {
     "order_group_id": GROUP,
     "verdict": "Paid by event evt_1.",
@@ -52,12 +67,13 @@ STORY = {
         "status": "paid",
         "currency": "USD",
         "total_amount": "74.24",
+        "refunded_amount": "4.24",
         "paid_at": TIME,
         "stripe_webhook_event_id": "evt_1",
         "stripe_checkout_session_id": "cs_1",
         "stripe_payment_intent_id": None,
     },
-    "orders": [{"id": GROUP, "seller_id": GROUP, "status": "paid", "total_amount": "74.24", "items": [{}]}],
+    "orders": [{"id": GROUP, "seller_id": GROUP, "status": "paid", "total_amount": "74.24", "items": [ITEM]}],
     "timeline": [
         {"at": TIME, "kind": "order_group_created", "rule": "it starts pending"},
         {
@@ -78,10 +94,26 @@ STORY = {
             "kind": "inventory_ledger",
             "rule": "each item takes its quantity",
             "ledger_id": 1,
-            "quantity_delta": -5,
+            "entry_type": "order_return",
+            "quantity_delta": 5,
             "product_id": GROUP,
             "order_item_id": GROUP,
+            "stripe_refund_id": "re_1",
+            "recorded_by": "service_role",
+            "note": "too small",
         },
+        {
+            "at": TIME,
+            "kind": "status_change",
+            "rule": "it is given up",
+            "order_id": GROUP,
+            "from_status": "paid",
+            "to_status": "refunded",
+            "changed_by": "service_role",
+            "note": "sold out",
+        },
+        BACK | {"kind": "refund", "refund_id": "re_1"},
+        BACK | {"kind": "dispute", "dispute_id": "dp_1"},
     ],
 }
 REPORT = {
@@ -102,9 +134,36 @@ REPORT = {
             "checkout_session_id": None,
             "currency": "USD",
             "amount": "74.23",
+            "expected_currency": "USD",
+            "expected_amount": "74.24",
         }
     ],
-    "stock": [{"seller": "A", "sku": "B", "product": "C", "committed": 5, "items": 1, "on_hand": 3}],
+    "days": [{"day": "2026-11-23", "lines": 3}],
+    "money": [{"currency": "USD", "gross": "74.24", "refunded": "4.24", "net": "70.00"}],
+    "sellers": [{"seller": "A", "currency": "USD", "orders": 2, "gross": "74.24", "refunded": "0", "net": "74.24"}],
+    "stock": [
+        {
+            "seller": "A",
+            "sku": "B",
+            "product": "C",
+            "committed": 5,
+            "items": 1,
+            "returned": 1,
+            "on_hand": -3,
+            "oversold": 3,
+        }
+    ],
+    "adjustments": [
+        {
+            "at": TIME,
+            "seller": "A",
+            "sku": "B",
+            "product": "C",
+            "quantity_delta": -1,
+            "recorded_by": "ada",
+            "note": "broken",
+        }
+    ],
     "checks": [{"claim": "An order follows its order group", "ok": False, "faults": 1, "examples": ["o: paid"]}],
 }
 
@@ -116,7 +175,7 @@ def same_finders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tell_story(answer: Any) -> str:
-    return explain._tell(answers.read(explain.Story, answer, of="f"))  # noqa: SLF001  what the command prints
+    return stories.tell(answers.read(stories.Story, answer, of="f"))
 
 
 def tell_exception(answer: Any) -> str:

@@ -284,6 +284,64 @@ async def test_explain_as_json_is_the_functions_answer_without_metadata(project:
     assert "jenny" in (await project.relay("explain", group, "--json", "--metadata")).output
 
 
+async def test_explain_tells_what_went_back_and_is_asked_by_any_id(project: Project) -> None:
+    service = project.shop.service
+    group = project.shop.order_group()
+    payment = group.payment()
+    rival = payment.rival()
+    for event in (payment, rival):
+        reconcile(service, event)
+    record = "select public.record_{}(%s, %s, 424, 4.24, 'usd', %s, now(), %s, false)"
+    service.execute(record.format("refund"), ["re_told", payment.payment_intent_id, "succeeded", "duplicate"])
+    service.execute(record.format("dispute"), ["dp_told", payment.payment_intent_id, "needs_response", "fraudulent"])
+    service.execute(record.format("refund"), ["re_of_rival", rival.payment_intent_id, "pending", None])
+    lines = json.dumps([{"order_item_id": str(group.item_ids[0]), "quantity": 1}])
+    service.execute("select public.return_order_items(%s, %s, 'too small', 're_told')", [group.id, lines])
+    service.execute("select public.refund_order(%s, 'sold out', false)", [group.order_ids[1]])
+
+    told = await project.relay("explain", str(group.id))
+
+    assert (told.status, told.errors) == (0, "")
+    assert "; 4.24 of 74.24 USD went back." in told.output
+    for part in (
+        f"refund re_told: succeeded, 4.24 USD of {payment.payment_intent_id}, by webhook: duplicate",
+        f"refund re_of_rival: pending, 4.24 USD of {rival.payment_intent_id}, by webhook: no reason",
+        f"dispute dp_told: needs_response, 4.24 USD of {payment.payment_intent_id}, by webhook: fraudulent",
+        "order return, refund re_told, by service_role: too small; stock: +1 of product",
+        f"order {group.order_ids[1]}: paid to refunded, by service_role: sold out",
+        "order group: pending to paid, by reconcile_order_group_payment",
+        "because no more of an item comes back than it took",
+        "oversold: ",
+    ):
+        assert part in told.output
+    ids = [payment.payment_intent_id, payment.checkout_session_id, payment.event_id, str(group.order_ids[0])]
+    for id_ in ids:
+        assert (await project.relay("explain", str(id_))).output == told.output
+    for id_ in ("re_told", "dp_told", "re_of_rival"):
+        found = await project.relay("explain", id_)
+        assert (found.status, found.errors) == (0, "")
+        assert found.output.endswith(told.output)
+        assert id_ in found.output.splitlines()[0]
+    as_json = json.loads((await project.relay("explain", "re_told", "--json")).output)
+    assert as_json["order_group_id"] == str(group.id)
+
+
+async def test_explain_of_an_id_that_no_group_has_tells_what_is_known_and_is_status_1(project: Project) -> None:
+    stray = project.shop.order_group().payment().but(order_group_id=None, unmatched_reason="missing_reference")
+    reconcile(project.shop.service, stray)
+    (row,) = project.query("select id from payments.exceptions where stripe_event_id = %s", stray.event_id)
+
+    told = await project.relay("explain", str(stray.payment_intent_id))
+    nothing = await project.relay("explain", "pi_nobody", "--json")
+
+    assert (told.status, told.errors) == (1, "")
+    assert told.output == f"exception {row['id']}: relay exceptions show {row['id']}\nNo order group has it.\n"
+    assert (nothing.status, json.loads(nothing.output)) == (
+        1,
+        {"order_groups": [], "exceptions": [], "refunds": [], "disputes": [], "stories": []},
+    )
+
+
 async def test_explain_tells_a_claim_and_an_erasure(project: Project) -> None:
     group = project.shop.order_group()
     project.query(
