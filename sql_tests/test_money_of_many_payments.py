@@ -16,8 +16,10 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
+from sql_tests.going_back import dispute, refund
 from sql_tests.goods import give_up
 from testkit.database import Connection, Database, past_every_guard, scalar
 from testkit.invariants import broken_invariants
@@ -138,11 +140,41 @@ def generate(random: Random, books: Books, superuser: Connection) -> None:
                 )
             )
     if random.random() < 0.2:
+        send_back(random, books, payment, group.id)
+    if random.random() < 0.1:
+        assert dispute(payment, random.choice(["won", "lost", "needs_response"])).record(shop.service) == "recorded"
+    if random.random() < 0.2:
         twin = payment.twin().but(event_created=instant(random))
         assert reconcile(shop.service, twin)["outcome"] == "already_paid"
         assert twin.event_created is not None
         if SINCE <= twin.event_created < UNTIL:
             books.twins[twin.event_created.date().isoformat(), currency] += 1
+
+
+def send_back(random: Random, books: Books, payment: Payment, group: UUID | None) -> None:
+    """A part of a payment goes back, or does not; never all of it, so that no order follows by itself."""
+    assert payment.amount_minor is not None
+    multiple = 100 if payment.currency == "isk" else 1
+    if payment.amount_minor <= multiple:
+        return
+    minor = random.randrange(multiple, payment.amount_minor, multiple)
+    back = refund(payment, minor, random.choice(["succeeded"] * 4 + ["pending", "failed"]), created=instant(random))
+    assert back.record(books.shop.service) == "recorded"
+    if random.random() < 0.2 and back.status != "failed":
+        back = back.but(status=random.choice(["succeeded", "failed"]))
+        assert back.record(books.shop.service) in ("recorded", "replayed")
+    if back.status == "succeeded":
+        books.lines.append(
+            Line(
+                at=back.created,
+                kind="refund",
+                id=back.id,
+                amount=-Decimal(back.amount),
+                currency=(payment.currency or "").upper(),
+                group=group,
+                intent=payment.payment_intent_id,
+            )
+        )
 
 
 def set_aside(random: Random, books: Books, superuser: Connection, payment: Payment) -> None:
@@ -164,6 +196,8 @@ def set_aside(random: Random, books: Books, superuser: Connection, payment: Paym
             scalar(
                 books.shop.service, "select public.resolve_payment_exception(%s, 'dismissed', 'ada', 'ours')", row["id"]
             )
+    if random.random() < 0.3:
+        send_back(random, books, wrong, None)
     told = min(events, key=lambda event: (event.event_created, events.index(event)))
     assert told.event_created is not None
     books.lines.append(
@@ -208,11 +242,12 @@ def sums(books: Books, *kinds: str) -> dict[tuple[str, str, str], tuple[int, Dec
 
 def test_there_is_enough_of_everything(books: Books) -> None:
     counts = Counter(
-        line.kind for line in books.within("payment", "order", "rejected", "unmatched", "resolved", "order_refund")
+        line.kind
+        for line in books.within("payment", "order", "rejected", "unmatched", "resolved", "order_refund", "refund")
     )
 
     assert all(count >= PAYMENTS // 100 for count in counts.values())
-    assert len(counts) == 6
+    assert len(counts) == 7
     assert sum(books.twins.values()) > PAYMENTS // 20
 
 
@@ -231,12 +266,21 @@ def test_totals_are_the_sums_of_the_days_by_stripes_time(books: Books, report: d
 
 def test_what_was_paid_and_refunded_adds_up_by_currency(books: Books, report: dict[str, Any]) -> None:
     gross: dict[str, Decimal] = defaultdict(Decimal)
-    for line in books.within("payment"):
-        gross[line.currency] += line.amount
+    refunded: dict[str, Decimal] = defaultdict(Decimal)
+    for line in books.within("payment", "refund"):
+        if line.kind == "payment":
+            gross[line.currency] += line.amount
+        elif line.group:
+            refunded[line.currency] -= line.amount
 
     told = {one["currency"]: tuple(Decimal(one[name]) for name in SUMS) for one in report["money"]}
 
-    assert told == {currency: (amount, Decimal(0), amount) for currency, amount in gross.items()}
+    # Money that was set aside went back in euros: it is no part of what was paid.
+    assert told.pop("EUR") == (Decimal(0), Decimal(0), Decimal(0))
+    assert told == {
+        currency: (amount, refunded[currency], amount - refunded[currency]) for currency, amount in gross.items()
+    }
+    assert sum(refunded.values()) > 0
 
 
 def test_each_sellers_part_adds_up_by_currency(books: Books, report: dict[str, Any]) -> None:
@@ -268,14 +312,14 @@ def test_lines_are_the_books_line_by_line_and_in_their_order(books: Books, repor
             line.at,
             line.kind,
             line.id,
-            str(line.amount),
+            format(line.amount, "f"),
             line.currency,
             line.group and str(line.group),
             line.order and str(line.order),
             line.seller and str(line.seller),
             line.intent,
         )
-        for line in books.within("payment", "order", "rejected", "unmatched", "resolved", "order_refund")
+        for line in books.within("payment", "order", "rejected", "unmatched", "resolved", "order_refund", "refund")
     )
     days = Counter(one["day"] for one in told)
     assert [(one["day"], one["lines"]) for one in report["days"]] == sorted(days.items())
@@ -292,3 +336,50 @@ def test_days_one_by_one_are_the_month(books: Books) -> None:
     ]
 
     assert parts == whole
+
+
+def test_refund_that_does_not_fit_is_a_line_of_nobodys_group(books: Books) -> None:
+    """It came before its payment, in another currency."""
+    group = books.shop.order_group()
+    payment = group.payment().but(event_created=UNTIL + timedelta(days=400))
+    back = refund(payment.but(currency="eur"), 100, created=UNTIL + timedelta(days=400))
+    assert back.record(books.shop.service) == "recorded"
+    assert reconcile(books.shop.service, payment)["outcome"] == "applied"
+    window = (UNTIL + timedelta(days=399), UNTIL + timedelta(days=401))
+
+    lines = scalar(books.shop.service, "select public.payment_lines(%s, %s)", *window)
+    money = scalar(books.shop.service, "select public.payment_report(%s, %s)", *window)["money"]
+
+    assert [(one["kind"], one["order_group_id"], one["amount"]) for one in lines if one["kind"] == "refund"] == [
+        ("refund", None, "-1.00")
+    ]
+    assert money == [
+        {"currency": "EUR", "gross": "0", "refunded": "0", "net": "0"},
+        {"currency": "USD", "gross": "74.24", "refunded": "0", "net": "74.24"},
+    ]
+
+
+def test_order_that_a_failed_refund_brings_back_is_its_sellers_again(books: Books) -> None:
+    service = books.shop.service
+    group = books.shop.order_group([[(1, "7")]], currency="CHF")
+    payment = group.payment()
+    assert reconcile(service, payment)["outcome"] == "applied"
+    began = scalar(service, "select clock_timestamp()")
+    back = refund(payment)
+    for one in (back, back.but(status="failed")):
+        assert one.record(service) == "recorded"
+    ended = scalar(service, "select clock_timestamp()")
+
+    told = scalar(service, "select public.payment_report(%s, %s)", began, ended)
+    lines = scalar(service, "select public.payment_lines(%s, %s)", began, ended)
+
+    assert [(one["kind"], one["amount"]) for one in lines] == [("order_refund", "-7"), ("order_refund", "7")]
+    assert [(one["orders"], one["gross"], one["refunded"], one["net"]) for one in told["sellers"]] == [
+        (0, "0", "0", "0")
+    ]
+
+
+@pytest.mark.parametrize(("since", "until"), [(SINCE, SINCE), (UNTIL, SINCE), (None, UNTIL), (SINCE, None)])
+def test_a_window_that_is_none_is_refused(books: Books, since: datetime | None, until: datetime | None) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="begins before it ends"):
+        books.shop.service.execute("select public.payment_lines(%s, %s)", [since, until])

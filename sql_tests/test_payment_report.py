@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from sql_tests.goods import give_back, line
 from testkit.database import Connection, past_every_guard, scalar
 from testkit.payments import Payment
 from testkit.payments import reconcile as reconcile_as_made
@@ -210,3 +211,60 @@ def test_no_buyer_and_no_metadata_are_in_it(service: Connection, shop: Shop) -> 
 def test_a_window_that_is_none_is_refused(service: Connection, since: datetime | None, until: datetime | None) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="begins before it ends"):
         service.execute("select public.payment_report(%s, %s)", [since, until])
+
+
+def test_stock_that_came_back_and_was_corrected_is_told_with_who_and_why(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group([[(3, "1"), (2, "1")]])
+    reconcile(service, group.payment())
+    give_back(service, group.id, [line(group.item_ids[0], 2)])
+    product = shop.sellers[0].product_ids[1]
+    for quantity, note in ((-2, "broken"), (1, "found")):
+        scalar(service, "select public.record_inventory_adjustment(%s, %s, %s)", product, quantity, note)
+    with past_every_guard(superuser):
+        superuser.execute(
+            "insert into public.inventory_ledger"
+            " (product_id, seller_id, entry_type, quantity_delta, note, created_at)"
+            " values (%s, %s, 'adjustment', 9, 'long ago', now() - interval '9 days')",
+            [product, shop.sellers[0].id],
+        )
+
+    told = report(service)
+
+    keys = ("committed", "returned", "items", "on_hand", "oversold")
+    assert [tuple(row[key] for key in keys) for row in told["stock"]] == [(3, 2, 1, -1, 1), (2, 0, 1, 6, 0)]
+    times = [row.pop("at") for row in told["adjustments"]]
+    assert times == sorted(times, reverse=True)
+    assert told["adjustments"] == [
+        {
+            "product_id": str(product),
+            "seller": "Seller 1",
+            "sku": "SKU-2",
+            "product": "Product 2 of seller 1",
+            "quantity_delta": quantity,
+            "recorded_by": "service_role",
+            "note": note,
+        }
+        for quantity, note in ((1, "found"), (-2, "broken"))
+    ]
+
+
+def test_days_of_money_are_stripes_whatever_our_clock_says(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    """Both were processed today; Stripe made one event yesterday, and of the other it did not say."""
+    yesterday = NOW - timedelta(days=1)
+    for made in (yesterday, None):
+        reconcile_as_made(service, shop.order_group([[(1, "1")]]).payment().but(event_created=made))
+        wrong = shop.order_group([[(1, "2")]]).payment().but(event_created=made, amount_minor=3, amount="0.03")
+        reconcile_as_made(service, wrong)
+
+    (today,) = superuser.execute("select (now() at time zone 'UTC')::date as day").fetchall()
+    days = [(one["day"], one["outcome"], one["amount"]) for one in report(service, days=3)["totals"]]
+
+    assert days == [
+        (day, outcome, amount)
+        for day in (yesterday.date().isoformat(), today["day"].isoformat())
+        for outcome, amount in (("applied", "1"), ("rejected", "0.03"))
+    ]

@@ -47,6 +47,55 @@ MUTANTS: tuple[Mutant, ...] = (
         "where v_group.buyer_since is not null",
         ("test_story_tells_when_a_group_was_claimed",),
     ),
+    *(
+        Mutant(id_, breaks, FILE, search, replace, (killer,))
+        for id_, breaks, search, replace, killer in (
+            (
+                "story-without-why",
+                "a step does not tell why it was taken",
+                "'note', n.note,",
+                "'note', null,",
+                "test_story_of_a_group_that_went_through_everything",
+            ),
+            (
+                "story-of-older-corrections",
+                "a story tells the corrections of before the group was made",
+                "                    and a.created_at >= v_group.created_at\n",
+                "",
+                "test_story_tells_the_last_corrections",
+            ),
+            (
+                "story-of-all-corrections",
+                "a story tells each correction of a product for ever",
+                "                limit v_most_adjustments\n",
+                "",
+                "test_story_tells_the_last_corrections",
+            ),
+            (
+                "story-without-refunds-of-rivals",
+                "the refund of a second payment is not told",
+                "inner join payments.refunds as f on x.payment_intent_id = f.payment_intent_id\n"
+                "                where x.order_group_id = p_order_group_id\n",
+                "inner join payments.refunds as f on x.payment_intent_id = f.payment_intent_id\n"
+                "                where false\n",
+                "test_refund_of_another_payment_is_told",
+            ),
+            (
+                "story-refund-with-floats",
+                "what went back of a group is a JSON number",
+                "'refunded_amount', v_group.refunded_amount::pg_catalog.text",
+                "'refunded_amount', v_group.refunded_amount",
+                "test_story_of_a_group_that_went_through_everything",
+            ),
+            (
+                "story-oversells-nothing",
+                "an item does not tell what is missing of its product",
+                "'oversold', coalesce(s.oversold, 0)",
+                "'oversold', 0",
+                "test_orders_and_items_of_a_story",
+            ),
+        )
+    ),
     Mutant(
         "erasure-of-another-told",
         "a story tells the erasures of other groups",

@@ -27,8 +27,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "reason-not-updated",
         "a reason that changes is not shown",
         FILE,
-        "reason = excluded.reason,\n            details",
-        "reason = x.reason,\n            details",
+        "reason = excluded.reason,\n            event_created_at",
+        "reason = x.reason,\n            event_created_at",
         ("test_reason_that_changes_is_shown",),
     ),
     Mutant(
