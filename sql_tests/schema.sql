@@ -2160,15 +2160,21 @@ CREATE FUNCTION payments.money_lines(p_since timestamp with time zone, p_until t
 begin
     return query
     with
-    applied as materialized (
+    -- By the time alone: to the planner `applied` is a reason to read the unique indexes of all years.
+    event as materialized (
         select
             e.*,
             coalesce(e.created_at, e.processed_at) as at
         from payments.stripe_events as e
         where
-            e.outcome = 'applied'
-            and coalesce(e.created_at, e.processed_at) >= p_since
+            coalesce(e.created_at, e.processed_at) >= p_since
             and coalesce(e.created_at, e.processed_at) < p_until
+    ),
+
+    applied as not materialized (
+        select e.*
+        from event as e
+        where e.outcome = 'applied'
     ),
 
     -- What was applied after all is among the events.

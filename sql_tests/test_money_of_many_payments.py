@@ -29,6 +29,7 @@ from testkit.shop import OrderGroup, Shop, open_shop
 PAYMENTS = int(os.environ.get("MONEY_PAYMENTS", "600"))
 SINCE, UNTIL = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
 PRICES = {"USD": ("0.05", "19.99"), "JPY": ("1", "1200"), "KWD": ("0.010", "3.250"), "ISK": ("5", "990")}
+KINDS = ("payment", "order", "rejected", "unmatched", "resolved", "order_refund", "refund")
 SUMS = ("gross", "refunded", "net")
 
 
@@ -241,10 +242,7 @@ def sums(books: Books, *kinds: str) -> dict[tuple[str, str, str], tuple[int, Dec
 
 
 def test_there_is_enough_of_everything(books: Books) -> None:
-    counts = Counter(
-        line.kind
-        for line in books.within("payment", "order", "rejected", "unmatched", "resolved", "order_refund", "refund")
-    )
+    counts = Counter(line.kind for line in books.within(*KINDS))
 
     assert all(count >= PAYMENTS // 100 for count in counts.values())
     assert len(counts) == 7
@@ -319,7 +317,7 @@ def test_lines_are_the_books_line_by_line_and_in_their_order(books: Books, repor
             line.seller and str(line.seller),
             line.intent,
         )
-        for line in books.within("payment", "order", "rejected", "unmatched", "resolved", "order_refund", "refund")
+        for line in books.within(*KINDS)
     )
     days = Counter(one["day"] for one in told)
     assert [(one["day"], one["lines"]) for one in report["days"]] == sorted(days.items())

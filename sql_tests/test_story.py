@@ -493,17 +493,17 @@ def test_id_of_any_kind_leads_to_its_group_and_its_exceptions(
         assert find(id_) == nothing
 
 
-def test_story_tells_the_last_corrections_of_its_products_since_it_was_made(
-    service: Connection, superuser: Connection, shop: Shop
-) -> None:
+def test_story_tells_the_last_corrections_of_its_products_since_it_was_made(service: Connection, shop: Shop) -> None:
     product = shop.sellers[0].product_ids[0]
     correct: LiteralString = "select public.record_inventory_adjustment(%s, 1, %s)"
     scalar(service, correct, product, "before")
     group = shop.order_group([[(1, "5"), (2, "5")], [(1, "5")]])
     scalar(service, correct, shop.sellers[1].product_ids[2], "of another product")
+
+    def told() -> list[str]:
+        return [entry["note"] for entry in explain(service, group)["timeline"] if entry["kind"] == "inventory_ledger"]
+
+    assert told() == []
     for number in range(12):
         scalar(service, correct, product, f"correction {number}")
-
-    told = [entry["note"] for entry in explain(service, group)["timeline"] if entry["kind"] == "inventory_ledger"]
-
-    assert told == [f"correction {number}" for number in range(2, 12)]
+    assert told() == [f"correction {number}" for number in range(2, 12)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,6 +167,9 @@ CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
     ),
     "a receipt": (lambda shop: Move(shop.sellers[0].product_ids[0], 5), "done"),
     "an explanation": (lambda _: Explain(key("group85")), "done"),
+    "a refund's story": (lambda _: Find("re_90"), "1 group, 1 refund"),
+    "a session's story": (lambda _: Find("cs_91"), "1 group, 0 refunds"),
+    "an item's story": (lambda _: Find(str(key("item92-0-1"))), "1 group, 0 refunds"),
     "a preview": (
         lambda shop: Preview(
             (
@@ -190,6 +194,20 @@ class Explain:
     def perform(self, connection: Connection) -> str:
         connection.execute("select public.explain_order_group(%s)", [self.group_id])
         return "done"
+
+    def predict(self, model: Model) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    actor: ClassVar[Actor] = "service_role"
+    id: str
+
+    def perform(self, connection: Connection) -> str:
+        found = scalar(connection, "select public.find_order_groups(%s)", self.id)
+        groups, refunds = len(found["order_groups"]), len(found["refunds"])
+        return f"{groups} group, {refunds} refund{'' if refunds == 1 else 's'}"
 
     def predict(self, model: Model) -> str:
         raise NotImplementedError
@@ -284,6 +302,25 @@ def test_missing_index_would_be_noticed(
         action.perform(session)
 
     assert scanned(plans) == {table}
+
+
+def test_lines_of_a_window_read_no_big_table_whole(module_db: Database, big: Connection) -> None:
+    window = (datetime(2024, 1, 3, tzinfo=UTC), datetime(2024, 1, 3, 1, tzinfo=UTC))
+    with big.transaction():
+        big.execute("set local session_replication_role = replica")
+        big.execute(
+            "update payments.refunds set status = 'succeeded' where created_at >= %s and created_at < %s", window
+        )
+
+    with module_db.connect() as session, watched(session) as plans:
+        session.execute("set role service_role")
+        told = scalar(session, "select public.payment_lines(%s, %s)", *window)
+
+    kinds = Counter(line["kind"] for line in told)
+    assert kinds["payment"] >= 60
+    assert kinds["order"] >= 120
+    assert kinds["refund"] == 6
+    assert scanned(plans) == set()
 
 
 def test_report_of_a_window_reads_no_big_table_whole(module_db: Database, big: Connection) -> None:

@@ -86,6 +86,19 @@ select
     timestamptz '2024-01-02 00:00Z' + n * interval '1 minute'
 from generate_series(50, :groups, 50) as n;
 
+-- Of one payment in ten a refund came to nothing.
+insert into payments.refunds (
+    id, payment_intent_id, order_group_id, amount_minor, amount, currency, status, created_at, livemode, source, recorded_at,
+    updated_at
+)
+select 're_' || n, 'pi_' || n, md5('group' || n)::uuid, 100, 1, 'USD', 'failed', at, false, 'webhook', at, at
+from
+    generate_series(10, :groups, 10) as n,
+    lateral (select timestamptz '2024-01-02 00:00Z' + n * interval '1 minute' as at) as x;
+
+insert into payments.refund_status_changes (refund_id, to_status, changed_at, source)
+select r.id, 'failed', r.created_at, 'webhook' from payments.refunds as r;
+
 -- One exception in fifty is still open.
 insert into payments.exceptions (
     stripe_event_id, order_group_id, checkout_session_id, reason, details, status, resolution, resolved_by, resolved_at

@@ -20,7 +20,6 @@ HELP: Final = "tell an order group's story: events, decisions, rules, refunds, l
 EPILOG: Final = f"""\
 examples:
   relay explain 3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10
-  relay explain re_3PqWmT2eZvKYlo2C1gXJk4bQ
   relay explain 3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10 --json | jq .verdict
 
 ID is an order group's, order's or item's, a payment intent's (pi_), session's (cs_), event's (evt_), refund's (re_) or

@@ -29,8 +29,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "twins-are-money",
         "the money of a twin event counts once more",
         FILE,
-        "            e.outcome = 'applied'\n",
-        "            e.outcome is not null\n",
+        "        where e.outcome = 'applied'\n",
+        "",
         (BOOKS,),
     ),
     Mutant(
