@@ -20,6 +20,7 @@ RUN = {
 NOT_RUN = {
     "curl": "asks a relay that the unit runs; tests/deploy/test_systemd_unit.py asks the same route",
     "docker": "needs an engine; `make image-test` builds and runs the image with buildah",
+    "export": "sets what tests/test_notify_worker.py gives the worker",
     "fly": "needs an account",
     "folder=": "installs under /opt; tests/deploy/test_systemd_unit.py holds the unit to what it finds there",
     "git push": "is for the releaser alone",
@@ -27,6 +28,7 @@ NOT_RUN = {
     "ln": "the same",
     "nginx": "reloads the machine's own; tests/deploy/test_behind_nginx.py starts one with this file",
     "npm install": "the vendor's package; `make setup` installs the same one for the tests",
+    "python worker.py": "tests/test_notify_worker.py runs it",
     "python3 -m venv": "tests/release/test_readme.py runs it with another path",
     "stripe": "needs an account at Stripe",
     "supabase": "tests/release/test_readme.py pushes; here the CLI says whether it knows the words",
