@@ -92,17 +92,14 @@ def test_the_other_mode_is_seen_where_it_has_paid(seeded: Connection) -> None:
 
 
 def test_the_trigger_of_your_own_tables_lives_with_a_payment(seeded: Connection) -> None:
-    (function,) = blocks("your-own-tables.md", "A trigger's `search_path`")
-    seeded.execute("create table public.paid_notes (order_id uuid primary key references public.orders (id))")
-    seeded.execute(function.encode())
-    seeded.execute(
-        "create trigger orders_note_paid after update of status on public.orders for each row"
-        " when (new.status = 'paid') execute function public.tg_orders__note_paid()"
-    )
+    (trigger,) = blocks("your-own-tables.md", "A trigger's `search_path`")
+    seeded.execute(trigger.encode())
+    seeded.execute("set local search_path = ''")
 
     assert reconcile(seeded, SEEDED)["outcome"] == "applied"
 
     assert len(seeded.execute("select * from public.paid_notes").fetchall()) == 1
+    assert seeded.execute("select * from public.security_findings()").fetchall() == []
 
 
 @pytest.mark.parametrize("page", ["your-own-tables.md", "stock.md", "environments.md", "dumps-and-seeds.md"])
