@@ -9,6 +9,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)")
@@ -39,3 +40,10 @@ def links_of(page: str) -> list[str]:
     """The repository's files to which a page links, from its root."""
     targets = [((ROOT / page).parent / link).resolve() for link in LINK.findall((ROOT / page).read_text())]
     return [target.relative_to(ROOT).as_posix() for target in targets if target.is_file()]
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: object) -> str:
+    """What is reached by links alone, such as a generated table, is not in the search."""
+    if page.file.src_uri not in pages_of(config.nav):
+        page.meta["search"] = {"exclude": True}
+    return markdown
