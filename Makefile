@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench browser help setup demo shop test release-test check deploy-test image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
+.PHONY: bench browser help setup demo shop site test release-test check deploy-test image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -18,6 +18,7 @@ help:
 	@echo "make shop    a sample shop to click through (examples/storefront), with a pay page in Stripe's place; PORT=8000 fixes its port"
 	@echo "make test    static checks, the database's and the relay's tests"
 	@echo "make check   the static checks alone"
+	@echo "make site    the documentation as a site, with search, in dist/site"
 	@echo "make release-test  upgrades in both directions, making room in a project that lives, the deployment's steps"
 	@echo "make deploy-test   nginx before two relays, the systemd unit, and pg_cron; as root installs what it needs of Debian"
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
@@ -29,7 +30,7 @@ help:
 	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
 	@echo "make relay-mutants  the same for the relay's own code; MUTANTS='ID ...' takes some"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
-	@echo "make browser the report and the sample shop in a real Chromium; as root on Debian installs it"
+	@echo "make browser the report, the sample shop and the site in a real Chromium; as root on Debian installs it"
 	@echo "make canary  the relay's suites with the newest versions of its libraries, pre-releases included; make floors: the oldest"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"
@@ -53,8 +54,15 @@ check: setup
 	@$(PY) -m sqlfluff lint --disable-progress-bar $(MIGRATIONS) $(EXAMPLES)
 	@"$(CURDIR)/.venv/bin/squawk" $(addsuffix /*.sql,$(MIGRATIONS) $(EXAMPLES))
 	@"$(CURDIR)/.venv/bin/hadolint" Containerfile
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@"$(CURDIR)/.venv/bin/zizmor" --quiet --offline --no-progress .github/workflows
 	@$(PY) scripts/lint_workflows.py .github/workflows/*.yml
+
+# Pages, links and anchors are checked: what leads to nothing fails the build. `make check` builds it too. Without --quiet,
+# which switches --strict off.
+site: setup
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "built in dist/site; with its search:  python3 -m http.server --directory dist/site"
 
 test: check
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --ignore tests/deploy --ignore tests/browser -m "not release" $(PYTEST_ARGS)
@@ -98,9 +106,9 @@ bench: setup
 chaos: setup
 	@$(PY) -m chaos $(if $(FULL),--full)
 
-# Two at once suit two cores; docs/mutants.md is the table of the last whole run.
+# Two at once suit two cores; sql_tests/mutants/report.md is the table of the last whole run.
 mutants: setup
-	@$(PY) -m sql_tests.mutation $(MUTANTS) $(if $(MUTANTS),,--report docs/mutants.md)
+	@$(PY) -m sql_tests.mutation $(MUTANTS) $(if $(MUTANTS),,--report sql_tests/mutants/report.md)
 
 relay-mutants: setup
 	@$(PY) -m tests.relay_mutants $(MUTANTS)

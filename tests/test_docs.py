@@ -129,8 +129,13 @@ def test_git_ignores_what_the_documentation_makes_in_a_clone() -> None:
         for name in name
         if name
     }
-    made |= set(re.findall(r"^cp \S+ (\.\w+)$", text, re.MULTILINE))
+    made |= {
+        name
+        for pair in re.findall(r"^cp \S+ (\.\w+)$|--env-file (\.[\w.]+)'", text, re.MULTILINE)
+        for name in pair
+        if name
+    }
     done = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert made >= {"venv/", "data/", ".env"}
+    assert made >= {"venv/", "data/", ".env", ".env.local"}
     assert set(done.stdout.split()) == made
