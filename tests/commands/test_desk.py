@@ -649,7 +649,7 @@ def test_what_to_do_is_what_the_documentation_says() -> None:
     }
 
     assert documented == REMEDIES
-    assert REMEDIES.keys() == set(map(str, REJECTIONS | UNMATCHED_REASONS))
+    assert REMEDIES.keys() >= set(map(str, REJECTIONS | UNMATCHED_REASONS))
 
 
 @pytest.mark.parametrize(
