@@ -8,9 +8,11 @@ import socket
 import unicodedata
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from relay.commands.desk import evidence, story
@@ -105,15 +107,19 @@ async def test_a_browser_that_looks_ahead_does_not_use_the_link_up(project: Proj
         assert (await opened.get(opened.link)).status == 200
 
 
+@pytest.mark.parametrize("is_open", [False, True])
 @pytest.mark.parametrize("cookie", [None, "", "x", "ü"])
-async def test_nobody_sees_or_does_anything_without_the_session(project: Project, cookie: str | None) -> None:
+async def test_nobody_sees_or_does_anything_without_the_session(
+    project: Project, cookie: str | None, is_open: bool
+) -> None:
     rejected(project)
     before = project.snapshot()
-    async with desk(project, enters=False) as opened:
+    async with desk(project, enters=is_open) as opened, aiohttp.ClientSession() as browser:
+        stranger = replace(opened, browser=browser)
         name = f"relay_desk_{opened.url.rpartition(':')[2]}"
         headers = {} if cookie is None else {"Cookie": f"{name}={cookie}"}
-        seen = [await opened.get(path, headers) for path in ("/", *PAGES, f"{opened.url}/open/x")]
-        done = [await opened.post(path, *WORD, ("id", "1"), key="", headers=headers) for path in FORMS]
+        seen = [await stranger.get(path, headers) for path in ("/", *PAGES, f"{opened.url}/open/x")]
+        done = [await stranger.post(path, *WORD, ("id", "1"), key="", headers=headers) for path in FORMS]
 
     assert {page.status for page in seen + done} == {403}
     assert [page.at for page in seen + done if "amount mismatch" in page.words] == []
@@ -594,6 +600,23 @@ async def test_it_ends_by_a_signal_with_status_0(project: Project, ending: signa
 
     assert (opened.process.returncode, errors) == (0, b"")
     assert output == b"The link lets one browser in, once. Ctrl-C ends the desk.\n"
+
+
+async def test_an_end_while_exceptions_are_being_resolved_is_told(project: Project) -> None:
+    (one, first), (_, second) = rejected(project), rejected(project)
+    async with desk(project) as opened:
+        with project.superuser.transaction():  # which holds the second one, so that the end comes in the middle
+            project.query("select id from payments.exceptions where id = %s for update", second["id"])
+            page = await opened.post("/exceptions/resolve", *WORD, *(("id", str(row["id"])) for row in (first, second)))
+            assert "1 of 2 done. This page renews itself." in page.words
+            opened.process.send_signal(signal.SIGINT)
+            _, errors = await opened.process.communicate()
+
+    assert (opened.process.returncode, errors.decode()) == (
+        1,
+        "relay: ended while 2 exceptions were being resolved, of which 1 are done: the list tells which are left\n",
+    )
+    assert exception_of(project, one)["status"] == "resolved"
 
 
 async def test_it_listens_on_this_machine_alone(ada: Desk) -> None:
