@@ -716,7 +716,20 @@ def test_amounts_are_compared_as_money(
         "expected": {"total_amount": expected[0], "currency": expected[1]},
         "received": {"amount": received[0], "currency": received[1]},
     }
-    row: Any = {"details": details}
+    row: Any = {"reason": "amount_mismatch", "details": details}
     (first, *_) = evidence.compare(row)
 
     assert (first.label, first.expected, first.received, first.differs, first.remark) == ("amount", *line)
+
+
+def test_a_refund_is_compared_with_what_its_payment_brought() -> None:
+    details = {
+        "expected": {"amount_minor": "5000", "currency": "JPY"},
+        "received": {"amount": "6000", "amount_minor": "6000", "currency": "JPY"},
+    }
+    refund: Any = {"reason": "exceeds_payment", "details": details}
+    dispute: Any = {"reason": "payment_disputed", "details": details}
+
+    told = ("amount", "5,000 JPY", "6,000 JPY")
+    assert evidence.compare(refund)[0] == evidence.Line(*told, differs=True, remark="1,000 JPY more than expected")
+    assert evidence.compare(dispute)[0] == evidence.Line(*told, differs=False, remark="1,000 JPY more than expected")
