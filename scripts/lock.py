@@ -24,6 +24,7 @@ TARGETS = {
     "requirements/init.txt": ["pyproject.toml", "--extra", "init"],
     "requirements/notify.txt": ["pyproject.toml", "--extra", "notify"],
     "requirements/report.txt": ["pyproject.toml", "--extra", "report"],
+    "requirements/desk.txt": ["pyproject.toml", "--extra", "desk"],
     "requirements/versions.txt": ["--group", "versions"],
     "requirements/bench.txt": ["pyproject.toml", "--group", "bench"],
     "requirements/build.txt": ["--group", "build"],

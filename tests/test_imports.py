@@ -33,6 +33,7 @@ BREAKS = [
     ("stripe", "relay/data_api/client.py", "import stripe"),
     ("commands", "relay/commands/explain.py", "from relay.commands import exceptions"),
     ("commands", "relay/commands/sweep/sweep.py", "from relay.commands.report import command"),
+    ("commands", "relay/commands/desk/pages.py", "from relay.commands.explain import Story"),
     ("furniture", "testkit/database.py", "from tests import conftest"),
     ("furniture", "chaos/database.py", "from fuzz import case"),
     ("furniture", "local_stack/stack.py", "from testkit import database"),

@@ -22,6 +22,7 @@ LOG = ("tests/server/test_log_writer.py",)
 TELEMETRY = ("tests/server/test_telemetry.py",)
 READINESS = ("tests/server/test_readiness.py",)
 DESCRIPTORS = ("tests/server/test_descriptors.py",)
+DESK = ("tests/commands/test_desk.py",)
 LIFE = ("tests/server/test_life_cycle.py",)
 
 _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
@@ -93,6 +94,24 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("missing_certificates", "config.py", "{_CERTIFICATES: fault} if fault else {}", "{}", LIFE),
     ("hangup_kills", "server/serving.py", '("SIGTERM", "SIGINT", "SIGHUP")', '("SIGTERM", "SIGINT")', LIFE),
     ("proxy_unnamed", "server/serving.py", "    if name := unused_proxy(settings):", "    if name := None:", LIFE),
+    # Who may come into the desk, and what may be on its pages
+    ("link_used_unseen", "commands/desk/door.py", "        if _same(token, self._used):\n            raise UsedLink\n", "", DESK),
+    ("link_never_used_up", "commands/desk/door.py", "        self._used, self._token = self._token, None\n", "", DESK),
+    ("inside_without_the_cookie", "commands/desk/door.py", 'return self._token is None and _same(request.cookies.get(self.cookie, ""), self._session)', "return self._token is None", DESK),
+    ("session_unchecked", "commands/desk/app.py", "                door.check_session(request)\n", "                pass\n", DESK),
+    ("host_unchecked", "commands/desk/app.py", "            door.check_address(request)\n", "", DESK),
+    ("origin_unchecked", "commands/desk/app.py", "                door.check_origin(request)\n", "", DESK),
+    ("form_key_unchecked", "commands/desk/app.py", "door.check_form(await _form(request))", "await _form(request)", DESK),
+    ("cookie_for_scripts", "commands/desk/door.py", "httponly=True", "httponly=False", DESK),
+    ("cookie_for_other_sites", "commands/desk/door.py", 'samesite="Strict"', 'samesite="Lax"', DESK),
+    ("no_strict_headers", "commands/desk/app.py", "        response.headers.update(HEADERS)\n", "", DESK),
+    ("looking_ahead_uses_the_link", "commands/desk/app.py", 'if "prefetch" in request', 'if "prefetched" in request', DESK),
+    ("open_to_the_network", "commands/desk/command.py", "socket.create_server((HOST, port))", 'socket.create_server(("", port))', DESK),
+    ("markup_of_strangers", "commands/html.py", "autoescape=True", "autoescape=False", DESK),
+    ("directions_of_strangers", "commands/html.py", "        finalize=printable,\n", "", DESK),
+    ("metadata_on_the_page", "commands/desk/pages.py", "row: ListedException = without_metadata(found)", "row: ListedException = found", DESK),
+    ("later_ones_resolved_too", "commands/desk/pages.py", '            conditions.append(("id", "lte", str(upto)))\n', "            pass\n", DESK),
+    ("nobody_was_faster", "commands/desk/actions.py", 'if row is None or row["status"] == "open":', "if True:", DESK),
     ("streams_stay_closed", "cli.py", "    _open_closed_streams()\n    if", "    if", DESCRIPTORS),
 )  # fmt: skip
 MUTANTS = tuple(

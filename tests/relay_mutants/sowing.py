@@ -21,6 +21,7 @@ def killer_of(mutant: Mutant) -> str:
     with tempfile.TemporaryDirectory(prefix="relay-mutant-") as folder:
         copy = Path(folder) / "copy"
         shutil.copytree(REPOSITORY, copy, ignore=NOT_COPIED)
+        (copy / "node_modules").symlink_to(REPOSITORY / "node_modules")  # the local stack's programs
         path = copy / "relay" / mutant.file
         path.write_text(mutant.spoil(path.read_text()))
         # The folder where it runs comes before the installed project.

@@ -47,6 +47,14 @@ class Bulk:
         if self.task is not None:
             await asyncio.wait([self.task], timeout=seconds)
 
+    async def end(self) -> bool:
+        """Try no more; whether some were left."""
+        if self.task is None or self.is_over:
+            return False
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        return not self.is_over
+
     async def _run(self, records: Records) -> None:
         """What is declined is kept and told; without an answer the run ends, and what was done stays."""
         for id_ in self.ids:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from relay.commands import console, extras, sweep_lists
 from relay.commands.desk.door import HOST, Door
-from relay.commands.endings import OK, CommandError
+from relay.commands.endings import NO, OK, CommandError
 from relay.commands.report_page.reading import REPORT_SECONDS
 from relay.config import Settings
 from relay.data_api.records import Clients
@@ -29,7 +29,7 @@ examples:
 
 Prints a link that lets one browser in, once. The pages are served to this machine alone, and the service key stays in
 this process. Ctrl-C ends it. Needs the extra `desk`, and the same settings as `relay serve`; Stripe is not called.
-exit status: 0 ended by Ctrl-C or a signal, 2 could not run
+exit status: 0 ended by Ctrl-C or a signal, 1 so ended while exceptions were being resolved, 2 could not run
 """
 EXTRA: Final = ("jinja2",)
 # SIGHUP comes when the terminal closes.
@@ -96,7 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
                 await ended.wait()
             finally:
                 await runner.cleanup()
-        return OK
+        left = [bulk for bulk in desk.bulks if await bulk.end()]
+        for bulk in left:
+            console.complain(
+                f"ended while {len(bulk.ids):,} exceptions were being resolved, of which {bulk.done:,} are done: "
+                "the list tells which are left"
+            )
+        return NO if left else OK
 
     return console.run(work, seconds=REPORT_SECONDS)
 

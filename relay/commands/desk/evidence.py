@@ -1,6 +1,7 @@
 """What was expected beside what came, line by line. No I/O."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -8,7 +9,7 @@ from typing import Final
 
 from relay.commands import terminal
 from relay.commands.exception_rows import ExceptionRow, evidence
-from relay.core.currency import format_amount, read_amount
+from relay.core.currency import code_of, format_amount, read_amount, to_major
 
 # What stands in one line: its label, its keys in what was expected (an order group, or the former event), and in what
 # came.
@@ -19,6 +20,9 @@ _PAIRS: Final = (
     ("order group", ("order_group_id",), "order_group_id"),
 )
 _AMOUNTS: Final = ("total_amount", "amount")
+_MINOR: Final = re.compile(r"[0-9]{1,19}")
+# A dispute may be about a part of its payment.
+_OF_ANY_AMOUNT: Final = frozenset({"payment_disputed"})
 _LABELS: Final = {
     "orders_total": "sum of the orders",
     "order_group_status": "order group is",
@@ -54,7 +58,7 @@ class Line:
 def compare(row: ExceptionRow) -> list[Line]:
     """The lines, money first."""
     expected, received = evidence(row, "expected"), evidence(row, "received")
-    lines = [_money(expected, received)]
+    lines = [_money(expected, received, is_compared=row["reason"] not in _OF_ANY_AMOUNT)]
     seen = {"currency", *_AMOUNTS}
     for label, theirs, ours in _PAIRS:
         left = next((expected[key] for key in theirs if expected.get(key) is not None), None)
@@ -77,21 +81,29 @@ def compare(row: ExceptionRow) -> list[Line]:
     return [line for line in lines if (line.expected, line.received) != (None, None)]
 
 
-def _money(expected: Mapping[str, object], received: Mapping[str, object]) -> Line:
+def _money(expected: Mapping[str, object], received: Mapping[str, object], *, is_compared: bool) -> Line:
     """The amounts, and by how much they differ where that can be said."""
-    left = next((expected[name] for name in _AMOUNTS if expected.get(name) is not None), None)
-    right = received.get("amount")
+    left, right = _amount(expected), _amount(received)
     texts = [
         None if amount is None else format_amount(amount, part.get("currency"))
         for amount, part in ((left, expected), (right, received))
     ]
     one, other = read_amount(left), read_amount(right)
     if one is None or other is None:
-        return Line("amount", texts[0], texts[1], bool(expected) and texts[0] != texts[1])
+        return Line("amount", texts[0], texts[1], is_compared and bool(expected) and texts[0] != texts[1])
     remark = ""
     if one != other and expected.get("currency") == received.get("currency"):
         remark = f"{format_amount(abs(other - one), received.get('currency'))} {_direction(other - one)}"
-    return Line("amount", texts[0], texts[1], one != other, remark)
+    return Line("amount", texts[0], texts[1], is_compared and one != other, remark)
+
+
+def _amount(part: Mapping[str, object]) -> object:
+    """In major units; of a payment that a refund is compared with, only the minor units are on record."""
+    told = next((part[name] for name in _AMOUNTS if part.get(name) is not None), None)
+    minor = part.get("amount_minor")
+    if told is None and isinstance(minor, str) and _MINOR.fullmatch(minor):
+        return to_major(int(minor), code_of(part.get("currency")))
+    return told
 
 
 def _direction(difference: Decimal) -> str:

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from relay.commands.desk.remedies import REMEDIES
 from relay.commands.exception_rows import number_of
-from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
 from relay.data_api.records import Condition, Order
 
 PAGE: Final = 50  # exceptions
 STATUSES: Final = {"open": "open", "resolved": "resolved", "all": "all"}
-REASONS: Final = sorted(map(str, REJECTIONS | UNMATCHED_REASONS))
+REASONS: Final = sorted(REMEDIES)
 AGES: Final[Mapping[str, tuple[str, timedelta | None, timedelta | None]]] = {
     "": ("any time", None, None),
     "new": ("less than a day", None, timedelta(days=1)),

@@ -28,6 +28,8 @@ STOCK_PAGE: Final = 100  # products
 MOST_COUNTED: Final = 1000
 _SAID: Final = {"resolved": "is resolved", "reopened": "is open again"}
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({"resolution": "", "note": ""})
+# What a sweep tells of a payment that it applied; a sweep of an older release tells none.
+_APPLIED: Final = frozenset({"amount", "currency", "checkout_session_id", "order_group_id"})
 _PARTS: Final = ("summary", "totals", "stock", "checks")
 
 
@@ -208,7 +210,10 @@ class Pages:
         facts: list[tuple[str, Any]] = [
             (title, one) for name, title in sweep_lists.SWEEP_LISTS.items() for one in (found or {}).get(name, [])
         ]
-        return self._view.page(request, "sweep.html", path=path, found=found, fault=fault, written=written, rows=facts)
+        applied = [one for one in _list((found or {}).get("applied_now")) if one.keys() >= _APPLIED]
+        return self._view.page(
+            request, "sweep.html", path=path, found=found, fault=fault, written=written, rows=facts, applied=applied
+        )
 
     async def report(self, request: web.Request) -> web.Response:
         """The figures of a window, once one is asked for."""
@@ -281,16 +286,19 @@ def _named_group(row: ListedException) -> str | None:
 def _history(row: ListedException) -> list[str]:
     """What was said and known of it before, as sentences."""
     details = row["details"] if isinstance(row["details"], dict) else {}
-    parts = {name: found if isinstance(found := details.get(name), list) else [] for name in ("earlier", "reopened")}
+    parts = {name: _list(details.get(name)) for name in ("earlier", "reopened")}
     told = [
         f"Until {terminal.when(one.get('until'))} the reason was {str(one.get('reason')).replace('_', ' ')}."
         for one in parts["earlier"]
-        if isinstance(one, dict)
     ]
     told += [
         f"{one.get('resolved_by')} had called it {str(one.get('resolution')).replace('_', ' ')} ({one.get('note')}); "
         f"{one.get('reopened_by')} reopened it at {terminal.when(one.get('reopened_at'))}: {one.get('reopened_note')}"
         for one in parts["reopened"]
-        if isinstance(one, dict)
     ]
     return told
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none where the value is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

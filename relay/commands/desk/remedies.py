@@ -111,6 +111,39 @@ _ROWS: Final = (
             "compare the event in Stripe with `relay explain`",
         ),
     ),
+    (
+        ("payment_refunded",),
+        Remedy(
+            "Stripe had sent all of the payment's money back before the payment came here; it paid "
+            "nothing, and the exception is closed at once",
+            "nothing is owed. Where the refund fails, it opens again: send the event again, or sweep",
+        ),
+    ),
+    (
+        ("payment_disputed",),
+        Remedy(
+            "the buyer's bank asks for the money back",
+            "answer it in Stripe before its deadline. A dispute that is won closes the exception by "
+            "itself; one that is lost stays: settle it with buyer and seller, then `fixed_by_hand`",
+        ),
+    ),
+    (
+        ("exceeds_payment",),
+        Remedy(
+            "the refunds on record, with this one, are more than the payment has brought",
+            "compare the payment's refunds in Stripe with `relay explain`; sent again, the refund is judged anew",
+        ),
+    ),
+    (
+        (
+            "refund_collision",
+            "dispute_collision",
+        ),
+        Remedy(
+            "another refund or dispute under an id that is on record: a copied database, a simulation, the other mode",
+            "compare it in Stripe with what was expected, and `dismissed` once you know whose it is",
+        ),
+    ),
 )
 REMEDIES: Final[Mapping[str, Remedy]] = {reason: remedy for reasons, remedy in _ROWS for reason in reasons}
 """By the reason of the exception."""
