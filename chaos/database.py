@@ -30,6 +30,10 @@ class DatabaseState:
     commits: dict[uuid.UUID, int]
     """Item id -> quantity that the stock ledger took for it."""
     broken_invariants: list[str]
+    reversals: dict[str, str]
+    """Refund or dispute -> its status."""
+    open_disputes: set[str]
+    """Those with an open exception."""
 
 
 def connect(stack: StackSurface, user: str = "supabase_admin") -> Connection:
@@ -88,10 +92,14 @@ def look(stack: StackSurface) -> DatabaseState:
     with connect(stack) as superuser:
         events = superuser.execute("select id, order_group_id, outcome from payments.stripe_events").fetchall()
         exceptions = superuser.execute(
-            "select stripe_event_id, reason, status, attempts from payments.exceptions"
+            "select stripe_event_id, reason, status, attempts, dispute_id from payments.exceptions"
         ).fetchall()
         groups = superuser.execute(
-            "select id, status, stripe_webhook_event_id, stripe_checkout_session_id from public.order_groups"
+            "select id, status, refunded_amount, stripe_webhook_event_id, stripe_checkout_session_id"
+            " from public.order_groups"
+        ).fetchall()
+        reversals = superuser.execute(
+            "select id, status from payments.refunds union all select id, status from payments.disputes"
         ).fetchall()
         commits = superuser.execute(
             "select order_item_id, sum(-quantity_delta)::int as taken from public.inventory_ledger"
@@ -104,5 +112,9 @@ def look(stack: StackSurface) -> DatabaseState:
         exceptions={row["stripe_event_id"]: row for row in exceptions},
         groups={row["id"]: row for row in groups},
         commits={row["order_item_id"]: row["taken"] for row in commits},
+        reversals={row["id"]: row["status"] for row in reversals},
+        open_disputes={
+            row["dispute_id"] for row in exceptions if row["status"] == "open" and row["reason"] == "payment_disputed"
+        },
         broken_invariants=[f"{row['invariant']}: {row['subject']}, {row['detail']}" for row in broken],
     )

@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from testkit.stripe_events import SUCCEEDED, Json, completed, session_of
+from testkit.stripe_events import FAILED, SUCCEEDED, Json, completed, disputed, ended, refunded, session_of
 
 # (code, minor units of one major unit)
 CURRENCIES = (("USD", 100), ("USD", 100), ("EUR", 100), ("JPY", 1), ("KWD", 1000), ("ISK", 100))
@@ -27,6 +27,12 @@ class Expected(StrEnum):
     """It has paid its group, or was found to be of the payment that did."""
     PAYS_OR_REJECTED = "pays_or_rejected"
     """It was first, or was set aside because another was."""
+    PAYS_OR_IS_BACK = "pays_or_is_back"
+    """It has paid its group, or all of its money had gone back before it came."""
+    RECORDED = "recorded"
+    """What it says of a refund or a dispute is on record."""
+    ENDS = "ends"
+    """The group that its session names is not pending any more."""
     REJECTED = "rejected"
     UNMATCHED = "unmatched"
     UNTOUCHED = "untouched"
@@ -71,6 +77,8 @@ class Sent:
     expected: Expected
     group: uuid.UUID | None = None
     reason: str | None = None
+    is_lifecycle: bool = False
+    """Whether it goes to the lifecycle route."""
 
     @property
     def id(self) -> str:
@@ -92,6 +100,14 @@ class Scenario:
     groups: list[Group] = field(default_factory=list)
     paid_groups: int = 1
     """How many of the groups are paid in the end."""
+    statuses: frozenset[str] = frozenset({"pending", "paid"})
+    """What a group may be in the end; the order of arrival decides between them where there is another than these."""
+    refunded: Decimal = Decimal(0)
+    """Major units of what a paid group has sent back, unless that is all."""
+    reversals: dict[str, str] = field(default_factory=dict)
+    """Refund or dispute -> the status that it has in the end."""
+    open_disputes: frozenset[str] = frozenset()
+    """Those that wait for a person."""
 
 
 class Generator:
@@ -173,6 +189,115 @@ class Generator:
         event = {**self._event(self._group()), "type": "customer.created"}
         return Scenario("unrelated", [Sent(event, Expected.UNTOUCHED)], [], 0)
 
+    def part_refund(self) -> Scenario:
+        """A part of the money goes back, which takes its time."""
+        group = self._divisible_group()
+        paid = self._event(group)
+        part = self._refund(paid, amount=self._part(group))
+        steps = [self._about(part | {"status": status}, "refund.updated") for status in ("pending", "succeeded")]
+        scenario = Scenario("part refund", [Sent(paid, Expected.PAYS, group.id), *steps], [group])
+        scenario.refunded = Decimal(part["amount"]) / dict(CURRENCIES)[group.currency]
+        scenario.reversals = {part["id"]: "succeeded"}
+        return scenario
+
+    def failed_refund(self) -> Scenario:
+        """A part of the money goes back, and comes again."""
+        group = self._divisible_group()
+        paid = self._event(group)
+        part = self._refund(paid, amount=self._part(group))
+        steps = [
+            self._about(part, "refund.created"),
+            self._about(part | {"status": "failed"}, "refund.failed"),
+        ]
+        scenario = Scenario("failed refund", [Sent(paid, Expected.PAYS, group.id), *steps], [group])
+        scenario.reversals = {part["id"]: "failed"}
+        return scenario
+
+    def whole_refund(self) -> Scenario:
+        """All of the money goes back: before the payment comes, or after it."""
+        group = self._group()
+        paid = self._event(group)
+        whole = self._refund(paid, amount=group.minor)
+        sent = [
+            Sent(paid, Expected.PAYS_OR_IS_BACK, group.id, "payment_refunded"),
+            self._about(whole, "refund.created"),
+        ]
+        scenario = Scenario("whole refund", sent, [group])
+        scenario.statuses = frozenset({"refunded", "pending"})
+        scenario.reversals = {whole["id"]: "succeeded"}
+        return scenario
+
+    def dispute(self) -> Scenario:
+        """The buyer's bank asks for the money back, and gets it or not."""
+        group = self._group()
+        paid, ending = self._event(group), self.rng.choice(("won", "lost"))
+        about = session_of(
+            disputed(
+                session_of(paid)["payment_intent"],
+                id=self._id("dp"),
+                amount=group.minor,
+                charge=None,
+                currency=group.currency.lower(),
+            )
+        )
+        steps = [
+            self._about(about, "charge.dispute.created"),
+            self._about(about | {"status": ending}, "charge.dispute.closed"),
+        ]
+        scenario = Scenario("dispute", [Sent(paid, Expected.PAYS, group.id), *steps], [group])
+        scenario.reversals = {about["id"]: ending}
+        scenario.open_disputes = frozenset({about["id"]} if ending == "lost" else ())
+        return scenario
+
+    def left_checkout(self) -> Scenario:
+        """Nobody pays in time."""
+        group = self._group()
+        scenario = Scenario("left checkout", [self._ended(group)], [group], 0)
+        scenario.statuses = frozenset({"cancelled"})
+        return scenario
+
+    def failed_debit(self) -> Scenario:
+        """Completed but unpaid, and never paid."""
+        group = self._group()
+        failed = self._ended(group, kind=FAILED)
+        unpaid = {**failed.event, "id": self._id("evt"), "type": "checkout.session.completed"}
+        scenario = Scenario("failed debit", [Sent(unpaid, Expected.UNTOUCHED), failed], [group], 0)
+        scenario.statuses = frozenset({"cancelled"})
+        return scenario
+
+    def late_payment(self) -> Scenario:
+        """A buyer pays in one tab while the session of another one expires."""
+        group = self._group()
+        paid = Sent(self._event(group), Expected.PAYS_OR_REJECTED, group.id, "order_group_not_payable")
+        scenario = Scenario("late payment", [paid, self._ended(group)], [group])
+        scenario.statuses = frozenset({"paid", "cancelled"})
+        return scenario
+
+    def _ended(self, group: Group, *, kind: str = "checkout.session.expired") -> Sent:
+        event = ended(str(group.id), kind=kind, id=self._id("cs_test"))
+        return Sent({**event, "id": self._id("evt")}, Expected.ENDS, group.id, is_lifecycle=True)
+
+    def _refund(self, paid: Json, *, amount: int) -> Json:
+        payment = session_of(paid)
+        event = refunded(
+            payment["payment_intent"], id=self._id("re"), amount=amount, charge=None, currency=payment["currency"]
+        )
+        return session_of(event)
+
+    def _divisible_group(self) -> Group:
+        """One that costs more than the smallest amount of its currency."""
+        while (group := self._group()).minor <= 2 * _smallest(group):
+            pass
+        return group
+
+    def _part(self, group: Group) -> int:
+        """In minor units: less than the whole."""
+        return _smallest(group) * self.rng.randint(1, group.minor // _smallest(group) - 1)
+
+    def _about(self, reversal: Json, kind: str) -> Sent:
+        event = {**completed(), "id": self._id("evt"), "type": kind, "data": {"object": reversal}}
+        return Sent(event, Expected.RECORDED, is_lifecycle=True)
+
     def _group(self) -> Group:
         currency, minor_per_major = self.rng.choice(CURRENCIES)
         step = Decimal(1) if currency == "ISK" else Decimal(1) / minor_per_major
@@ -211,8 +336,13 @@ class Generator:
         return uuid.UUID(int=self.rng.getrandbits(128), version=4)
 
 
+def _smallest(group: Group) -> int:
+    """The smallest amount of the group's currency, in minor units."""
+    return 100 if group.currency == "ISK" else 1
+
+
 KINDS: tuple[tuple[Callable[[Generator], Scenario], int], ...] = (
-    (Generator.payment, 60),
+    (Generator.payment, 50),
     (Generator.twins, 10),
     (Generator.rivals, 8),
     (Generator.one_payment_for_two_groups, 2),
@@ -221,6 +351,13 @@ KINDS: tuple[tuple[Callable[[Generator], Scenario], int], ...] = (
     (Generator.unknown_group, 3),
     (Generator.no_reference, 3),
     (Generator.unrelated, 3),
+    (Generator.part_refund, 4),
+    (Generator.failed_refund, 3),
+    (Generator.whole_refund, 4),
+    (Generator.dispute, 4),
+    (Generator.left_checkout, 3),
+    (Generator.failed_debit, 2),
+    (Generator.late_payment, 3),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from chaos.proxy import Proxy
 from chaos.senders import PATIENCE_SECONDS, Senders, Tally
 from chaos.verdict import findings
 from local_stack.stack import Stack
+from relay.server import lifecycle, webhook
 from testkit.relay_process import RelayProcess
 
 BATCHES_AT_ONCE = 12
@@ -93,12 +95,19 @@ async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: N
         await asyncio.to_thread(fill, stack, scenarios)
         say(f"{report.deliveries:,} deliveries of {size.events:,} events, {size.faults} faults")
         async with Proxy(stack.gateway.port).listening() as proxy:
-            env = {**stack.env(), "SUPABASE_URL": f"http://127.0.0.1:{proxy.port}", "RELAY_RPC_TIMEOUT": RPC_TIMEOUT}
+            lifecycle_secret = f"whsec_{secrets.token_hex(24)}"
+            env = {
+                **stack.env(),
+                "SUPABASE_URL": f"http://127.0.0.1:{proxy.port}",
+                "RELAY_RPC_TIMEOUT": RPC_TIMEOUT,
+                "STRIPE_LIFECYCLE_WEBHOOK_SECRET": lifecycle_secret,
+            }
+            own = {webhook.PATH: stack.stripe_webhook_secret, lifecycle.PATH: lifecycle_secret}
             relays = [RelayProcess(env=env, log=logs / f"relay-{number}.log") for number in range(size.relays)]
             for relay in relays:
                 parts.callback(relay.stop)
                 await asyncio.to_thread(relay.start)
-            await _send(report, stack, relays, proxy, plan_rng=generator.rng, plan=plan, say=say)
+            await _send(report, stack, relays, proxy, plan_rng=generator.rng, plan=plan, secrets_of_routes=own, say=say)
             report.relay_retries = sum([await _retries(relay) for relay in relays])
             for relay in relays:
                 await asyncio.to_thread(relay.stop)
@@ -117,6 +126,7 @@ async def _send(
     *,
     plan_rng: random.Random,
     plan: list[list[Sent]],
+    secrets_of_routes: dict[str, str],
     say: Callable[[str], None],
 ) -> None:
     """Send, while faults strike at even steps of the deliveries that are done."""
@@ -125,7 +135,7 @@ async def _send(
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
         ports = [relay.port for relay in relays]
-        senders = Senders(ports, stack.stripe_webhook_secret, random.Random(plan_rng.random()), http)
+        senders = Senders(ports, secrets_of_routes, random.Random(plan_rng.random()), http)
         faults = Faults(stack, relays, proxy, senders, random.Random(plan_rng.random()))
         kinds = faults.schedule(report.size.faults)
         progress = asyncio.Event()

@@ -6,13 +6,13 @@ import asyncio
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
 
 from chaos.plan import Sent
-from relay.server.webhook import PATH
+from relay.server import lifecycle, webhook
 from testkit.stripe_events import encode, sign
 
 # Stripe gives up on an answer after about ten seconds; the relay's own limits are shorter.
@@ -56,13 +56,20 @@ class Tally:
 class Senders:
     """Sends batches to relays of one's choice."""
 
-    def __init__(self, ports: Sequence[int], secret: str, rng: random.Random, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        ports: Sequence[int],
+        secrets: Mapping[str, str],
+        rng: random.Random,
+        http: aiohttp.ClientSession,
+    ) -> None:
+        """`secrets` are those of the routes, by path."""
         self.tally = Tally()
         self.in_flight: set[Attempt] = set()
         self.busy = asyncio.Event()
         self.on_finished: Callable[[], None] = lambda: None
         self._ports = ports
-        self._secret = secret
+        self._secrets = secrets
         self._rng = rng
         self._http = http
 
@@ -107,9 +114,10 @@ class Senders:
         self.in_flight.add(attempt)
         self.busy.set()
         self.tally.attempts += 1
-        headers = {"Stripe-Signature": sign(body, self._secret)}
+        path = lifecycle.PATH if sent.is_lifecycle else webhook.PATH
+        headers = {"Stripe-Signature": sign(body, self._secrets[path])}
         try:
-            url = f"http://127.0.0.1:{attempt.port}{PATH}"
+            url = f"http://127.0.0.1:{attempt.port}{path}"
             async with self._http.post(url, data=body, headers=headers) as response:
                 status, content = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:

@@ -135,7 +135,7 @@ class Hostile:
         target = self._target(rng)
         bare = target.split(b"?")[0].split(b"#")[0].decode("latin-1")
         method = b"POST"
-        on_route = bare == PATH
+        on_route = bare.removesuffix("/") == PATH
         if on_route:
             method = b"PUT"
         elif bare not in PUBLIC and rng.random() < 0.3:

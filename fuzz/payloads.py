@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fuzz.case import Case, request
-from testkit.stripe_events import Json, completed, sign
+from relay.core.lifecycle import DISPUTE_TYPES, ENDING_TYPES, REFUND_TYPES, STATUSES
+from testkit.stripe_events import Json, completed, disputed, ended, refunded, sign
 
 # JSON texts, because Python's own values cannot spell all of them (1e400, -0, a number of 5000 digits, half a surrogate
 # pair, NaN).
@@ -73,6 +74,7 @@ CONTAINERS = (
     '{"order_group_id": []}',
     '[["a"], {}]',
 )
+MakeEvent = Callable[[random.Random], Json]
 # Where an event is replaced: every field, and those that decide more than once.
 DEEP = (50, 900, 1100, 20_000)
 PLACE = "\N{OBJECT REPLACEMENT CHARACTER}%d\N{OBJECT REPLACEMENT CHARACTER}"
@@ -80,15 +82,16 @@ PLACE = "\N{OBJECT REPLACEMENT CHARACTER}%d\N{OBJECT REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class Payloads:
-    """Makes signed cases; `now` is in seconds since 1970."""
+    """Makes signed cases; `now` is in seconds since 1970, `event` makes the events that are spoiled."""
 
     secret: str
     now: int
+    event: MakeEvent
 
     def case(self, rng: random.Random) -> Case:
         """The next delivery."""
         (make,) = rng.choices([maker for maker, _ in MAKERS], [weight for _, weight in MAKERS])
-        body = make(rng)
+        body = make(rng, self.event)
         return Case(
             "signed", request(body, b"Stripe-Signature: " + sign(body, self.secret, at=self.now).encode()), signed=True
         )
@@ -112,8 +115,8 @@ def odd(rng: random.Random, depth: int = 0) -> str:
     return "{" + ", ".join(f"{rng.choice(TEXTS)}: {odd(rng, depth + 1)}" for _ in range(rng.randrange(4))) + "}"
 
 
-def event(rng: random.Random) -> Json:
-    """A realistic event with ids that repeat with the seed, in one of the states that the contract knows."""
+def payment(rng: random.Random) -> Json:
+    """A realistic event of a payment, with ids that repeat with the seed, in one of the states of the contract."""
     made = completed(_uuid(rng))
     made["id"] = f"evt_{rng.getrandbits(96):024x}"
     session = made["data"]["object"]
@@ -129,7 +132,25 @@ def event(rng: random.Random) -> Json:
     return made
 
 
-def replaced(rng: random.Random) -> bytes:
+def lifecycle(rng: random.Random) -> Json:
+    """A realistic event of the lifecycle route, with ids that repeat with the seed."""
+    kind = rng.choice(sorted(REFUND_TYPES | DISPUTE_TYPES | ENDING_TYPES))
+    intent: object = f"pi_{rng.getrandbits(96):024x}"
+    if rng.random() < 0.3:
+        intent = rng.choice((None, {"id": intent, "object": "payment_intent"}))
+    fixed: Json = {"payment_intent": intent, "charge": None}
+    if kind in ENDING_TYPES:
+        made = ended(_uuid(rng), kind=kind, id=f"cs_test_{rng.getrandbits(96):024x}")
+    elif kind in REFUND_TYPES:
+        status = rng.choice(sorted(STATUSES["refund"]))
+        made = refunded(kind=kind, id=f"re_{rng.getrandbits(96):024x}", status=status, **fixed)
+    else:
+        status = rng.choice(sorted(STATUSES["dispute"]))
+        made = disputed(kind=kind, id=f"dp_{rng.getrandbits(96):024x}", status=status, **fixed)
+    return made | {"id": f"evt_{rng.getrandbits(96):024x}"}
+
+
+def replaced(rng: random.Random, event: MakeEvent) -> bytes:
     """One to three fields are odd, doubled or missing."""
     made = event(rng)
     texts: dict[str, str] = {}
@@ -148,14 +169,14 @@ def replaced(rng: random.Random) -> bytes:
     return _encoded(body.replace(r"\u2060", ""))
 
 
-def no_event(rng: random.Random) -> bytes:
+def no_event(rng: random.Random, _: MakeEvent) -> bytes:
     """Signed, but not even an object, or not even JSON."""
     return _encoded(
         rng.choice((odd(rng), odd(rng), "", " ", "{", "}", "[1,]", "{'id': 1}", "\ufeff{}", "{} {}", "//", "nul"))
     )
 
 
-def broken(rng: random.Random) -> bytes:
+def broken(rng: random.Random, event: MakeEvent) -> bytes:
     """A real event with a byte changed, or cut off."""
     body = bytearray(json.dumps(event(rng)).encode())
     if rng.random() < 0.5:
@@ -164,20 +185,20 @@ def broken(rng: random.Random) -> bytes:
     return bytes(body)
 
 
-def other_encoding(rng: random.Random) -> bytes:
+def other_encoding(rng: random.Random, event: MakeEvent) -> bytes:
     """A real event in bytes that are no UTF-8, or that begin with a mark."""
     text = json.dumps(event(rng))
     return rng.choice((text.encode("utf-16"), b"\xef\xbb\xbf" + text.encode(), text.encode() + b"\xff", b"\xc0\x80"))
 
 
-def another_type(rng: random.Random) -> bytes:
-    """An event that does not reconcile, with anything in it."""
-    kind = rng.choice(("customer.created", "checkout.session.expired", "v1.billing.meter.error_report_triggered", ""))
+def another_type(rng: random.Random, _: MakeEvent) -> bytes:
+    """An event that neither route is for, with anything in it."""
+    kind = rng.choice(("customer.created", "charge.refunded", "v1.billing.meter.error_report_triggered", ""))
     text = json.dumps({"id": f"evt_{rng.getrandbits(96):024x}", "type": kind, "data": PLACE % 0})
     return _encoded(text.replace(json.dumps(PLACE % 0), odd(rng)))
 
 
-def untouched(rng: random.Random) -> bytes:
+def untouched(rng: random.Random, event: MakeEvent) -> bytes:
     """A real event as it is."""
     return json.dumps(event(rng)).encode()
 
@@ -185,7 +206,7 @@ def untouched(rng: random.Random) -> bytes:
 def _fields(made: Json) -> list[tuple[Json, str]]:
     """Every field of the event, its session, and the objects in it that are read."""
     session = made["data"]["object"]
-    owners = [made, made["data"], *[session] * 3, session["metadata"], session["metadata"], session["customer_details"]]
+    owners = [made, made["data"], *[session] * 3, session["metadata"], session["metadata"]]
     owners += [value for value in session.values() if isinstance(value, dict)]
     return [(owner, key) for owner in owners for key in owner]
 
@@ -199,7 +220,7 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-MAKERS: tuple[tuple[Callable[[random.Random], bytes], int], ...] = (
+MAKERS: tuple[tuple[Callable[[random.Random, MakeEvent], bytes], int], ...] = (
     (replaced, 80),
     (no_event, 6),
     (broken, 5),

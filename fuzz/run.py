@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from fuzz.case import Case
+from fuzz.case import Case, on_lifecycle
 from fuzz.hostile import Hostile
 from fuzz.judge import problem_of, problem_of_call
-from fuzz.payloads import Payloads, untouched
+from fuzz.payloads import Payloads, lifecycle, payment, untouched
 from relay.config import VARIABLES
 from testkit.data_api_server import DataApi
 from testkit.relay_log import faults_in
@@ -24,6 +24,8 @@ from testkit.wire import Answer, connected
 CONNECTIONS = 16
 PIPELINE = 24
 WARM_SHARE = 4
+# The code before an event is decided is the same for both routes.
+LIFECYCLE_SHARE = 5
 # A case is shown whole enough to be understood, and can be had whole with --only.
 SHOWN_BYTES = 300
 SHOWN_PROBLEMS = 20
@@ -169,20 +171,31 @@ def random_of(*parts: object) -> random.Random:
 
 
 async def run(*, seed: int, hostile: int, payloads: int, only: tuple[str, int] | None = None) -> Report:
-    """A relay process between us and a Data API that counts. Hostile requests first, and not one call may come of
-    them; then signed oddities. `only` repeats one case."""
+    """A relay process between us and a Data API that counts. Hostile requests to either route first, and not one
+    call may come of them; then signed oddities. `only` repeats one case."""
     report = Report(seed)
     started = time.monotonic()
-    secret = f"whsec_{random_of(seed, 'secret').getrandbits(128):032x}"
+    secret, lifecycle_secret = (f"whsec_{random_of(seed, what).getrandbits(128):032x}" for what in ("secret", "other"))
     tolerance = int(VARIABLES["STRIPE_WEBHOOK_TOLERANCE"])
-    true_body = untouched(random_of(seed, "body"))
+    true_body = untouched(random_of(seed, "body"), payment)
+    true_refund = untouched(random_of(seed, "body"), lifecycle)
     makers: dict[str, tuple[int, Callable[[random.Random], Case]]] = {
         "hostile": (hostile, lambda rng: Hostile(secret, int(time.time()), tolerance, true_body).case(rng)),
-        "signed": (payloads, lambda rng: Payloads(secret, int(time.time())).case(rng)),
+        "hostile-lifecycle": (
+            hostile // LIFECYCLE_SHARE,
+            lambda rng: on_lifecycle(Hostile(lifecycle_secret, int(time.time()), tolerance, true_refund).case(rng)),
+        ),
+        "signed": (payloads, lambda rng: Payloads(secret, int(time.time()), payment).case(rng)),
+        "signed-lifecycle": (
+            payloads,
+            lambda rng: on_lifecycle(Payloads(lifecycle_secret, int(time.time()), lifecycle).case(rng)),
+        ),
     }
     async with (
         DataApi().listening() as data_api,
-        relay_serve(environ(data_api.url, STRIPE_WEBHOOK_SECRET=secret)) as relay,
+        relay_serve(
+            environ(data_api.url, STRIPE_WEBHOOK_SECRET=secret, STRIPE_LIFECYCLE_WEBHOOK_SECRET=lifecycle_secret)
+        ) as relay,
     ):
         phase = Phase(report, relay, data_api)
         for kind, (count, make) in makers.items():
@@ -196,7 +209,7 @@ async def run(*, seed: int, hostile: int, payloads: int, only: tuple[str, int] |
             await phase.fire(kind, range(count // WARM_SHARE, count), make)
             if relay.running:
                 report.grown_bytes = max(report.grown_bytes, relay.resident_bytes - warm)
-            if kind == "hostile" and report.calls:
+            if kind.startswith("hostile") and report.calls:
                 report.problems.append(f"{report.calls} calls reached the Data API though no delivery counted")
         if not relay.running:
             report.problems.append("the relay has crashed")

@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
@@ -69,18 +70,30 @@ def test_a_plan_sends_the_copies_of_a_payment_together_and_some_late() -> None:
 
 def happy_end() -> tuple[list[Scenario], Tally, DatabaseState, list[str]]:
     """What a run without any fault would show."""
-    told, tally, state, log = scenarios(), Tally(), DatabaseState({}, {}, {}, {}, []), []
+    told, tally, state, log = scenarios(), Tally(), DatabaseState({}, {}, {}, {}, [], {}, set()), []
     for scenario in told:
         left = scenario.paid_groups
         state.groups.update(
             {
-                group.id: {"status": "pending", "stripe_webhook_event_id": None, "stripe_checkout_session_id": None}
+                group.id: {
+                    "status": "pending",
+                    "refunded_amount": Decimal(0),
+                    "stripe_webhook_event_id": None,
+                    "stripe_checkout_session_id": None,
+                }
                 for group in scenario.groups
             }
         )
         for sent in scenario.sent:
             if sent.expected in (Expected.UNTOUCHED, Expected.UNMATCHED):
                 tally.last[sent.id] = {"ignored" if sent.expected is Expected.UNTOUCHED else "unmatched"}
+            elif sent.expected is Expected.RECORDED:
+                tally.last[sent.id] = {"recorded", "replayed"}
+            elif sent.expected is Expected.ENDS:
+                is_paid = state.groups[sent.group]["status"] == "paid"  # type: ignore[index]
+                tally.last[sent.id] = {"ignored"} if is_paid else {"recorded", "replayed"}
+                if not is_paid:
+                    state.groups[sent.group]["status"] = "cancelled"  # type: ignore[index]
             elif sent.expected is Expected.REJECTED or (sent.expected is Expected.PAYS_OR_REJECTED and not left):
                 tally.last[sent.id] = {f"rejected {sent.reason}"}
                 tally.failures[sent.id, str(sent.reason)] += 1
@@ -95,8 +108,14 @@ def happy_end() -> tuple[list[Scenario], Tally, DatabaseState, list[str]]:
                     state.groups[sent.group] |= {"status": "paid", "stripe_checkout_session_id": sent.session}  # type: ignore[index]
             if sent.expected in (Expected.REJECTED, Expected.UNMATCHED) or "rejected" in str(tally.last[sent.id]):
                 state.exceptions[sent.id] = {"reason": sent.reason}
+        state.reversals.update(scenario.reversals)
+        state.open_disputes.update(scenario.open_disputes)
         for group in scenario.groups:
-            if state.groups[group.id]["status"] == "paid":
+            if "refunded" in scenario.statuses:
+                state.groups[group.id] |= {"status": "refunded", "refunded_amount": group.total}
+            elif state.groups[group.id]["status"] == "paid":
+                state.groups[group.id]["refunded_amount"] = scenario.refunded
+            if state.groups[group.id]["status"] in ("paid", "refunded"):
                 state.commits.update({item.id: item.quantity for item in group.items})
     return told, tally, state, log
 
@@ -112,6 +131,13 @@ def test_a_happy_end_has_no_findings() -> None:
         "voucher",
         "wrong amount",
         "unknown group",
+        "part refund",
+        "failed refund",
+        "whole refund",
+        "dispute",
+        "left checkout",
+        "failed debit",
+        "late payment",
     }
 
 
@@ -140,6 +166,28 @@ SPOILED: dict[str, Callable[[list[Scenario], Tally, DatabaseState, list[str]], o
         {item: 2 * taken for item, taken in state.commits.items()}
     ),
     "stock that was not taken": lambda _t, _l, state, _o: state.commits.clear(),
+    "a refund that was lost": lambda told, _l, state, _o: state.reversals.pop(_reversal(told, "part refund")),
+    "a refund that never failed": lambda told, _l, state, _o: state.reversals.update(
+        {_reversal(told, "failed refund"): "succeeded"}
+    ),
+    "a stranger's refund": lambda _t, _l, state, _o: state.reversals.update(re_0="succeeded"),
+    "money that did not go back": lambda told, _l, state, _o: state.groups[_group(told, "part refund")].update(
+        refunded_amount=Decimal(0)
+    ),
+    "money that went back twice": lambda told, _l, state, _o: state.groups[_group(told, "whole refund")].update(
+        refunded_amount=Decimal(10**9)
+    ),
+    "a refunded group that is called paid": lambda told, _l, state, _o: state.groups[
+        _group(told, "whole refund")
+    ].update(status="paid"),
+    "a lost dispute that nobody hears of": lambda _t, _l, state, _o: state.open_disputes.clear(),
+    "a won dispute that waits": lambda told, _l, state, _o: state.open_disputes.update(
+        each for scenario in told if scenario.kind == "dispute" for each in scenario.reversals
+    ),
+    "a checkout that never ended": lambda told, _l, state, _o: state.groups[_group(told, "left checkout")].update(
+        status="pending"
+    ),
+    "a refund that was ignored": lambda told, tally, _w, _o: tally.last[_of(told, "part refund", 1)].add("ignored"),
     "a 500 that is not in the log": lambda _t, _l, _w, log: log.clear(),
     "a 500 that nobody expected": lambda _t, _l, _w, log: log.append(
         json.dumps({"level": "error", "status": 500, "event_id": "evt_0", "reason": "unexpected"})
@@ -151,12 +199,16 @@ SPOILED: dict[str, Callable[[list[Scenario], Tally, DatabaseState, list[str]], o
 }
 
 
-def _of(told: list[Scenario], kind: str) -> str:
-    return next(scenario.sent[0].id for scenario in told if scenario.kind == kind)
+def _of(told: list[Scenario], kind: str, place: int = 0) -> str:
+    return next(scenario.sent[place].id for scenario in told if scenario.kind == kind)
 
 
-def _group(told: list[Scenario]) -> uuid.UUID:
-    return next(scenario.groups[0].id for scenario in told if scenario.kind == "payment")
+def _group(told: list[Scenario], kind: str = "payment") -> uuid.UUID:
+    return next(scenario.groups[0].id for scenario in told if scenario.kind == kind)
+
+
+def _reversal(told: list[Scenario], kind: str) -> str:
+    return next(each for scenario in told if scenario.kind == kind for each in scenario.reversals)
 
 
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)

@@ -36,6 +36,8 @@ Source = Literal["webhook", "sweep", "replay"]
 # them again. PostgREST's own pool is smaller (10 by default), so more calls would only wait there.
 MAX_CALLS: Final = 64
 MAX_WAITING: Final = 256
+# The lifecycle route has a queue of its own, and fewer calls: refunds that hang take no place from payments.
+MAX_LIFECYCLE_CALLS: Final = 8
 # The share of RELAY_RPC_TIMEOUT that a delivery may wait for a free call. By default (9 s) the rest is more than the
 # function's own lock_timeout (3 s).
 _WAITING_SHARE: Final = 0.5
@@ -48,12 +50,16 @@ class DataApi:
     `rpc_timeout` is how many seconds one call may take, waiting for a slot and one retry included.
     """
 
-    def __init__(self, client: AsyncClient, *, rpc_timeout: float, metrics: Metrics) -> None:
+    def __init__(self, client: AsyncClient, *, rpc_timeout: float, metrics: Metrics, calls: int | None = None) -> None:
         self._client = client
         self._timeout = rpc_timeout
         self._metrics = metrics
-        self._slots = asyncio.Semaphore(MAX_CALLS)
+        self._slots = asyncio.Semaphore(MAX_CALLS if calls is None else calls)
         self._waiting = 0
+
+    def apart(self, calls: int) -> "DataApi":
+        """One over the same connections with a queue of its own, and with so many calls at the same time."""
+        return DataApi(self._client, rpc_timeout=self._timeout, metrics=self._metrics, calls=calls)
 
     async def reconcile(
         self, payment: Payment, *, unmatched_reason: Reason | None = None, source: Source = "webhook"

@@ -41,7 +41,7 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
     async def connected(app: web.Application) -> AsyncIterator[None]:
         async with client.connect(settings, telemetry.metrics) as data_api:
             app[WEBHOOK] = webhook.route(settings, telemetry, data_api)
-            app[LIFECYCLE] = lifecycle.route(settings, data_api)
+            app[LIFECYCLE] = lifecycle.route(settings, data_api.apart(client.MAX_LIFECYCLE_CALLS))
             app[READINESS] = Readiness(settings, telemetry.metrics, data_api, clock=clock, limit=limit)
             asyncio.get_running_loop().set_exception_handler(limit.handle_loop_error)
             yield

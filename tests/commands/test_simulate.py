@@ -36,15 +36,16 @@ async def simulate(project: Project, relay: Relay, *arguments: str, **changes: s
 
 async def test_every_scenario_passes_on_groups_made_for_it(project: Project) -> None:
     two = f"{project.stack.stripe_webhook_secret},whsec_{secrets.token_hex(16)}"
-    async with serving(project.environment(STRIPE_WEBHOOK_SECRET=two)) as relay:
-        ended, played = await simulate(project, relay, "--create", STRIPE_WEBHOOK_SECRET=two)
+    both = {"STRIPE_WEBHOOK_SECRET": two, "STRIPE_LIFECYCLE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}"}
+    async with serving(project.environment(**both)) as relay:
+        ended, played = await simulate(project, relay, "--create", **both)
 
     assert (ended.status, ended.errors) == (0, "")
     assert played.keys() == SCENARIOS.keys()
     assert all(one["passed"] for one in played.values())
     groups = {one["order_group_id"] for one in played.values()} - {None}
     rows = project.query("select id::text, status, currency from public.order_groups where id = any(%s)", list(groups))
-    assert {row["status"] for row in rows} == {"paid", "pending", "cancelled"}
+    assert {row["status"] for row in rows} == {"paid", "pending", "cancelled", "refunded"}
     assert {row["currency"] for row in rows} == {"USD", "JPY", "KWD", "ISK"}
     sellers = project.query(
         "select distinct s.name from public.sellers s join public.orders o on o.seller_id = s.id"
@@ -93,6 +94,7 @@ async def test_a_given_group_is_paid_once_and_the_rest_is_skipped_with_its_reaso
     assert "this one is paid" in played["debit"]["skipped"]
     assert played["yen"]["skipped"] == "needs a group in JPY, this one is in USD"
     assert "one secret" in played["rolled-secret"]["skipped"]
+    assert played["expired"]["skipped"] == "STRIPE_LIFECYCLE_WEBHOOK_SECRET is not set"
     assert project.group(group)["status"] == "paid"
 
 
@@ -132,6 +134,26 @@ async def test_tidy_dismisses_what_the_simulation_left_and_nothing_else(project:
         "select * from payments.exceptions where stripe_event_id = %s", played["late"]["steps"][0]["event_id"]
     )
     assert (row["resolution"], row["resolved_by"]) == ("dismissed", "relay simulate")
+
+
+async def test_a_lost_dispute_is_dismissed_by_tidy_and_a_won_one_needs_nobody(project: Project) -> None:
+    own = {"STRIPE_LIFECYCLE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}"}
+    async with serving(project.environment(**own)) as relay:
+        ended, played = await simulate(
+            project, relay, "--create", "--tidy", "--scenario", "dispute-won", "--scenario", "dispute-lost", **own
+        )
+
+    assert (ended.status, ended.errors) == (0, "")
+
+    def words(name: str) -> list[tuple[str, str, str]]:
+        rows = project.query(
+            "select reason, resolution, resolved_by from payments.exceptions where order_group_id = %s",
+            uuid.UUID(played[name]["order_group_id"]),
+        )
+        return [(row["reason"], row["resolution"], row["resolved_by"]) for row in rows]
+
+    assert words("dispute-won") == [("payment_disputed", "dismissed", "stripe")]
+    assert words("dispute-lost") == [("payment_disputed", "dismissed", "relay simulate")]
 
 
 async def test_a_live_key_is_refused_before_anything_is_written_or_sent(project: Project, relay: Relay) -> None:

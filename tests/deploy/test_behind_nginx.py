@@ -20,10 +20,10 @@ from local_stack.stack import Stack
 from testkit.invariants import broken_invariants
 from testkit.relay_process import RelayProcess
 from testkit.shop import Shop, paid, shop_on
-from testkit.stripe_events import encode, sign, unrelated_event
+from testkit.stripe_events import LIFECYCLE_SECRET, encode, sign, unrelated_event
 from tests.deploy.nginx import CONFIGURATION, Nginx
 
-WEBHOOK = "/api/stripe/webhook"
+WEBHOOK, LIFECYCLE = "/api/stripe/webhook", "/api/stripe/lifecycle"
 KEYS = {"received", "outcome", "reason", "event_id", "order_group_id"}
 MEBIBYTE = 1024 * 1024
 SENDERS = 8
@@ -36,7 +36,8 @@ def relays(local_stack_only: Stack, tmp_path_factory: pytest.TempPathFactory) ->
     with ExitStack() as exits:
         running = []
         for number in (1, 2):
-            relay = RelayProcess(env=local_stack_only.env(), log=logs / f"{number}.log")
+            own = {"STRIPE_LIFECYCLE_WEBHOOK_SECRET": LIFECYCLE_SECRET}
+            relay = RelayProcess(env={**local_stack_only.env(), **own}, log=logs / f"{number}.log")
             exits.callback(relay.stop)
             relay.start()
             running.append(relay)
@@ -155,10 +156,32 @@ def test_headers_that_the_relay_refuses_reach_it(
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/metrics", "/readyz", "/healthz", "/api/stripe/webhook/", "/api/stripe/webhook2"]
+    "path",
+    [
+        "/",
+        "/metrics",
+        "/readyz",
+        "/healthz",
+        "/api/stripe",
+        "/api/stripe/webhook2",
+        "/api/stripe/lifecycle/x",
+        "/x/api/stripe/webhook",
+    ],
 )
-def test_nothing_but_the_webhook_is_for_the_outside(front: httpx.Client, path: str) -> None:
-    assert front.get(path).status_code == 404
+def test_nothing_but_the_two_routes_is_for_the_outside(front: httpx.Client, path: str) -> None:
+    answer = front.get(path)
+
+    assert answer.status_code == 404
+    assert answer.headers["Server"].startswith("nginx")
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_each_route_is_reached_with_its_own_secret(front: httpx.Client, local_stack_only: Stack, slash: str) -> None:
+    body = encode(unrelated_event())
+
+    for path, secret in ((WEBHOOK, local_stack_only.stripe_webhook_secret), (LIFECYCLE, LIFECYCLE_SECRET)):
+        answer = front.post(path + slash, content=body, headers={"Stripe-Signature": sign(body, secret)})
+        assert (answer.status_code, answer.json()["reason"]) == (200, "event_type")
 
 
 def test_flood_from_one_address_is_answered_429_and_the_rest_arrives(relays: list[RelayProcess]) -> None:

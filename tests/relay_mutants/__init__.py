@@ -24,6 +24,8 @@ READINESS = ("tests/server/test_readiness.py",)
 DESCRIPTORS = ("tests/server/test_descriptors.py",)
 DESK = ("tests/commands/test_desk.py",)
 LIFE = ("tests/server/test_life_cycle.py",)
+LIFECYCLE = ("tests/server/test_lifecycle.py",)
+LIFECYCLE_CORE = ("tests/core/test_lifecycle.py",)
 
 _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     # Counters that leak, gauges that nobody sets
@@ -112,6 +114,23 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("metadata_on_the_page", "commands/desk/pages.py", "row: ListedException = without_metadata(found)", "row: ListedException = found", DESK),
     ("later_ones_resolved_too", "commands/desk/pages.py", '            conditions.append(("id", "lte", str(upto)))\n', "            pass\n", DESK),
     ("nobody_was_faster", "commands/desk/actions.py", 'if row is None or row["status"] == "open":', "if True:", DESK),
+    # The lifecycle route
+    ("refunds_take_places", "server/app.py", "data_api.apart(client.MAX_LIFECYCLE_CALLS)", "data_api", LIFECYCLE),
+    ("route_always_there", "server/app.py", "    if settings.stripe_lifecycle_webhook_secrets:\n", "    if True:\n", LIFECYCLE),
+    ("no_slash", "server/app.py", 'in (path, f"{path}/")', "in (path,)", LIFECYCLE),
+    ("webhooks_secrets", "server/lifecycle.py", "Route(settings.stripe_lifecycle_webhook_secrets", "Route(settings.stripe_webhook_secrets", LIFECYCLE),
+    ("groupless_record", "server/lifecycle.py", "                delivery.order_group_id = recorded.order_group_id\n", "", LIFECYCLE),
+    ("sessionless_cancel", "data_api/client.py", ', "p_checkout_session_id": ended.session_id', "", LIFECYCLE),
+    ("eventless_record", "data_api/client.py", '"p_stripe_event_id": reversal.event_id', '"p_stripe_event_id": None', LIFECYCLE),
+    ("another_refund", "core/outcomes.py", "data.get(key) != reversal_id", "False", LIFECYCLE),
+    ("free_refund", "core/lifecycle.py", "not 0 < amount", "not 0 <= amount", LIFECYCLE_CORE),
+    ("true_is_an_amount", "core/lifecycle.py", "type(amount) is not int", "not isinstance(amount, int)", LIFECYCLE_CORE),
+    ("any_mode", "core/lifecycle.py", "    if livemode is not rules.livemode:\n", "    if False:\n", LIFECYCLE_CORE),
+    ("any_mode_of_its_own", "core/lifecycle.py", "    if own_mode is not livemode:\n", "    if False:\n", LIFECYCLE_CORE),
+    ("any_account", "core/lifecycle.py", "    if not rules.accounts.issuperset(accounts):\n", "    if False:\n", LIFECYCLE_CORE),
+    ("any_session_mode", "core/lifecycle.py", 'if session.get("mode") != "payment":', "if False:", LIFECYCLE_CORE),
+    ("any_status", "core/lifecycle.py", " or status not in STATUSES[kind]", "", LIFECYCLE_CORE),
+    ("thin_counts", "core/checkout.py", "    if is_listed and event.body.get(\"object\") == _THIN_EVENT:\n        raise ThinEvent\n", "", LIFECYCLE_CORE),
     ("streams_stay_closed", "cli.py", "    _open_closed_streams()\n    if", "    if", DESCRIPTORS),
 )  # fmt: skip
 MUTANTS = tuple(

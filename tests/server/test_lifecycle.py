@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from relay.data_api import client
 from relay.server.deliveries import MAX_BODY_BYTES
 from relay.server.lifecycle import PATH
-from testkit.data_api_server import DataApi, Hang, Reply, Reset
+from testkit.data_api_server import DataApi, Hang, Reply, Reset, Wait
+from testkit.polling import until
 from testkit.relay_under_test import Relay, environ, serving
 from testkit.stripe_events import (
     BUYER_EMAIL,
@@ -313,6 +316,28 @@ async def test_a_lost_connection_is_tried_once_more_and_a_hanging_one_given_up(d
         data_api.script = [Hang()]
         assert (await relay.deliver_lifecycle(refunded())).verdict == (500, "failed", "timeout")
     assert len(data_api.calls) == 3
+
+
+async def test_refunds_that_hang_take_no_place_from_payments(
+    data_api: DataApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "MAX_CALLS", 1)
+    most = client.MAX_LIFECYCLE_CALLS
+    async with serving(environ(data_api.url, STRIPE_LIFECYCLE_WEBHOOK_SECRET=LIFECYCLE_SECRET)) as relay:
+        gate = Wait()
+        data_api.always = gate
+        hanging = [
+            asyncio.create_task(relay.deliver_lifecycle(refunded())) for _ in range(most + 2)
+        ]  # two of them wait
+        await until(lambda: len(data_api.calls) == most)
+        data_api.always = None
+
+        paid = await relay.deliver(completed())
+        gate.released.set()
+        late = {(await one).verdict for one in hanging}
+
+    assert paid.verdict == (200, "applied", None)
+    assert late == {(200, "recorded", None)}
 
 
 async def test_payments_are_not_counted_as_lifecycle(relay: Relay) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urljoin
 
 import aiohttp
 
@@ -16,6 +17,7 @@ from relay.commands.simulate.shop import SimulatedShop, read_target
 from relay.config import Settings
 from relay.core.errors import Declined
 from relay.data_api.records import Clients, Records
+from relay.server.lifecycle import PATH as LIFECYCLE_PATH
 from relay.server.webhook import PATH
 
 NAME: Final = "simulate"
@@ -27,10 +29,11 @@ examples:
   relay simulate --group 3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10 --scenario debit
   relay simulate --create --url https://relay.example.com/api/stripe/webhook --json
 
-Stripe is not called: the events are signed with STRIPE_WEBHOOK_SECRET, which must be the running relay's. An order
-group that is paid this way is marked paid without money, so a live key is refused. --create makes sellers, products and
-order groups named "Simulation (relay simulate)"; they stay, and so do the exceptions of what is rejected, unless --tidy
-dismisses them.
+Stripe is not called: the events are signed with STRIPE_WEBHOOK_SECRET, which must be the running relay's. Refunds,
+disputes and unpaid checkouts go to the lifecycle route beside the webhook's, signed with
+STRIPE_LIFECYCLE_WEBHOOK_SECRET; where that is not set, they are skipped. An order group that is paid this way is marked
+paid without money, so a live key is refused. --create makes sellers, products and order groups named "Simulation (relay
+simulate)"; they stay, and so do the exceptions of what is rejected, unless --tidy dismisses them.
 exit status: 0 all as expected, 1 a difference, 2 could not run
 """
 # Longer than the relay may take for its answer.
@@ -134,8 +137,11 @@ async def _run_all(arguments: argparse.Namespace, settings: Settings, records: R
             one = ScenarioResult(scenario)
             results.append(one)
             secrets = tuple(secret.reveal() for secret in settings.stripe_webhook_secrets)
+            lifecycle_secrets = tuple(secret.reveal() for secret in settings.stripe_lifecycle_webhook_secrets)
             if len(secrets) < scenario.secrets:
                 one.skipped = "STRIPE_WEBHOOK_SECRET holds one secret only"
+            elif scenario.is_lifecycle and not lifecycle_secrets:
+                one.skipped = "STRIPE_LIFECYCLE_WEBHOOK_SECRET is not set"
             elif scenario.needs is not Needs.NO_GROUP:
                 if arguments.create:
                     one.target = await shop.group(scenario)
@@ -144,9 +150,9 @@ async def _run_all(arguments: argparse.Namespace, settings: Settings, records: R
                 one.skipped = _why_not(scenario, one.target)
             if one.skipped:
                 continue
-            context = Context(secrets, settings.webhook_tolerance, int(time.time()), one.target)
+            context = Context(secrets, lifecycle_secrets, settings.webhook_tolerance, int(time.time()), one.target)
             for step in scenario.steps(context):
-                one.answers.append((step, await _deliver(http, arguments.url, step)))
+                one.answers.append((step, await _deliver(http, _url_of(step, arguments.url), step)))
             if one.target:
                 one.status_after = (await read_target(records, one.target.id)).status
     return results
@@ -161,6 +167,13 @@ def _why_not(scenario: Scenario, target: Target | None) -> str | None:
     if target.status not in scenario.needs.before:
         return f"needs a group that is {' or '.join(sorted(scenario.needs.before))}, this one is {target.status}"
     return None
+
+
+def _url_of(step: Step, webhook_url: str) -> str:
+    """Where a delivery goes: the lifecycle route stands beside the webhook's, also where a proxy has both below another
+    path.
+    """
+    return urljoin(webhook_url.rstrip("/"), LIFECYCLE_PATH.rpartition("/")[2]) if step.is_lifecycle else webhook_url
 
 
 async def _deliver(http: aiohttp.ClientSession, url: str, step: Step) -> Reply:

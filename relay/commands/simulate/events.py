@@ -1,4 +1,4 @@
-"""Builds and signs Checkout events as Stripe does, for a simulation. No I/O, except that ids are random."""
+"""Builds and signs events as Stripe does, for a simulation. No I/O, except that ids are random."""
 
 import json
 import secrets
@@ -10,6 +10,8 @@ from stripe import WebhookSignature
 Json = dict[str, Any]
 COMPLETED: Final = "checkout.session.completed"
 SUCCEEDED: Final = "checkout.session.async_payment_succeeded"
+EXPIRED: Final = "checkout.session.expired"
+FAILED: Final = "checkout.session.async_payment_failed"
 # The API version only says how Stripe would have shaped the session; the relay reads any.
 _API_VERSION: Final = "2026-10-28.endive"
 _SESSION_SECONDS: Final = 60
@@ -42,14 +44,47 @@ def session(*, reference: str | None, amount_minor: int, currency: str, now: int
     }
 
 
+def refund(payment: Json, *, amount_minor: int, status: str, now: int) -> Json:
+    """A refund of a session's payment. `now` is in seconds since 1970. Like Stripe's, it does not say whether it is
+    live.
+    """
+    return {
+        "id": new_id("re"),
+        "object": "refund",
+        "amount": amount_minor,
+        "created": now,
+        "currency": payment["currency"],
+        "metadata": {"simulation": "relay simulate"},
+        "payment_intent": payment["payment_intent"],
+        "reason": "requested_by_customer",
+        "status": status,
+    }
+
+
+def dispute(payment: Json, *, now: int) -> Json:
+    """A dispute of a session's whole payment that has just been opened. `now` is in seconds since 1970."""
+    return {
+        "id": new_id("dp"),
+        "object": "dispute",
+        "amount": payment["amount_total"],
+        "created": now,
+        "currency": payment["currency"],
+        "livemode": False,
+        "metadata": {"simulation": "relay simulate"},
+        "payment_intent": payment["payment_intent"],
+        "reason": "fraudulent",
+        "status": "needs_response",
+    }
+
+
 def event(about: Json, *, now: int, kind: str = COMPLETED) -> Json:
-    """An event about a session. `now` is in seconds since 1970."""
+    """An event about a session, a refund or a dispute, as that is now. `now` is in seconds since 1970."""
     return {
         "id": new_id("evt"),
         "object": "event",
         "api_version": _API_VERSION,
         "created": now,
-        "data": {"object": about},
+        "data": {"object": dict(about)},
         "livemode": False,
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},

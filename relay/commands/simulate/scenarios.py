@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Final
 
 from relay.commands.simulate import events
-from relay.commands.simulate.events import SUCCEEDED, Json
+from relay.commands.simulate.events import EXPIRED, FAILED, SUCCEEDED, Json
 from relay.core.currency import WHOLE_UNITS
 from relay.core.outcomes import Outcome, Reason
 
@@ -45,6 +45,8 @@ class Step:
     signature: str
     expected: Reply
     event_id: str
+    is_lifecycle: bool = False
+    """Whether it goes to the lifecycle route."""
 
 
 class Needs(Enum):
@@ -55,6 +57,10 @@ class Needs(Enum):
     """The scenario leaves the group pending."""
     PAYABLE = (frozenset({"pending"}), "paid")
     """The scenario pays the group."""
+    REFUNDABLE = (frozenset({"pending"}), "refunded")
+    """The scenario pays the group and sends all of its money back."""
+    ENDING = (frozenset({"pending"}), "cancelled")
+    """The scenario ends the group's checkout without money."""
     PAID = (frozenset({"pending", "paid"}), "paid")
     """The scenario needs a paid group, and pays a pending one first."""
     CANCELLED = (frozenset({"cancelled"}), "cancelled")
@@ -69,6 +75,7 @@ class Context:
     """What all deliveries of a scenario share. `tolerance` is in seconds, `now` in seconds since 1970."""
 
     secrets: tuple[str, ...]
+    lifecycle_secrets: tuple[str, ...]
     tolerance: int
     now: int
     target: Target | None
@@ -84,7 +91,7 @@ class Context:
         ) | dict(changes)
 
     def event(self, about: Json, kind: str = events.COMPLETED) -> Json:
-        """An event about a session."""
+        """An event about a session, a refund or a dispute."""
         return events.event(about, now=self.now, kind=kind)
 
     def step(self, what: str, event: Json, expected: Reply, *, late: int = 0, by: tuple[int, ...] = (0,)) -> Step:
@@ -92,6 +99,19 @@ class Context:
         body = events.encode(event)
         signature = events.sign(body, [self.secrets[place] for place in by], at=self.now + late)
         return Step(what, body, signature, expected, event["id"])
+
+    def lifecycle_step(self, what: str, about: Json, kind: str, expected: Reply) -> Step:
+        """A delivery to the lifecycle route."""
+        event = self.event(about, kind)
+        body = events.encode(event)
+        signature = events.sign(body, self.lifecycle_secrets[:1], at=self.now)
+        return Step(what, body, signature, expected, event["id"], is_lifecycle=True)
+
+    def refund(self, payment: Json, *, parts: int = 1, status: str = "succeeded") -> Json:
+        """A refund of the whole payment, or of one of so many parts."""
+        unit_minor = 100 if _target(self).currency in WHOLE_UNITS else 1
+        amount_minor = max(payment["amount_total"] // parts // unit_minor * unit_minor, unit_minor)
+        return events.refund(payment, amount_minor=amount_minor, status=status, now=self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +126,15 @@ class Scenario:
     """The currency that the group must have; None where any will do."""
     secrets: int = 1
     """How many webhook secrets it needs."""
+    is_lifecycle: bool = False
+    """Whether it needs the lifecycle route."""
 
 
 _APPLIED: Final = Reply(200, Outcome.APPLIED)
 _REPLAYED: Final = Reply(200, Outcome.REPLAYED)
 _ALREADY_PAID: Final = Reply(200, Outcome.ALREADY_PAID)
+_AWAITING_FUNDS: Final = Reply(200, Outcome.AWAITING_FUNDS)
+_RECORDED: Final = Reply(200, Outcome.RECORDED)
 
 
 def _rejected(reason: Reason) -> Reply:
@@ -129,7 +153,7 @@ def _debit(context: Context) -> list[Step]:
     session = context.session()
     unpaid = context.event(session | {"payment_status": "unpaid"})
     return [
-        context.step("completed, unpaid", unpaid, Reply(200, Outcome.AWAITING_FUNDS)),
+        context.step("completed, unpaid", unpaid, _AWAITING_FUNDS),
         context.step("the money has come", context.event(session, SUCCEEDED), _APPLIED),
     ]
 
@@ -215,6 +239,90 @@ def _thin(context: Context) -> list[Step]:
     return [context.step("a v2 event", events.thin_event(now=context.now), expected)]
 
 
+def _refund(context: Context) -> list[Step]:
+    session = context.session()
+    refund = context.refund(session)
+    return [
+        context.step("paid", context.event(session), _APPLIED),
+        context.lifecycle_step("all of it goes back", refund, "refund.created", _RECORDED),
+        context.lifecycle_step("told once more", refund, "refund.updated", _REPLAYED),
+    ]
+
+
+def _part_refund(context: Context) -> list[Step]:
+    session = context.session()
+    return [
+        context.step("paid", context.event(session), _APPLIED),
+        context.lifecycle_step("a third goes back", context.refund(session, parts=3), "refund.created", _RECORDED),
+        context.lifecycle_step("and another third", context.refund(session, parts=3), "refund.created", _RECORDED),
+    ]
+
+
+def _failed_refund(context: Context) -> list[Step]:
+    session = context.session()
+    refund = context.refund(session)
+    return [
+        context.step("paid", context.event(session), _APPLIED),
+        context.lifecycle_step("all of it goes back", refund, "refund.created", _RECORDED),
+        context.lifecycle_step("which fails later", refund | {"status": "failed"}, "refund.failed", _RECORDED),
+        context.lifecycle_step("the success comes late", refund, "refund.updated", _REPLAYED),
+    ]
+
+
+def _refund_first(context: Context) -> list[Step]:
+    session = context.session()
+    refund = context.lifecycle_step("its money went back", context.refund(session), "refund.created", _RECORDED)
+    return [refund, context.step("the payment comes late", context.event(session), Reply(200, Outcome.RESOLVED))]
+
+
+def _dispute(context: Context, ending: str) -> list[Step]:
+    session = context.session()
+    dispute = events.dispute(session, now=context.now)
+    closed = dispute | {"status": ending}
+    return [
+        context.step("paid", context.event(session), _APPLIED),
+        context.lifecycle_step("the bank asks it back", dispute, "charge.dispute.created", _RECORDED),
+        context.lifecycle_step(f"the dispute is {ending}", closed, "charge.dispute.closed", _RECORDED),
+        context.lifecycle_step("the beginning comes late", dispute, "charge.dispute.updated", _REPLAYED),
+    ]
+
+
+def _dispute_won(context: Context) -> list[Step]:
+    return _dispute(context, "won")
+
+
+def _dispute_lost(context: Context) -> list[Step]:
+    return _dispute(context, "lost")
+
+
+def _expired(context: Context) -> list[Step]:
+    session = context.session(payment_status="unpaid", status="expired", payment_intent=None)
+    return [
+        context.lifecycle_step("nobody paid in time", session, EXPIRED, _RECORDED),
+        context.lifecycle_step("told once more", session, EXPIRED, _REPLAYED),
+    ]
+
+
+def _failed_debit(context: Context) -> list[Step]:
+    session = context.session(payment_status="unpaid")
+    return [
+        context.step("completed, unpaid", context.event(session), _AWAITING_FUNDS),
+        context.lifecycle_step("the debit has failed", session, FAILED, _RECORDED),
+    ]
+
+
+def _other_session(context: Context) -> list[Step]:
+    session = context.session()
+    other = context.session(payment_status="unpaid", status="expired", payment_intent=None)
+    unpaid = context.event(session | {"payment_status": "unpaid"})
+    expected = Reply(200, Outcome.IGNORED, Reason.ORDER_GROUP_AWAITS_ANOTHER_SESSION)
+    return [
+        context.step("completed, unpaid", unpaid, _AWAITING_FUNDS),
+        context.lifecycle_step("an earlier session expires", other, EXPIRED, expected),
+        context.step("the money has come", context.event(session, SUCCEEDED), _APPLIED),
+    ]
+
+
 def _target(context: Context) -> Target:
     if context.target is None:
         raise ValueError("this scenario needs an order group")
@@ -232,6 +340,13 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         Scenario("thin-event", "a v2 event reaches the endpoint", Needs.NO_GROUP, _thin),
         Scenario("wrong-amount", "the payment is not the total", Needs.PENDING, _wrong_amount),
         Scenario("wrong-currency", "the payment is in another currency", Needs.PENDING, _wrong_currency),
+        Scenario(
+            "refund-first",
+            "a payment whose money went back before it came",
+            Needs.PENDING,
+            _refund_first,
+            is_lifecycle=True,
+        ),
         Scenario("paid", "a card payment", Needs.PAYABLE, _paid),
         Scenario("debit", "a bank debit: unpaid at first, then succeeded", Needs.PAYABLE, _debit),
         Scenario("success-first", "the success event overtakes completed", Needs.PAYABLE, _success_first),
@@ -241,6 +356,20 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         Scenario("dinar", "a currency with three decimals", Needs.PAYABLE, _paid, currency="KWD"),
         Scenario("krona", "a currency that Stripe counts in hundredths it lacks", Needs.PAYABLE, _paid, currency="ISK"),
         Scenario("rolled-secret", "while the webhook secret is rolled", Needs.PAYABLE, _rolled_secret, secrets=2),
+        Scenario("part-refund", "two thirds of a payment go back", Needs.PAYABLE, _part_refund, is_lifecycle=True),
+        Scenario("failed-refund", "a refund that fails later", Needs.PAYABLE, _failed_refund, is_lifecycle=True),
+        Scenario("dispute-won", "a dispute that the shop wins", Needs.PAYABLE, _dispute_won, is_lifecycle=True),
+        Scenario("dispute-lost", "a dispute that the shop loses", Needs.PAYABLE, _dispute_lost, is_lifecycle=True),
+        Scenario(
+            "other-session",
+            "a session expires while another's debit is under way",
+            Needs.PAYABLE,
+            _other_session,
+            is_lifecycle=True,
+        ),
+        Scenario("refund", "all of a payment goes back", Needs.REFUNDABLE, _refund, is_lifecycle=True),
+        Scenario("expired", "nobody pays in time", Needs.ENDING, _expired, is_lifecycle=True),
+        Scenario("failed-debit", "a bank debit that fails", Needs.ENDING, _failed_debit, is_lifecycle=True),
         Scenario("duplicate", "the buyer pays a second time", Needs.PAID, _duplicate),
         Scenario("late", "a payment for a cancelled group", Needs.CANCELLED, _late),
     )
