@@ -77,9 +77,7 @@ def group_that_is(what: str, service: Connection, shop: Shop) -> OrderGroup:
 
 
 @pytest.mark.parametrize("what", GROUPS)
-def test_first_reason_that_holds_decides_from_the_very_first(
-    service: Connection, shop: Shop, what: str
-) -> None:
+def test_first_reason_that_holds_decides_from_the_very_first(service: Connection, shop: Shop, what: str) -> None:
     used = shop.order_group().payment()
     reconcile(service, used)
     told, expected = {}, {}
