@@ -20,7 +20,7 @@ help:
 	@echo "make check   the static checks alone"
 	@echo "make site    the documentation as a site, with search, in dist/site"
 	@echo "make release-test  upgrades in both directions, making room in a project that lives, the deployment's steps"
-	@echo "make deploy-test   nginx before two relays, the systemd unit, and pg_cron; as root installs what it needs of Debian"
+	@echo "make deploy-test   nginx before two relays, the units, the alerts, and pg_cron; as root installs what it needs of Debian"
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps data, keys and ports"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
@@ -75,7 +75,7 @@ release-test: setup
 # the Debian release has: 15 in Debian 12, 17 in Debian 13.
 DEBIAN_POSTGRES ?= 15
 deploy-test: setup
-	@sh scripts/debian_packages.sh nginx=nginx-light systemd-analyze=systemd openssl=openssl \
+	@sh scripts/debian_packages.sh nginx=nginx-light systemd-analyze=systemd openssl=openssl promtool=prometheus \
 		/usr/share/postgresql/$(DEBIAN_POSTGRES)/extension/pg_cron.control=postgresql-$(DEBIAN_POSTGRES)-cron
 	@$(PY) -m pytest -q tests/deploy --ignore tests/deploy/test_image.py $(PYTEST_ARGS)
 

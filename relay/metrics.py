@@ -1,13 +1,14 @@
 """The Prometheus series that `/metrics` shows."""
 
 import os
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from relay.core.outcomes import REASONS_OF, Notice, Outcome, Reason
+from relay.core.outcomes import REASONS_OF, REJECTIONS, UNMATCHED_REASONS, Notice, Outcome, Reason
 
 # In seconds: from 5 ms, a warm local stack, up to 10 s, in which Stripe wants an answer. 3 s and 8 s are the database's
 # lock_timeout and statement_timeout.
@@ -15,6 +16,26 @@ _SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3
 
 # prometheus-client reads this variable: the folder in which several processes share their values.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class LateGauge:
+    """A gauge that is absent until it is set, because zero would be a claim. `mode` says how the values of several
+    workers are combined (relay.server.workers).
+    """
+
+    def __init__(
+        self, name: str, documentation: str, *, registry: CollectorRegistry, mode: Literal["livemostrecent", "max"]
+    ) -> None:
+        self._arguments = (name, documentation)
+        self._registry = registry
+        self._mode = mode
+        self._gauge: Gauge | None = None
+
+    def set(self, value: float) -> None:
+        """Set it, and show it from now on."""
+        if self._gauge is None:
+            self._gauge = Gauge(*self._arguments, registry=self._registry, multiprocess_mode=self._mode)
+        self._gauge.set(value)
 
 
 class Metrics:
@@ -78,11 +99,31 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self.ready = Gauge(
+        self.ready = LateGauge(
             "relay_ready",
-            "1 while the last readiness check passed.",
+            "1 while the last readiness check passed; absent before the first one.",
+            registry=self.registry,
+            mode="livemostrecent",
+        )
+        self._open_exceptions = Gauge(
+            "relay_open_exceptions",
+            "Payments that wait for a person, by reason, as the last readiness check found them.",
+            ("reason",),
             registry=self.registry,
             multiprocess_mode="livemostrecent",
+        )
+        self._reasons: set[str] = {*REJECTIONS, *UNMATCHED_REASONS}
+        self._oldest_open_exception = LateGauge(
+            "relay_oldest_open_exception_seconds",
+            "How long the oldest of them has waited; 0 where none does.",
+            registry=self.registry,
+            mode="livemostrecent",
+        )
+        self.last_delivery = LateGauge(
+            "relay_last_delivery_timestamp_seconds",
+            "When the last delivery of Stripe's came, refused ones aside, in seconds since 1970.",
+            registry=self.registry,
+            mode="max",
         )
         self.connections_refused = Counter(
             "relay_connections_refused",
@@ -95,6 +136,13 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="sum",
         )
+
+    def show_exceptions(self, open_exceptions: Mapping[str, int], oldest_seconds: float) -> None:
+        """Show how many payments of each reason wait for a person, and for how long the oldest has."""
+        self._reasons |= open_exceptions.keys()
+        for reason in self._reasons:
+            self._open_exceptions.labels(reason).set(open_exceptions.get(reason, 0))
+        self._oldest_open_exception.set(oldest_seconds)
 
     def exposition(self) -> bytes:
         """All series in Prometheus' text format: this process's, or those of all workers where there are several."""

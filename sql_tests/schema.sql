@@ -6367,6 +6367,22 @@ CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
             from public.order_groups as g
             where g.status = 'pending' and g.expires_at <= now() and g.awaiting_funds_since is null
         ),
+        'open_exceptions', (
+            select coalesce(jsonb_object_agg(o.reason, o.cases), '{}'::pg_catalog.jsonb)
+            from (
+                select
+                    x.reason,
+                    count(*) as cases
+                from payments.exceptions as x
+                where x.status = 'open'
+                group by x.reason
+            ) as o
+        ),
+        'oldest_open_exception_at', (
+            select min(x.first_seen_at)
+            from payments.exceptions as x
+            where x.status = 'open'
+        ),
         'fragile_triggers', (
             select
                 coalesce(
@@ -6402,7 +6418,7 @@ CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
     from caller;
 $$;
 
-COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, the last expiry, server time.';
+COMMENT ON FUNCTION public.reconciliation_readiness() IS 'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, the last expiry, open exceptions, server time.';
 
 CREATE FUNCTION public.record_dispute(p_dispute_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER

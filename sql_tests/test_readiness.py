@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import LiteralString
+from uuid import uuid4
 
 import pytest
 
 from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
 from testkit.database import Connection, scalar
+from testkit.payments import reconcile
+from testkit.shop import Shop
 
 FUNCTION: LiteralString = (
     "public.reconcile_order_group_payment(uuid, text, text, timestamptz, boolean, text, text, bigint, numeric, text,"
@@ -87,3 +90,35 @@ def test_readiness_names_the_shops_triggers_that_look_names_up_by_the_callers_pa
         "own_a on public.orders: public.frail()",
         "own_b on public.orders: public.frail()",
     ]
+
+
+def test_readiness_tells_the_open_exceptions_by_reason_and_since_when_the_oldest_waits(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    def told() -> tuple[dict[str, int], str | None]:
+        readiness = scalar(service, "select public.reconciliation_readiness()")
+        return readiness["open_exceptions"], readiness["oldest_open_exception_at"]
+
+    assert told() == ({}, None)
+
+    first = shop.order_group().payment().but(amount="1.00", amount_minor=100)
+    second = shop.order_group().payment().but(amount="1.00", amount_minor=100)
+    other = first.but(
+        order_group_id=uuid4(), event_id="evt_other", checkout_session_id="cs_other", payment_intent_id="pi_other"
+    )
+    for payment in (first, second, other, first):
+        assert reconcile(service, payment)["outcome"] == "rejected"
+    oldest, later = (
+        scalar(
+            superuser,
+            "select to_jsonb(first_seen_at) from payments.exceptions where stripe_event_id = %s",
+            one.event_id,
+        )
+        for one in (first, second)
+    )
+    assert told() == ({"amount_mismatch": 2, "order_group_not_found": 1}, oldest)
+
+    number = scalar(superuser, "select id from payments.exceptions where stripe_event_id = %s", first.event_id)
+    service.execute("select public.resolve_payment_exception(%s, 'dismissed', 'ada')", [number])
+
+    assert told() == ({"amount_mismatch": 1, "order_group_not_found": 1}, later)

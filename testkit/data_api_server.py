@@ -76,6 +76,9 @@ class DataApi:
     def __init__(self) -> None:
         self.url = ""
         self.calls: list[Call] = []
+        self.asks: list[Call] = []
+        self.is_watched = False
+        """Whether the relay asks by itself, as a server does: these calls are answered at once, and kept in `asks`."""
         self.script: list[Behaviour] = []
         self.always: Behaviour | None = None
         self.notice: Json = {"outcome": "noted", "reason": None}
@@ -89,6 +92,8 @@ class DataApi:
             "can_execute": True,
             "anon_can_execute": False,
             "role": "service_role",
+            "open_exceptions": {},
+            "oldest_open_exception_at": None,
         }
         self.arrived = asyncio.Event()
         self._handlers: set[asyncio.Task[None]] = set()
@@ -128,6 +133,11 @@ class DataApi:
         self._handlers.add(task)
         try:
             while call := await _read(reader):
+                if self.is_watched and call.path.endswith("/reconciliation_readiness"):
+                    self.asks.append(call)
+                    writer.write(self.healthy(call).as_bytes())
+                    await writer.drain()
+                    continue
                 self.calls.append(call)
                 self.arrived.set()
                 behaviour = self.script.pop(0) if self.script else self.always

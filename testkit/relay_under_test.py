@@ -16,6 +16,7 @@ from relay.server.app import CONNECTION_LIMIT, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.lifecycle import PATH as LIFECYCLE_PATH
 from relay.server.telemetry import Log
+from relay.server.watching import watching
 from relay.server.webhook import PATH
 from testkit import stripe_events
 from testkit.stripe_events import Json
@@ -108,11 +109,13 @@ class Relay:
 
 
 @asynccontextmanager
-async def serving(env: Mapping[str, str]) -> AsyncIterator[Relay]:
-    """The real application on a real socket, in this process."""
+async def serving(env: Mapping[str, str], *, watches: bool = False) -> AsyncIterator[Relay]:
+    """The real application on a real socket, in this process; where it `watches`, it asks its own readiness."""
     settings = Settings.from_env(env, now=time.time())
     output = io.BytesIO()
     app = make_app(settings, log=Log(settings.log_level, output))
+    if watches:
+        app.cleanup_ctx.append(watching)
     runner = Runner(app, refuse=answer_unparsable(app), limit=app[CONNECTION_LIMIT], shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -39,7 +39,9 @@ def label_values(expression: str, label: str) -> Iterator[str]:
 
 
 @pytest.mark.anyio
-async def test_every_series_that_is_asked_for_is_there_from_the_start(relay: Relay) -> None:
+async def test_every_series_that_is_asked_for_is_there_after_the_first_delivery_and_check(relay: Relay) -> None:
+    await relay.deliver(completed())
+    await relay.get("/readyz")
     _, text = await relay.get("/metrics")
     shown = {re.split(r"[{ ]", line)[0] for line in text.splitlines() if not line.startswith("#")}
 
@@ -95,8 +97,9 @@ def test_each_thing_that_an_operator_must_act_on_has_an_alert() -> None:
     alerted = " ".join(rule["expr"] for rule in RULES)
 
     for word in (
+        "relay_open_exceptions",
+        "relay_oldest_open_exception_seconds",
         "rejected",
-        "unmatched",
         "failed",
         "malformed_event",
         "wrong_path",
@@ -105,6 +108,17 @@ def test_each_thing_that_an_operator_must_act_on_has_an_alert() -> None:
     ):
         assert word in alerted
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
+
+
+def test_the_dashboard_begins_with_what_needs_a_person_and_with_the_last_delivery() -> None:
+    first = sorted((panel for panel in PANELS if panel["gridPos"]["y"] == 0), key=lambda panel: panel["gridPos"]["x"])
+
+    assert [panel["title"] for panel in first][:3] == [
+        "Open exceptions",
+        "The oldest has waited",
+        "Minutes since the last delivery",
+    ]
+    assert sum(panel["gridPos"]["w"] for panel in first) == 24
 
 
 def test_the_dashboard_can_be_imported_anywhere() -> None:

@@ -18,6 +18,7 @@ from relay.server import serving
 from relay.server.app import CONNECTION_LIMIT, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.telemetry import LibraryLog, Log
+from relay.server.watching import watching
 
 # Added to graceful_timeout, which begins with SIGTERM: draining and finishing must fit in.
 _GRACE_SECONDS: Final = 2
@@ -81,6 +82,7 @@ async def worker() -> Runner:
     settings = Settings.of_process()
     logging.basicConfig(handlers=[LibraryLog(_log())], level=logging.WARNING, force=True)
     app = make_app(settings, log=_log())
+    app.cleanup_ctx.append(watching)
     serving.settle_memory()
     return WorkerRunner(
         app, refuse=answer_unparsable(app), limit=app[CONNECTION_LIMIT], shutdown_timeout=serving.FINISH_SECONDS

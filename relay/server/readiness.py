@@ -1,7 +1,8 @@
 """Checks whether this relay can reconcile now. `/readyz` and `relay check` use the same checks.
 
 The database's answer is kept for CACHE_SECONDS, and only one question is under way at a time, so that probes do not
-load the database. Stripe is never called: a relay that can reconcile is ready even while Stripe's API is down.
+load the database. `relay.server.watching` asks by itself, so that the metrics are true of now. Stripe is never called:
+a relay that can reconcile is ready even while Stripe's API is down.
 """
 
 import asyncio
@@ -187,6 +188,18 @@ def _triggers_check(fragile: object) -> Check:
     return Check("shop_triggers", True, f"{named}: {remedy}", is_doubtful=True)
 
 
+def read_exceptions(facts: object) -> tuple[dict[str, int], float] | None:
+    """How many exceptions of each reason are open, and how many seconds ago the oldest was first seen (0: none is), by
+    the database's clock. None where the database does not tell.
+    """
+    found = facts if isinstance(facts, dict) else {}
+    counts = found.get("open_exceptions")
+    if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
+        return None
+    now, oldest = _seconds(found.get("server_time")), _seconds(found.get("oldest_open_exception_at"))
+    return counts, max(0.0, now - oldest) if now is not None and oldest is not None else 0.0
+
+
 class Readiness:
     """Makes the checks, and asks the database at most once per CACHE_SECONDS."""
 
@@ -234,6 +247,8 @@ class Readiness:
         except NoVerdict as error:
             return [Check("database", False, f"{error.reason} ({error.detail})")]
         middle = (asked + self._clock()) / 2
+        if (exceptions := read_exceptions(facts)) is not None:
+            self._metrics.show_exceptions(*exceptions)
         return [
             Check("database", True, "reached"),
             *judge_database(facts, now=middle, tolerance=self._settings.webhook_tolerance),

@@ -18,6 +18,7 @@ from relay.server.connection_limit import SelectorEventLoop
 from relay.server.connections import Runner
 from relay.server.readiness import IS_THE_SAME
 from relay.server.telemetry import LibraryLog, Log
+from relay.server.watching import watching
 
 # How long new connections are still accepted after the signal to stop. A body may take as long to arrive; a delivery
 # that has arrived by then needs only its call of the database, for which FINISH_SECONDS is left.
@@ -81,6 +82,7 @@ async def _serve(settings: Settings, log: Log) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has it ignored
             loop.add_signal_handler(number, _first_signal, loop, stop)
     app = make_app(settings, log=log)
+    app.cleanup_ctx.append(watching)
     runner = Runner(app, refuse=answer_unparsable(app), limit=app[CONNECTION_LIMIT], shutdown_timeout=FINISH_SECONDS)
     await runner.setup()
     settle_memory()

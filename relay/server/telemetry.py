@@ -154,6 +154,8 @@ class Telemetry:
         for each in series:
             each.inc()
         self.metrics.delivery_seconds.observe(seconds)
+        if outcome is not Outcome.REFUSED:  # anybody can cause a refusal
+            self.metrics.last_delivery.set(time.time())
         level = _level(outcome, reason)
         skipped = 0
         if outcome is Outcome.REFUSED and level != "error":

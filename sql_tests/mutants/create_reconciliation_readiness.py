@@ -144,4 +144,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "where g.expires_at <= now()",
         ("test_readiness_tells_the_last_run",),
     ),
+    Mutant(
+        "readiness-counts-resolved-exceptions",
+        "readiness counts what a person has dealt with",
+        FILE,
+        "                where x.status = 'open'\n                group by x.reason",
+        "                group by x.reason",
+        ("test_readiness_tells_the_open_exceptions_by_reason",),
+    ),
+    Mutant(
+        "readiness-tells-the-newest-exception",
+        "readiness tells the time of the newest open exception as the oldest's",
+        FILE,
+        "select min(x.first_seen_at)",
+        "select max(x.first_seen_at)",
+        ("test_readiness_tells_the_open_exceptions_by_reason",),
+    ),
 )

@@ -59,6 +59,22 @@ as $$
             from public.order_groups as g
             where g.status = 'pending' and g.expires_at <= now() and g.awaiting_funds_since is null
         ),
+        'open_exceptions', (
+            select coalesce(jsonb_object_agg(o.reason, o.cases), '{}'::pg_catalog.jsonb)
+            from (
+                select
+                    x.reason,
+                    count(*) as cases
+                from payments.exceptions as x
+                where x.status = 'open'
+                group by x.reason
+            ) as o
+        ),
+        'oldest_open_exception_at', (
+            select min(x.first_seen_at)
+            from payments.exceptions as x
+            where x.status = 'open'
+        ),
         'fragile_triggers', (
             select
                 coalesce(
@@ -94,7 +110,7 @@ as $$
     from caller;
 $$;
 comment on function public.reconciliation_readiness() is
-    'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, the last expiry, server time.';
+    'Contract versions, currency table, the caller''s EXECUTE right and anon''s lack of it, fragile triggers, the last expiry, open exceptions, server time.';
 revoke execute on function public.reconciliation_readiness() from public, anon, authenticated;
 grant execute on function public.reconciliation_readiness() to service_role;
 insert into payments.expected_grants (object, grantee, privilege)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -144,3 +145,17 @@ async def test_ready_is_what_the_last_check_said(
         data_api.readiness["can_execute"] = healthy
         await relay.get("/readyz")
         assert (await series(relay))["relay_ready"] == healthy
+
+
+async def test_last_delivery_is_stripes_own_and_absent_before_the_first(relay: Relay) -> None:
+    name = "relay_last_delivery_timestamp_seconds"
+    await relay.send(b"{}", {"Stripe-Signature": "t=1,v1=00"})
+    assert name not in await series(relay)
+
+    before = time.time()
+    await relay.deliver(completed())
+    told = (await series(relay))[name]
+    await relay.send(b"{}", {"Stripe-Signature": "t=1,v1=00"})
+
+    assert before <= told <= time.time()
+    assert (await series(relay))[name] == told
