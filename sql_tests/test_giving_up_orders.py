@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from sql_tests.going_back import refund
 from sql_tests.goods import give_back, give_up, line, returns, sold
 from sql_tests.settling import settle
 from testkit.database import Connection, Database, Row, scalar
 from testkit.invariants import broken_invariants
 from testkit.payments import reconcile
-from testkit.refunds import refund_in_full
-from testkit.shop import Shop
+from testkit.shop import OrderGroup, Shop
 
 
 def answer_of(outcome: str, order_id: UUID | None, group_id: UUID | None, **more: Any) -> Row:
@@ -174,17 +174,52 @@ def test_order_of_a_group_that_nobody_paid_is_not_given_up(
 
 
 def test_order_of_a_group_whose_money_is_all_back_was_given_up_with_it(
-    db: Database, service: Connection, shop: Shop
+    db: Database, service: Connection, superuser: Connection, shop: Shop
 ) -> None:
     """Its goods, where they come back, are lines of a return."""
-    group = sold(service, shop)
-    refund_in_full(service, group.id)
+    group = shop.order_group()
+    payment = group.payment()
+    reconcile(service, payment)
+    assert refund(payment).record(service) == "recorded"
     before = db.snapshot()
 
     for order in group.order_ids:
         assert give_up(service, order) == answer_of("already_refunded", order, group.id)
     assert db.snapshot() == before
     assert give_back(service, group.id, [line(group.item_ids[0], 1)])["outcome"] == "returned"
+    assert broken_invariants(superuser) == []
+
+
+def test_order_that_was_given_up_stays_so_when_a_refund_of_all_the_money_fails(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    payment = group.payment()
+    reconcile(service, payment)
+    first, second = group.order_ids
+    scalar(service, "select public.advance_order(%s, 'fulfilled')", second)
+    give_up(service, first)
+    back = refund(payment)
+
+    def statuses() -> list[str]:
+        rows = service.execute(
+            "select status from public.order_groups union all"
+            " (select status from public.orders order by array_position(%s, id))",
+            [[first, second]],
+        )
+        return [row["status"] for row in rows]
+
+    assert back.record(service) == "recorded"
+    assert statuses() == ["refunded", "refunded", "refunded"]
+    assert back.but(status="failed").record(service) == "recorded"
+    assert statuses() == ["paid", "refunded", "fulfilled"]
+    assert [row["quantity_delta"] for row in returns(superuser)] == sorted_by_item(group, (1, 2, 3))
+    assert broken_invariants(superuser) == []
+
+
+def sorted_by_item(group: OrderGroup, quantities: tuple[int, ...]) -> list[int]:
+    """The quantities of the first order's items, in the order of the items' ids."""
+    return [quantity for _, quantity in sorted(zip(group.item_ids, quantities, strict=False))]
 
 
 def test_order_that_nobody_knows_is_not_found(db: Database, service: Connection, shop: Shop) -> None:

@@ -30,7 +30,7 @@ _SAID: Final = {"resolved": "is resolved", "reopened": "is open again"}
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({"resolution": "", "note": ""})
 # What a sweep tells of a payment that it applied; a sweep of an older release tells none.
 _APPLIED: Final = frozenset({"amount", "currency", "checkout_session_id", "order_group_id"})
-_PARTS: Final = ("summary", "totals", "stock", "checks")
+_PARTS: Final = ("summary", "totals", "sellers", "stock", "adjustments", "checks")
 
 
 class Pages:
