@@ -89,7 +89,7 @@ from generate_series(50, :groups, 50) as n;
 -- Of one payment in ten a refund came to nothing.
 insert into payments.refunds (
     id, payment_intent_id, order_group_id, amount_minor, amount, currency, status, created_at, livemode, source, recorded_at,
-    updated_at
+    status_changed_at
 )
 select 're_' || n, 'pi_' || n, md5('group' || n)::uuid, 100, 1, 'USD', 'failed', at, false, 'webhook', at, at
 from
