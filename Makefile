@@ -55,8 +55,8 @@ check: setup
 	@"$(CURDIR)/.venv/bin/squawk" $(addsuffix /*.sql,$(MIGRATIONS) $(EXAMPLES))
 	@"$(CURDIR)/.venv/bin/hadolint" Containerfile
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
-	@"$(CURDIR)/.venv/bin/zizmor" --quiet --offline --no-progress .github/workflows
-	@$(PY) scripts/lint_workflows.py .github/workflows/*.yml
+	@"$(CURDIR)/.venv/bin/zizmor" --quiet --offline --no-progress .github/workflows deploy/jobs-workflow.yml
+	@$(PY) scripts/lint_workflows.py .github/workflows/*.yml deploy/jobs-workflow.yml
 
 # Pages, links and anchors are checked: what leads to nothing fails the build. `make check` builds it too. Without --quiet,
 # which switches --strict off.

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "sweep": "relay.commands.sweep.command",
     "expire": "relay.commands.expire.command",
     "report": "relay.commands.report.command",
+    "notify": "relay.commands.notify.command",
     "desk": "relay.commands.desk.command",
 }
 _LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})

@@ -103,6 +103,8 @@ public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, 
 public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text, p_key text DEFAULT NULL::text) | bigint | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.record_refund(p_refund_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.refund_order(p_order_id uuid, p_note text, p_return_items boolean DEFAULT true) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.claim_exception_notifications(p_address text, p_seconds integer DEFAULT 300) | jsonb | plpgsql volatile definer | lock_timeout=3s
+public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) | integer | plpgsql volatile definer | lock_timeout=3s
 public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.return_order_items(p_order_group_id uuid, p_lines jsonb, p_note text, p_refund_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
@@ -170,6 +172,11 @@ payments.expected_grants.privilege text not null
 payments.invariants.claim text not null
 payments.invariants.name text not null
 payments.invariants.place integer not null
+
+payments.notifications.address text not null
+payments.notifications.claimed_until timestamptz not null
+payments.notifications.exception_id bigint not null
+payments.notifications.sent_at timestamptz
 
 payments.metadata_erasures.erased_at timestamptz not null
 payments.metadata_erasures.erased_by text not null
@@ -379,6 +386,7 @@ unique inventory_ledger_pkey ON public.inventory_ledger USING btree (id)
 unique inventory_ledger_receipt_key_key ON public.inventory_ledger USING btree (receipt_key) WHERE (receipt_key IS NOT NULL)
 unique metadata_erasures_pkey ON payments.metadata_erasures USING btree (order_group_id)
 unique last_expiry_pkey ON payments.last_expiry USING btree (id)
+unique notifications_pkey ON payments.notifications USING btree (exception_id, address)
 unique order_groups_pkey ON public.order_groups USING btree (id)
 unique order_groups_stripe_webhook_event_id_key ON public.order_groups USING btree (stripe_webhook_event_id)
 unique order_items_pkey ON public.order_items USING btree (id)

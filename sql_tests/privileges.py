@@ -119,6 +119,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "payments.last_expiry": ("id", "ran_at"),
     "payments.invariants": ("name", "place", "claim"),
     "payments.metadata_erasures": ("order_group_id", "erased_at", "erased_by", "note"),
+    "payments.notifications": ("exception_id", "address", "claimed_until", "sent_at"),
     "payments.status_change_notes": ("order_group_id", "status_change_id", "note"),
     "payments.reasons": ("reason", "outcome", "sentence"),
     "payments.exceptions": (
@@ -222,6 +223,8 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.list_payment_exceptions(text,bigint,text,text[],text,integer,timestamp with time zone)",
     "public.resolve_payment_exception(bigint,text,text,text)",
     "public.reopen_payment_exception(bigint,text,text)",
+    "public.claim_exception_notifications(text,integer)",
+    "public.finish_exception_notifications(text,bigint[],boolean)",
     "public.cancel_order_group(uuid)",
     "public.return_order_items(uuid,jsonb,text,text)",
     "public.refund_order(uuid,text,boolean)",

@@ -5042,6 +5042,81 @@ $$;
 
 COMMENT ON FUNCTION public.cancel_order_group(p_order_group_id uuid) IS 'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
 
+CREATE FUNCTION public.claim_exception_notifications(p_address text, p_seconds integer DEFAULT 300) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    AS $_$
+declare
+    v_most constant integer := 500;
+    v_ids bigint[];
+begin
+    if p_address is null or p_address !~ '^[0-9a-f]{64}$' or p_seconds is null or p_seconds not between 0 and 3600 then
+        raise exception 'an address is the 64 hexadecimal digits of a digest, and is claimed for 0 to 3,600 seconds'
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    if p_seconds > 0 then
+        delete from payments.notifications as n
+        using payments.exceptions as x
+        where n.address = p_address and n.exception_id = x.id and x.status <> 'open';
+    end if;
+
+    v_ids := array(
+        select x.id
+        from payments.exceptions as x
+        left join payments.notifications as n on x.id = n.exception_id and n.address = p_address
+        where
+            x.status = 'open'
+            and (n.exception_id is null or (n.sent_at is null and n.claimed_until < clock_timestamp()))
+        order by x.first_seen_at, x.id
+        limit v_most
+    );
+
+    if p_seconds > 0 then
+        -- In one order, so that two claims wait for each other and never in a circle. Who comes second finds them taken.
+        with claimed as (
+            insert into payments.notifications as n (exception_id, address, claimed_until)
+            select
+                i.id,
+                p_address,
+                clock_timestamp() + make_interval(secs => p_seconds)
+            from unnest(v_ids) as i (id)
+            order by i.id
+            on conflict (exception_id, address) do update
+                set claimed_until = excluded.claimed_until
+                where n.sent_at is null and n.claimed_until < clock_timestamp()
+            returning n.exception_id
+        )
+
+        select coalesce(array_agg(c.exception_id), '{}')
+        into v_ids
+        from claimed as c;
+    end if;
+
+    return (
+        select
+            coalesce(
+                jsonb_agg(
+                    jsonb_build_object(
+                        'id', x.id,
+                        'reason', x.reason,
+                        'order_group_id', x.order_group_id,
+                        'stripe_event_id', x.stripe_event_id,
+                        'first_seen_at', x.first_seen_at
+                    )
+                    order by x.first_seen_at, x.id
+                ),
+                '[]'::pg_catalog.jsonb
+            )
+        from payments.exceptions as x
+        where x.id = any(v_ids)
+    );
+end;
+$_$;
+
+COMMENT ON FUNCTION public.claim_exception_notifications(p_address text, p_seconds integer) IS 'Open exceptions of which the address has not been told, taken for so many seconds; zero only looks.';
+
 CREATE FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -5834,6 +5909,29 @@ end;
 $_$;
 
 COMMENT ON FUNCTION public.find_order_groups(p_id text) IS 'The order groups and exceptions that an id is about: Stripe''s ids, our own, or an exception''s number.';
+
+CREATE FUNCTION public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    AS $$
+declare
+    v_count integer;
+begin
+    if p_is_sent then
+        update payments.notifications as n
+        set sent_at = clock_timestamp()
+        where n.address = p_address and n.exception_id = any(p_exception_ids) and n.sent_at is null;
+    else
+        delete from payments.notifications as n
+        where n.address = p_address and n.exception_id = any(p_exception_ids) and n.sent_at is null;
+    end if;
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$;
+
+COMMENT ON FUNCTION public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) IS 'Notes that an address has been told of the exceptions, or that it could not be.';
 
 CREATE FUNCTION public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamp with time zone, note text, rule text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -7222,6 +7320,24 @@ COMMENT ON COLUMN payments.metadata_erasures.order_group_id IS 'No foreign key: 
 
 COMMENT ON COLUMN payments.metadata_erasures.erased_at IS 'When metadata of the group were erased first.';
 
+CREATE TABLE payments.notifications (
+    exception_id bigint NOT NULL,
+    address text NOT NULL,
+    claimed_until timestamp with time zone NOT NULL,
+    sent_at timestamp with time zone,
+    CONSTRAINT notifications_address_is_a_digest_check CHECK ((address ~ '^[0-9a-f]{64}$'::text))
+);
+
+COMMENT ON TABLE payments.notifications IS 'Open exceptions of which an address has been told, or is being told. A row goes when its exception is closed.';
+
+COMMENT ON COLUMN payments.notifications.exception_id IS 'No foreign key: its check would lock the exception, and a payment must wait for no message.';
+
+COMMENT ON COLUMN payments.notifications.address IS 'A digest of the address, which is a secret.';
+
+COMMENT ON COLUMN payments.notifications.claimed_until IS 'Until then nobody else tells the address; afterwards whoever claimed it is taken for dead.';
+
+COMMENT ON COLUMN payments.notifications.sent_at IS 'Null while the address is being told.';
+
 CREATE TABLE payments.reasons (
     reason text NOT NULL,
     outcome text NOT NULL,
@@ -7482,6 +7598,9 @@ ALTER TABLE ONLY payments.last_expiry
 
 ALTER TABLE ONLY payments.metadata_erasures
     ADD CONSTRAINT metadata_erasures_pkey PRIMARY KEY (order_group_id);
+
+ALTER TABLE ONLY payments.notifications
+    ADD CONSTRAINT notifications_pkey PRIMARY KEY (exception_id, address);
 
 ALTER TABLE ONLY payments.reasons
     ADD CONSTRAINT reasons_pkey PRIMARY KEY (reason);
@@ -7799,6 +7918,8 @@ CREATE POLICY "Nobody can read metadata erasures" ON payments.metadata_erasures 
 
 CREATE POLICY "Nobody can read notes of status changes" ON payments.status_change_notes FOR SELECT USING (false);
 
+CREATE POLICY "Nobody can read notifications" ON payments.notifications FOR SELECT USING (false);
+
 CREATE POLICY "Nobody can read reasons" ON payments.reasons FOR SELECT USING (false);
 
 CREATE POLICY "Nobody can read refunds" ON payments.refunds FOR SELECT USING (false);
@@ -7826,6 +7947,8 @@ ALTER TABLE payments.invariants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE payments.last_expiry ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.metadata_erasures ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE payments.notifications ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE payments.reasons ENABLE ROW LEVEL SECURITY;
 
@@ -8064,6 +8187,9 @@ GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO se
 REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) TO service_role;
 
+REVOKE ALL ON FUNCTION public.claim_exception_notifications(p_address text, p_seconds integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.claim_exception_notifications(p_address text, p_seconds integer) TO service_role;
+
 REVOKE ALL ON FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) TO service_role;
 
@@ -8081,6 +8207,9 @@ GRANT ALL ON FUNCTION public.explain_order_group(p_order_group_id uuid) TO servi
 
 REVOKE ALL ON FUNCTION public.find_order_groups(p_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.find_order_groups(p_id text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) TO service_role;
 
 REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) TO service_role;

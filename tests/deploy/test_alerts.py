@@ -57,7 +57,9 @@ def series(**changes: Values) -> dict[str, Values]:
         'relay_awaiting_funds_notices_total{instance="a",outcome="failed"}': constant(0),
         **{waiting(str(reason)): constant(0) for reason in REJECTIONS | UNMATCHED_REASONS},
         **{deliveries(o, str(r or "")): constant(0) for o, reasons in REASONS_OF.items() for r in reasons},
-        **{deliveries(o, str(r or ""), "_lifecycle"): constant(0) for o, reasons in REASONS_OF.items() for r in reasons},
+        **{
+            deliveries(o, str(r or ""), "_lifecycle"): constant(0) for o, reasons in REASONS_OF.items() for r in reasons
+        },
         deliveries("applied"): counter(lambda _: 2),
     }
     return healthy | {deliveries(*name.split("__")): value for name, value in changes.items()}

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from local_stack.errors import PartMissingError
+from relay.cli import COMMANDS
 from relay.server.serving import FINISH_SECONDS, LISTEN_ON_SECONDS
 
-UNIT = Path(__file__).parent.parent.parent / "deploy" / "relay@.service"
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+UNIT = DEPLOY / "relay@.service"
 # systemd's own scale, from 0 (locked down) to 100; a service without any hardening has 96.
 EXPOSURE = 20
 
@@ -51,6 +53,49 @@ def test_exposure_is_low_by_systemds_own_measure(unit: Path) -> None:
     done = analyze("security", "--offline=true", f"--threshold={EXPOSURE}", str(unit))
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("job", ["sweep", "expire", "notify"])
+def test_systemd_understands_each_timer_and_what_it_runs(tmp_path: Path, job: str) -> None:
+    service = (DEPLOY / "relay-job@.service").read_text()
+    assert "ExecStart=/opt/relay/bin/relay %i $ARGUMENTS\n" in service
+    (tmp_path / f"relay-job@{job}.service").write_text(service.replace("/opt/relay/bin/relay", f'"{sys.executable}"'))
+    timer = tmp_path / f"relay-job@{job}.timer"
+    timer.write_text((DEPLOY / timer.name).read_text())
+
+    done = analyze("verify", "--man=no", str(timer))
+
+    assert [line for line in done.stderr.splitlines() if "relay-job" in line] == []
+    calendar = next(line for line in timer.read_text().splitlines() if line.startswith("OnCalendar="))
+    assert analyze("calendar", calendar.partition("=")[2]).returncode == 0
+    assert job in COMMANDS
+
+
+def test_exposure_of_the_jobs_is_as_low(tmp_path: Path) -> None:
+    copy = tmp_path / "relay-job@sweep.service"
+    text = (DEPLOY / "relay-job@.service").read_text()
+    copy.write_text(text.replace("/opt/relay/bin/relay", f'"{sys.executable}"'))
+
+    done = analyze("security", "--offline=true", f"--threshold={EXPOSURE}", str(copy))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_cron_is_silent_where_all_is_well_and_prints_what_is_not(tmp_path: Path) -> None:
+    lines = [line for line in (DEPLOY / "relay.cron").read_text().splitlines() if " relay  out=" in line]
+    relay = tmp_path / "relay"
+    for line in lines:
+        command = line.partition("relay  ")[2].replace("/etc/relay/notify.env", str(tmp_path / "notify.env"))
+        (tmp_path / "notify.env").write_text("ONCALL=json://127.0.0.1\n")
+        for status, printed in ((0, ""), (1, "words\n")):
+            relay.write_text(f"#!/bin/sh\necho words\nexit {status}\n")
+            relay.chmod(0o755)
+            path = f"{tmp_path}:/usr/bin:/bin"
+            done = subprocess.run(
+                ["/bin/sh", "-c", command], env={"PATH": path}, capture_output=True, text=True, check=False
+            )
+            assert (done.stdout, done.stderr) == (printed, ""), line
+    assert len(lines) == 3
 
 
 def test_relay_has_more_time_to_stop_than_it_takes() -> None:

@@ -1,0 +1,1 @@
+"""`relay notify`: tells people of open exceptions."""
