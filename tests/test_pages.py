@@ -62,9 +62,10 @@ def test_another_total_is_the_rejection_that_local_development_names(seeded: Con
 def test_stock_shows_what_was_sold_twice_and_who_waits_for_it(seeded: Connection) -> None:
     sold_twice, waiting = blocks("stock.md", "Why a number may be negative")
     product = "90d0c700-0000-4000-8000-000000000001"
-    assert seeded.execute(sold_twice.encode()).fetchall() == []
+    assert "T-1" not in [row["sku"] for row in seeded.execute(sold_twice.encode()).fetchall()]
     seeded.execute("select public.record_inventory_adjustment(%s, -9, 'broken')", [product])
-    (row,) = seeded.execute(sold_twice.encode()).fetchall()
+    # Other tests sell on this stack too, and without receipts.
+    (row,) = [row for row in seeded.execute(sold_twice.encode()).fetchall() if row["sku"] == "T-1"]
     assert row == {"sku": "T-1", "name": "T-shirt", "on_hand": 1, "reserved": 2, "available": -1}
 
     reconcile(seeded, SEEDED)
