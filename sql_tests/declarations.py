@@ -84,7 +84,7 @@ payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) | jsonb | plp
 payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamptz, p_reserved_product_ids uuid[], p_items payments.requested_item[]) | boolean | plpgsql volatile invoker
 payments.write_returns(p_order_item_ids uuid[], p_quantities bigint[], p_note text, p_refund_id text) | integer | plpgsql volatile invoker
 public.advance_order(p_order_id uuid, p_status text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
-public.cancel_order_group(p_order_group_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamptz DEFAULT NULL::timestamptz, p_reserve boolean DEFAULT false) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed

@@ -222,7 +222,7 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.list_payment_exceptions(text,bigint,text,text[],text,integer,timestamp with time zone)",
     "public.resolve_payment_exception(bigint,text,text,text)",
     "public.reopen_payment_exception(bigint,text,text)",
-    "public.cancel_order_group(uuid)",
+    "public.cancel_order_group(uuid,text)",
     "public.return_order_items(uuid,jsonb,text,text)",
     "public.refund_order(uuid,text,boolean)",
     "public.create_order_group(uuid,uuid,text,jsonb,timestamp with time zone,boolean)",

@@ -5008,18 +5008,28 @@ $$;
 
 COMMENT ON FUNCTION public.advance_order(p_order_id uuid, p_status text) IS 'Moves an order one step on, for a member of its seller: fulfilled, shipped, delivered.';
 
-CREATE FUNCTION public.cancel_order_group(p_order_group_id uuid) RETURNS jsonb
+CREATE FUNCTION public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET lock_timeout TO '3s'
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
-    v_status pg_catalog.text := payments.lock_order_group(p_order_group_id);
+    v_status public.order_groups.status%type;
+    v_awaited_session_id public.order_groups.awaiting_funds_session_id%type;
+    v_session_id constant pg_catalog.text := nullif(btrim(p_checkout_session_id), '');
     v_orders_cancelled integer := 0;
     v_outcome pg_catalog.text := 'rejected';
     v_reason pg_catalog.text;
 begin
+    select
+        g.status,
+        g.awaiting_funds_session_id
+    into v_status, v_awaited_session_id
+    from public.order_groups as g
+    where g.id = p_order_group_id
+    for update;
+
     case
         when v_status is null then
             v_reason := 'order_group_not_found';
@@ -5027,6 +5037,8 @@ begin
             v_outcome := 'already_cancelled';
         when v_status <> 'pending' then
             v_reason := 'order_group_not_pending';
+        when v_awaited_session_id <> v_session_id then
+            v_reason := 'order_group_awaits_another_session';
         else
             v_outcome := 'cancelled';
             v_orders_cancelled := payments.cancel_held_order_groups(array[p_order_group_id]);
@@ -5040,7 +5052,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION public.cancel_order_group(p_order_group_id uuid) IS 'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
+COMMENT ON FUNCTION public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text) IS 'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
 
 CREATE FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -8061,8 +8073,8 @@ REVOKE ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) FROM
 GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO service_role;
 
-REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) TO service_role;
