@@ -223,6 +223,7 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.resolve_payment_exception(bigint,text,text,text)",
     "public.reopen_payment_exception(bigint,text,text)",
     "public.cancel_order_group(uuid,text)",
+    "public.list_refunds_and_disputes(timestamp with time zone,timestamp with time zone)",
     "public.return_order_items(uuid,jsonb,text,text)",
     "public.refund_order(uuid,text,boolean)",
     "public.create_order_group(uuid,uuid,text,jsonb,timestamp with time zone,boolean)",

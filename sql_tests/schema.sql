@@ -5894,6 +5894,38 @@ $$;
 
 COMMENT ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) IS 'Payment exceptions, oldest first: open, resolved or all.';
 
+CREATE FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(id text, kind text, payment_intent_id text, order_group_id uuid, amount_minor bigint, currency text, status text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    return query
+    select
+        r.id,
+        'refund',
+        r.payment_intent_id,
+        r.order_group_id,
+        r.amount_minor,
+        r.currency,
+        r.status
+    from payments.refunds as r
+    where r.created_at between p_since and p_until
+    union all
+    select
+        d.id,
+        'dispute',
+        d.payment_intent_id,
+        d.order_group_id,
+        d.amount_minor,
+        d.currency,
+        d.status
+    from payments.disputes as d
+    where d.created_at between p_since and p_until;
+end;
+$$;
+
+COMMENT ON FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) IS 'The refunds and disputes on record that Stripe created in a window. Amounts in minor units.';
+
 CREATE FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
@@ -8096,6 +8128,9 @@ GRANT ALL ON FUNCTION public.find_order_groups(p_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) TO service_role;
