@@ -101,13 +101,16 @@ class Create:
 class Cancel:
     actor: ClassVar[Actor] = "service_role"
     group_id: UUID
+    ended_another: bool = False
+    """Because a session has ended that is not the one of any notice."""
 
     def perform(self, connection: Connection) -> str:
-        answer = scalar(connection, "select public.cancel_order_group(%s)", self.group_id)
+        ended = "cs_test_ended" if self.ended_another else None
+        answer = scalar(connection, "select public.cancel_order_group(%s, %s)", self.group_id, ended)
         return f"{answer['outcome']} {answer['reason'] or ''}".strip()
 
     def predict(self, model: Model) -> str:
-        return model.cancel(self.group_id)
+        return model.cancel(self.group_id, ended_another=self.ended_another)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) | jsonb | plp
 payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamptz, p_reserved_product_ids uuid[], p_items payments.requested_item[]) | boolean | plpgsql volatile invoker
 payments.write_returns(p_order_item_ids uuid[], p_quantities bigint[], p_note text, p_refund_id text) | integer | plpgsql volatile invoker
 public.advance_order(p_order_id uuid, p_status text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
-public.cancel_order_group(p_order_group_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.create_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_expires_at timestamptz DEFAULT NULL::timestamptz, p_reserve boolean DEFAULT false) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
@@ -92,6 +92,7 @@ public.expire_order_groups(p_limit integer DEFAULT 500) | jsonb | plpgsql volati
 public.explain_order_group(p_order_group_id uuid) | jsonb | plpgsql stable definer
 public.find_order_groups(p_id text) | jsonb | plpgsql stable definer | random_page_cost=1.1
 public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamptz DEFAULT NULL::timestamptz) | TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamptz, last_seen_at timestamptz, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamptz, note text, rule text) | plpgsql stable definer | plan_cache_mode=force_custom_plan
+public.list_refunds_and_disputes(p_since timestamptz, p_until timestamptz) | TABLE(id text, kind text, payment_intent_id text, order_group_id uuid, amount_minor bigint, currency text, status text) | plpgsql stable definer
 public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamptz) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.payment_lines(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s
 public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsql stable definer | statement_timeout=60s, work_mem=64MB, random_page_cost=1.1, jit=off

@@ -196,12 +196,15 @@ class Model:
             and (group.awaited_by or not group.is_due)
         )
 
-    def cancel(self, group_id: UUID) -> str:
+    def cancel(self, group_id: UUID, *, ended_another: bool = False) -> str:
+        """`ended_another`: because a session has ended that is not the one of any notice."""
         group = self.groups[group_id]
         if group.status == "cancelled":
             return "already_cancelled"
         if group.status != "pending":
             return "rejected order_group_not_pending"
+        if ended_another and group.awaited_by:
+            return "rejected order_group_awaits_another_session"
         group.status = "cancelled"
         for order in self.orders_of(group_id).values():
             order.status = "cancelled"

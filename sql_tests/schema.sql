@@ -5008,18 +5008,28 @@ $$;
 
 COMMENT ON FUNCTION public.advance_order(p_order_id uuid, p_status text) IS 'Moves an order one step on, for a member of its seller: fulfilled, shipped, delivered.';
 
-CREATE FUNCTION public.cancel_order_group(p_order_group_id uuid) RETURNS jsonb
+CREATE FUNCTION public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text DEFAULT NULL::text) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET lock_timeout TO '3s'
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
-    v_status pg_catalog.text := payments.lock_order_group(p_order_group_id);
+    v_status public.order_groups.status%type;
+    v_awaited_session_id public.order_groups.awaiting_funds_session_id%type;
+    v_session_id constant pg_catalog.text := nullif(btrim(p_checkout_session_id), '');
     v_orders_cancelled integer := 0;
     v_outcome pg_catalog.text := 'rejected';
     v_reason pg_catalog.text;
 begin
+    select
+        g.status,
+        g.awaiting_funds_session_id
+    into v_status, v_awaited_session_id
+    from public.order_groups as g
+    where g.id = p_order_group_id
+    for update;
+
     case
         when v_status is null then
             v_reason := 'order_group_not_found';
@@ -5027,6 +5037,8 @@ begin
             v_outcome := 'already_cancelled';
         when v_status <> 'pending' then
             v_reason := 'order_group_not_pending';
+        when v_awaited_session_id <> v_session_id then
+            v_reason := 'order_group_awaits_another_session';
         else
             v_outcome := 'cancelled';
             v_orders_cancelled := payments.cancel_held_order_groups(array[p_order_group_id]);
@@ -5040,7 +5052,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION public.cancel_order_group(p_order_group_id uuid) IS 'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
+COMMENT ON FUNCTION public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text) IS 'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
 
 CREATE FUNCTION public.claim_exception_notifications(p_address text, p_seconds integer DEFAULT 300) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5979,6 +5991,38 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) IS 'Payment exceptions, oldest first: open, resolved or all.';
+
+CREATE FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(id text, kind text, payment_intent_id text, order_group_id uuid, amount_minor bigint, currency text, status text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    return query
+    select
+        r.id,
+        'refund',
+        r.payment_intent_id,
+        r.order_group_id,
+        r.amount_minor,
+        r.currency,
+        r.status
+    from payments.refunds as r
+    where r.created_at between p_since and p_until
+    union all
+    select
+        d.id,
+        'dispute',
+        d.payment_intent_id,
+        d.order_group_id,
+        d.amount_minor,
+        d.currency,
+        d.status
+    from payments.disputes as d
+    where d.created_at between p_since and p_until;
+end;
+$$;
+
+COMMENT ON FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) IS 'The refunds and disputes on record that Stripe created in a window. Amounts in minor units.';
 
 CREATE FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER
@@ -8184,8 +8228,8 @@ REVOKE ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) FROM
 GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO authenticated;
 GRANT ALL ON FUNCTION public.advance_order(p_order_id uuid, p_status text) TO service_role;
 
-REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid) TO service_role;
+REVOKE ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text) TO service_role;
 
 REVOKE ALL ON FUNCTION public.claim_exception_notifications(p_address text, p_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.claim_exception_notifications(p_address text, p_seconds integer) TO service_role;
@@ -8213,6 +8257,9 @@ GRANT ALL ON FUNCTION public.finish_exception_notifications(p_address text, p_ex
 
 REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;
 
 REVOKE ALL ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) TO service_role;

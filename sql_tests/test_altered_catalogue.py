@@ -331,11 +331,11 @@ def test_grant_that_was_passed_on_is_taken_back_from_everybody(owner: Connection
 
 def test_migration_records_what_it_changed_and_nothing_else(owner: Connection) -> None:
     changes = (
-        "alter function public.cancel_order_group(uuid) set work_mem = '1MB'",
+        "alter function public.cancel_order_group(uuid, text) set work_mem = '1MB'",
         "alter table public.orders alter column status drop default",
         "drop function payments.assert_pending(uuid, text)",
         "select payments.record_definitions("
-        "array['public.cancel_order_group(uuid)', 'payments.assert_pending(uuid,text)'])",
+        "array['public.cancel_order_group(uuid,text)', 'payments.assert_pending(uuid,text)'])",
     )
 
     with sown(owner, changes) as found:

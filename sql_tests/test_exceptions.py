@@ -161,6 +161,36 @@ def test_cancelling_a_pending_group_cancels_its_orders(service: Connection, supe
     assert orders == [{"status": "cancelled", "paid_at": None}] * 2
 
 
+@pytest.mark.parametrize(
+    ("awaited", "ended", "reason"),
+    [
+        (None, "cs_test_a", None),
+        ("cs_test_a", "cs_test_a", None),
+        ("cs_test_a", " cs_test_a ", None),
+        ("cs_test_a", None, None),
+        ("cs_test_a", "", None),
+        ("cs_test_a", "cs_test_b", "order_group_awaits_another_session"),
+    ],
+)
+def test_ended_session_cancels_only_the_group_that_awaits_no_other(
+    db: Database, service: Connection, shop: Shop, awaited: str | None, ended: str | None, reason: str | None
+) -> None:
+    group = shop.order_group()
+    if awaited:
+        scalar(service, "select public.note_awaiting_funds(%s, %s, 'evt_1', '2026-11-01 12:00Z')", group.id, awaited)
+    before = db.snapshot()
+
+    answer = scalar(service, "select public.cancel_order_group(%s, %s)", group.id, ended)
+
+    assert answer == {
+        "outcome": "rejected" if reason else "cancelled",
+        "reason": reason,
+        "order_group_id": str(group.id),
+        "orders_cancelled": 0 if reason else 2,
+    }
+    assert (db.snapshot() == before) is (reason is not None)
+
+
 def test_paid_group_is_not_cancelled(db: Database, service: Connection, shop: Shop) -> None:
     group = shop.order_group()
     reconcile(service, group.payment())

@@ -161,6 +161,25 @@ def test_cancellation_waits_for_the_notice_and_cancels(
 
 
 @raced
+def test_end_of_another_session_waits_for_the_notice_and_leaves_the_group_alone(
+    database: RaceDatabase, group: OrderGroup, isolation: IsolationLevel, end: End
+) -> None:
+    answers = database.race(Note(group.id), Cancel(group.id, ended_another=True), isolation, end)
+
+    awaited = "rejected order_group_awaits_another_session"
+    assert answers == ("noted", {"commit": awaited, "rollback": "cancelled"}[end])
+
+
+@raced
+def test_payment_waits_for_the_end_of_its_session_and_is_set_aside(
+    database: RaceDatabase, group: OrderGroup, payment: Payment, isolation: IsolationLevel, end: End
+) -> None:
+    answers = database.race(Cancel(group.id, ended_another=True), Pay(payment), isolation, end)
+
+    assert answers == ("cancelled", {"commit": "rejected order_group_not_payable", "rollback": "applied"}[end])
+
+
+@raced
 def test_notice_waits_for_the_cancellation_and_is_ignored(
     database: RaceDatabase, group: OrderGroup, isolation: IsolationLevel, end: End
 ) -> None:

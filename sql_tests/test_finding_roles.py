@@ -41,7 +41,7 @@ KINDS = {
     "create role a_door bypassrls": True,
     "create role a_door createrole": True,
     "create role a_door in role pg_read_all_data": True,
-    "create role a_door; alter function public.cancel_order_group(uuid) owner to a_door": True,
+    "create role a_door; alter function public.cancel_order_group(uuid, text) owner to a_door": True,
     "create role a_door": False,
     "create role a_door createdb": False,
 }

@@ -17,11 +17,12 @@ RECONCILE: LiteralString = (
 FAULTS: list[tuple[LiteralString, str]] = [
     ("grant execute on function " + RECONCILE + " to anon", "function_is_executable"),
     ("grant execute on function " + RECONCILE + " to public", "function_is_executable"),
-    ("grant execute on function public.cancel_order_group(uuid) to authenticated", "function_is_executable"),
+    ("grant execute on function public.cancel_order_group(uuid, text) to authenticated", "function_is_executable"),
     ("grant execute on function payments.verdict to service_role", "function_is_executable"),
     ("revoke execute on function " + RECONCILE + " from service_role", "function_is_not_executable"),
     (
-        "drop function public.cancel_order_group(uuid); create function public.cancel_order_group(uuid) returns jsonb"
+        "drop function public.cancel_order_group(uuid, text);"
+        " create function public.cancel_order_group(uuid, text) returns jsonb"
         " language sql security definer set search_path = '' as $$ select '{}'::jsonb $$",
         "function_is_executable",
     ),
@@ -178,7 +179,7 @@ FAULTS: list[tuple[LiteralString, str]] = [
         " set search_path = '' as 'begin return new; end'",
         "changed_function",
     ),
-    ("alter function public.cancel_order_group(uuid) reset lock_timeout", "changed_function"),
+    ("alter function public.cancel_order_group(uuid, text) reset lock_timeout", "changed_function"),
     ("alter function " + RECONCILE + " stable", "changed_function"),
     ("revoke all on payments.exceptions from postgres", "missing_grant"),
     ("revoke update on public.orders from postgres", "missing_grant"),
@@ -426,7 +427,7 @@ def test_visitor_who_may_become_somebody_else_is_found(superuser: Connection) ->
 
 def test_function_that_a_superuser_owns_is_found(superuser: Connection) -> None:
     superuser.execute("begin")
-    superuser.execute("alter function public.cancel_order_group(uuid) owner to supabase_admin")
+    superuser.execute("alter function public.cancel_order_group(uuid, text) owner to supabase_admin")
 
     assert "changed_function" in findings(superuser)
     superuser.execute("rollback")

@@ -54,6 +54,8 @@ class Project:
                 ("payments.stripe_events", "processed_at"),
                 ("payments.stripe_events", "created_at"),
                 ("payments.exceptions", "first_seen_at"),
+                ("payments.refunds", "created_at"),
+                ("payments.disputes", "created_at"),
                 ("payments.exceptions", "event_created_at"),
             ):
                 change = f"update {table} set {column} = {column} - interval '1 year' where {column} is not null"

@@ -51,6 +51,11 @@ class RelayProcess(HttpServer):
         return f"{self.url}/api/stripe/webhook"
 
     @property
+    def lifecycle_url(self) -> str:
+        """Where Stripe's second endpoint would POST."""
+        return f"{self.url}/api/stripe/lifecycle"
+
+    @property
     def resident_bytes(self) -> int:
         """Its memory right now (Linux only)."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])

@@ -17,8 +17,8 @@ from local_stack.surface import StackSurface
 from testkit.database import Connection, connected, scalar
 from testkit.relay_process import RelayProcess, inherited_environment
 from testkit.stripe_api_server import StripeServer
-from testkit.stripe_events import Json, deliver, encode
-from testkit.stripe_pay_page import FAILED, PayPage
+from testkit.stripe_events import FAILED, LIFECYCLE_SECRET, Json, deliver, encode
+from testkit.stripe_pay_page import PayPage
 
 # Seller -> article number, name, pieces that came in.
 GOODS: Mapping[str, tuple[tuple[str, str, int], ...]] = {
@@ -84,17 +84,17 @@ async def open_storefront(stack: StackSurface, folder: Path, *, port: int | None
     """Logs go to the folder; `port` is the shop's, a free one where it is not given."""
     account = StripeServer()
     account.key = stack.stripe_secret_key
-    relay = RelayProcess(env=stack.env(), log=folder / "relay.log")
+    env = {**stack.env(), "STRIPE_LIFECYCLE_WEBHOOK_SECRET": LIFECYCLE_SECRET}
+    relay = RelayProcess(env=env, log=folder / "relay.log")
     async with AsyncExitStack() as parts:
         superuser, service = parts.enter_context(connected(stack))
         products = fill_the_shelves(service)
 
         async def send(event: Json) -> None:
-            secret = stack.stripe_webhook_secret
-            await asyncio.to_thread(deliver, relay.webhook_url, encode(event), secret=secret)
-            if event["type"] == FAILED:  # the shop's own handler, as docs/adopting.md has it
-                group_id = event["data"]["object"]["metadata"]["order_group_id"]
-                scalar(service, "select public.cancel_order_group(%s)", group_id)
+            url, secret = relay.webhook_url, stack.stripe_webhook_secret
+            if event["type"] == FAILED:
+                url, secret = relay.lifecycle_url, LIFECYCLE_SECRET
+            await asyncio.to_thread(deliver, url, encode(event), secret=secret)
 
         PayPage(account, send)
         await parts.enter_async_context(account.listening())

@@ -18,13 +18,15 @@ from aiohttp import web
 
 from testkit.shop import OrderGroup, paid
 from testkit.stripe_checkout import Refused, open_session
-from testkit.stripe_events import COMPLETED, STRIPE_KEY, Json, completed, session_of
+from testkit.stripe_events import COMPLETED, STRIPE_KEY, Json, completed, disputed, refunded, session_of
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 LIST_PARAMETERS = {"limit", "starting_after", "ending_before", "expand[]"}
 CREATED_PARAMETERS = {f"created[{operator}]" for operator in ("gt", "gte", "lt", "lte")} | {"created"}
 PARAMETERS = {
     "/v1/checkout/sessions": LIST_PARAMETERS | CREATED_PARAMETERS | {"status", "customer", "payment_intent"},
+    "/v1/refunds": LIST_PARAMETERS | CREATED_PARAMETERS | {"charge", "payment_intent"},
+    "/v1/disputes": LIST_PARAMETERS | CREATED_PARAMETERS | {"charge", "payment_intent"},
     "/v1/events": LIST_PARAMETERS | CREATED_PARAMETERS | {"type", "types[]", "delivery_success"},
 }
 COMPARE: dict[str, Callable[[int, int], bool]] = {
@@ -96,6 +98,8 @@ class StripeServer:
         self.key = STRIPE_KEY
         self.sessions: list[Json] = []
         self.events: list[Json] = []
+        self.refunds: list[Json] = []
+        self.disputes: list[Json] = []
         self.requests: list[tuple[str, dict[str, list[str]]]] = []
         self.faults: list[Fault] = []
         self.keep_failing: Fault | None = None
@@ -126,6 +130,18 @@ class StripeServer:
         self.events.append(event)
         return event
 
+    def refund(self, session: Json, *, after: int = 120, **changes: Any) -> Json:
+        """A refund of a session's whole payment, made `after` seconds after the session; arguments change it."""
+        refund = session_of(refunded(session["payment_intent"], **_going_back(session, after) | changes))
+        self.refunds.append(refund)
+        return refund
+
+    def dispute(self, session: Json, *, after: int = 180, **changes: Any) -> Json:
+        """A dispute over a session's whole payment."""
+        dispute = session_of(disputed(session["payment_intent"], **_going_back(session, after) | changes))
+        self.disputes.append(dispute)
+        return dispute
+
     # The API
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -143,6 +159,10 @@ class StripeServer:
         if request.path == "/v1/checkout/sessions":
             status = query.get("status", [None])[0]
             return self._list(request.path, query, [s for s in self.sessions if status in (None, s["status"])])
+        if request.path == "/v1/refunds":
+            return self._list(request.path, query, self.refunds)
+        if request.path == "/v1/disputes":
+            return self._list(request.path, query, self.disputes)
         if request.path == "/v1/events":
             types = query.get("types[]") or query.get("type")
             return self._list(request.path, query, [e for e in self.events if types is None or e["type"] in types])
@@ -226,6 +246,14 @@ class StripeServer:
             yield self
         finally:
             await runner.cleanup()
+
+
+def _going_back(session: Json, after: int) -> Json:
+    return {
+        "amount": session["amount_total"],
+        "currency": session["currency"],
+        "created": session["created"] + after,
+    }
 
 
 def _expanded(value: Json, paths: list[str], prefix: str) -> Json:

@@ -14,9 +14,8 @@ from aiohttp import web
 
 from relay.core.currency import format_amount, to_major
 from testkit.stripe_api_server import StripeServer
-from testkit.stripe_events import COMPLETED, SUCCEEDED, Json, new_id
+from testkit.stripe_events import COMPLETED, FAILED, SUCCEEDED, Json, new_id
 
-FAILED = "checkout.session.async_payment_failed"
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><link rel="icon" href="data:,"><title>{title}</title><style>

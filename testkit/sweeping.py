@@ -13,6 +13,8 @@ from testkit.shop import OrderGroup
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import STRIPE_KEY, Json
 
+# What is told of refunds, and of disputes, where there are none.
+NO_REVERSALS: dict[str, Any] = {"known": 0, "recorded": 0, "ignored": 0, "rejected": [], "failed": [], "here_only": []}
 LISTS = ("rejected", "unmatched", "failed", "paid_here_only")  # the contract's words, so not the relay's own
 
 

@@ -1,5 +1,5 @@
-"""Reads Checkout Sessions and Events from Stripe's API, page by page, and expires sessions. Only this module uses
-`StripeClient`.
+"""Reads Checkout Sessions, Events, refunds and disputes from Stripe's API, page by page, and expires sessions. Only
+this module uses `StripeClient`.
 
 The SDK itself retries after a lost connection, a 409 or a 5xx, but neither after a 429 nor after an answer that breaks
 off in its body. This module retries after these two. Repeating a request is always safe: reading changes nothing, and a
@@ -17,6 +17,7 @@ import stripe
 from relay import NAME, __version__
 from relay.config import Settings
 from relay.core.checkout import RECONCILING_TYPES
+from relay.core.lifecycle import Kind
 
 Json = dict[str, Any]
 PAGE_SIZE: Final = 100  # Stripe's own limit
@@ -110,6 +111,19 @@ class StripeApi:
         async for page in _pages(first):
             yield [event for event in page if event.get("type") in RECONCILING_TYPES]
 
+    async def reversals(self, kind: Kind, since: int, until: int) -> AsyncIterator[list[Json]]:
+        """Pages of the refunds, or of the disputes, that were created from `since` to `until` (seconds since 1970),
+        newest first.
+        """
+
+        async def first() -> Any:
+            parameters: Any = {"created": {"gte": since, "lte": until}, "limit": PAGE_SIZE}
+            listed = self._client.v1.refunds if kind == "refund" else self._client.v1.disputes
+            return await listed.list_async(parameters)
+
+        async for page in _pages(first):
+            yield page
+
     async def session(self, session_id: str) -> Json | None:
         """One Checkout Session; None where Stripe has none with this id."""
         try:
@@ -181,8 +195,8 @@ def _describe(error: stripe.StripeError) -> str:
             return "Stripe does not know STRIPE_SECRET_KEY (401): was it rolled, or is it another account's?"
         case 403:
             return (
-                "STRIPE_SECRET_KEY may not read Checkout Sessions and Events, or not write Checkout Sessions (403):"
-                " give the restricted key what docs/operations.md says"
+                "STRIPE_SECRET_KEY may not read Checkout Sessions, Events, Charges and Refunds, or Disputes, or may not"
+                " write Checkout Sessions (403): give the restricted key what docs/operations.md says"
             )
         case status:
             return f"Stripe answered {status}" + (f", request {error.request_id}" if error.request_id else "")

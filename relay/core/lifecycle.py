@@ -26,6 +26,7 @@ from relay.core.event import Event, usable_id
 from relay.core.outcomes import Reason
 
 Kind = Literal["refund", "dispute"]
+KINDS: Final[tuple[Kind, ...]] = ("refund", "dispute")
 # https://docs.stripe.com/api/events/types. `charge.refunded` and `charge.refund.updated` tell of the same refunds.
 REFUND_TYPES: Final = frozenset({"refund.created", "refund.updated", "refund.failed"})
 DISPUTE_TYPES: Final = frozenset(

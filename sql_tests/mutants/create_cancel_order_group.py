@@ -12,8 +12,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "type-of-the-caller",
         "a function that runs as owner looks a type up among the caller's",
         FILE,
-        "    v_status pg_catalog.text :=",
-        "    v_status text :=",
+        "    v_reason pg_catalog.text;\n",
+        "    v_reason text;\n",
         ("test_caller_cannot_put_types",),
     ),
     Mutant(
@@ -56,6 +56,31 @@ MUTANTS: tuple[Mutant, ...] = (
         "    order by o.id\n    for update;\n",
         "    for update;\n",
         ("test_orders_are_locked_by_id", RACES),
+    ),
+    Mutant(
+        "cancelling-unlocked",
+        "whoever cancels judges a group that a payment may be changing",
+        FILE,
+        "    where g.id = p_order_group_id\n    for update;\n",
+        "    where g.id = p_order_group_id;\n",
+        (RACES,),
+    ),
+    Mutant(
+        "ended-session-cancels-anothers-debit",
+        "a session that has ended cancels a group that awaits the funds of another one",
+        FILE,
+        "        when v_awaited_session_id <> v_session_id then\n"
+        "            v_reason := 'order_group_awaits_another_session';\n",
+        "",
+        ("test_ended_session_cancels_only",),
+    ),
+    Mutant(
+        "ended-session-needs-a-notice",
+        "a session that has ended cancels only a group whose funds are under way",
+        FILE,
+        "        when v_awaited_session_id <> v_session_id then\n",
+        "        when v_awaited_session_id is distinct from v_session_id then\n",
+        ("test_ended_session_cancels_only",),
     ),
     Mutant(
         "cancelling-waits-for-ever",

@@ -38,11 +38,12 @@ comment on function payments.cancel_held_order_groups(uuid[]) is
     'Cancels pending order groups, whose locks the caller holds, with their orders.';
 revoke execute on function payments.cancel_held_order_groups(uuid[]) from public, anon, authenticated, service_role;
 
--- Cancels a pending order group with its orders.
--- Called by: the shop, as service_role. Returns: an object with `outcome` (cancelled, already_cancelled, rejected),
--- `reason` (order_group_not_found, order_group_not_pending), `order_group_id`, `orders_cancelled`. Losing the race against
--- a payment is an expected result, so it is returned. Locks: the order group, then its orders by id.
-create or replace function public.cancel_order_group(p_order_group_id uuid)
+-- Cancels a pending order group with its orders; with a session, only where it awaits the funds of no other one.
+-- Called by: the shop, and the relay for a Checkout Session that has ended, as service_role. Returns: an object with
+-- `outcome` (cancelled, already_cancelled, rejected), `reason` (order_group_not_found, order_group_not_pending,
+-- order_group_awaits_another_session), `order_group_id`, `orders_cancelled`. Losing the race against a payment is an
+-- expected result, so it is returned. Locks: the order group, then its orders by id.
+create or replace function public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text default null)
 returns jsonb
 language plpgsql
 volatile
@@ -52,11 +53,21 @@ set lock_timeout = '3s'
 set default_transaction_isolation = 'read committed'
 as $$
 declare
-    v_status pg_catalog.text := payments.lock_order_group(p_order_group_id);
+    v_status public.order_groups.status%type;
+    v_awaited_session_id public.order_groups.awaiting_funds_session_id%type;
+    v_session_id constant pg_catalog.text := nullif(btrim(p_checkout_session_id), '');
     v_orders_cancelled integer := 0;
     v_outcome pg_catalog.text := 'rejected';
     v_reason pg_catalog.text;
 begin
+    select
+        g.status,
+        g.awaiting_funds_session_id
+    into v_status, v_awaited_session_id
+    from public.order_groups as g
+    where g.id = p_order_group_id
+    for update;
+
     case
         when v_status is null then
             v_reason := 'order_group_not_found';
@@ -64,6 +75,8 @@ begin
             v_outcome := 'already_cancelled';
         when v_status <> 'pending' then
             v_reason := 'order_group_not_pending';
+        when v_awaited_session_id <> v_session_id then
+            v_reason := 'order_group_awaits_another_session';
         else
             v_outcome := 'cancelled';
             v_orders_cancelled := payments.cancel_held_order_groups(array[p_order_group_id]);
@@ -76,9 +89,9 @@ begin
     );
 end;
 $$;
-comment on function public.cancel_order_group(uuid) is
+comment on function public.cancel_order_group(uuid, text) is
     'Cancels a pending order group with its orders; a paid one is left alone and the answer says so.';
-revoke execute on function public.cancel_order_group(uuid) from public, anon, authenticated;
-grant execute on function public.cancel_order_group(uuid) to service_role;
+revoke execute on function public.cancel_order_group(uuid, text) from public, anon, authenticated;
+grant execute on function public.cancel_order_group(uuid, text) to service_role;
 insert into payments.expected_grants (object, grantee, privilege)
-values ('public.cancel_order_group(uuid)', 'service_role', 'EXECUTE');
+values ('public.cancel_order_group(uuid,text)', 'service_role', 'EXECUTE');

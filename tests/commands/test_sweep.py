@@ -8,7 +8,7 @@ from testkit.project import Project
 from testkit.shop import paid
 from testkit.stripe_api_server import StripeServer
 from testkit.stripe_events import SUCCEEDED
-from testkit.sweeping import LISTS, delivered, exceptions_of, found, paying_event, settings, sweep
+from testkit.sweeping import LISTS, NO_REVERSALS, delivered, exceptions_of, found, paying_event, settings, sweep
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +48,8 @@ async def test_after_one_sweep_no_drift_is_left_and_a_second_one_changes_nothing
             key=lambda one: one["checkout_session_id"],
         ),
         **{name: [] for name in LISTS},
+        "refunds": NO_REVERSALS,
+        "disputes": NO_REVERSALS,
     }
     assert {project.group(group)["status"] for group in groups.values()} == {"paid"}
     assert paying_event(project, groups["dropped"])["id"] == dropped["id"]
@@ -61,7 +63,15 @@ async def test_after_one_sweep_no_drift_is_left_and_a_second_one_changes_nothing
     before = project.snapshot()
     ended, told = await sweep(project, stripe)
     assert ended.status == 0
-    assert told == {"known": 5, "applied": 0, "simulated": 0, "applied_now": [], **{name: [] for name in LISTS}}
+    assert told == {
+        "known": 5,
+        "applied": 0,
+        "simulated": 0,
+        "applied_now": [],
+        **{name: [] for name in LISTS},
+        "refunds": NO_REVERSALS,
+        "disputes": NO_REVERSALS,
+    }
     assert project.snapshot() == before
 
 

@@ -13,7 +13,7 @@ import pytest
 from relay.commands import stripe_api
 from relay.commands.progress import Bar
 from relay.commands.stripe_api import StripeApi, StripeUnavailable
-from relay.commands.sweep.order_groups import open_exceptions
+from relay.commands.sweep.order_groups import OpenExceptions, open_exceptions
 from relay.config import Settings
 from relay.data_api import records
 from testkit.data_api_server import DataApi, Reply, Reset
@@ -219,7 +219,7 @@ async def test_a_moment_without_the_database_does_not_end_a_sweep(data_api: Data
     data_api.script = [Reset(), Reply(body=[])]
 
     async with records.connect(Settings.from_env(environ(data_api.url), now=0)) as clients:
-        assert await open_exceptions(clients.records) == {}
+        assert await open_exceptions(clients.records) == OpenExceptions({}, {})
 
     assert len(data_api.calls) == 2
 

@@ -70,7 +70,11 @@ async def test_a_page_costs_one_preview_and_one_call_for_each_session_that_is_no
     dismiss_what_is_open(project)
     for _ in range(PAGE):
         stripe.event(stripe.session(project.shop.order_group()))
-    around = {"list_payment_exceptions": 1, "order_groups": 1}  # nothing is there at first
+    around = {
+        "list_payment_exceptions": 1,
+        "list_refunds_and_disputes": 1,
+        "order_groups": 1,
+    }  # nothing is there at first
 
     assert await swept(project, stripe, dry_run=True) == (0, PAGE)
     assert requests == {**around, "preview_order_group_payments": 2}
@@ -93,4 +97,9 @@ async def test_what_is_on_record_is_asked_about_and_not_sent(
 
     assert await swept(project, stripe) == (0, 0)
 
-    assert requests == {"list_payment_exceptions": 2, "preview_order_group_payments": 2, "order_groups": 1}
+    assert requests == {
+        "list_payment_exceptions": 2,
+        "list_refunds_and_disputes": 1,
+        "preview_order_group_payments": 2,
+        "order_groups": 1,
+    }

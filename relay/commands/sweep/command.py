@@ -10,7 +10,7 @@ from relay.commands import console, terminal, window
 from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
 from relay.commands.progress import Bar
 from relay.commands.stripe_api import StripeApi, StripeUnavailable
-from relay.commands.sweep.findings import Findings
+from relay.commands.sweep.findings import Findings, ReversalFindings
 from relay.commands.sweep.sweep import Sweep
 from relay.commands.sweep_lists import SWEEP_LISTS
 from relay.config import Settings
@@ -19,7 +19,7 @@ from relay.core.currency import format_amount
 from relay.data_api.records import Clients
 
 NAME: Final = "sweep"
-HELP: Final = "reconcile paid Checkout Sessions that the database does not know, and report the reverse"
+HELP: Final = "reconcile paid sessions, refunds and disputes that the database does not know, and report the reverse"
 EPILOG: Final = """\
 examples:
   relay sweep --since 72h
@@ -27,7 +27,8 @@ examples:
   relay sweep --since 2026-11-01 --until 2026-11-08T00:00:00+01:00 --json > sweep.json
 
 Reads the complete Checkout Sessions that were created in the window, and those that were paid in it according to an
-event. Paid sessions are reconciled by the webhook's own rules. Payments that the database knows are left alone, so a
+event. Paid sessions are reconciled by the webhook's own rules. Refunds and disputes that were created in the window are
+recorded before that, where their payment is known or among these sessions. What the database knows is left alone, so a
 second sweep changes nothing, and running an interrupted sweep again continues it. A sweep may run beside live
 deliveries.
 exit status: 0 no drift left, 1 drift or rejections, 2 could not run, 130 interrupted
@@ -88,12 +89,20 @@ def as_dict(findings: Findings) -> dict[str, object]:
         "simulated": findings.simulated,
         "applied_now": [asdict(one) for one in sorted(findings.applied_now, key=lambda one: one.place)],
         **lists,
+        **{f"{kind}s": _reversals_as_dict(found) for kind, found in findings.reversals.items()},
     }
 
 
+def _reversals_as_dict(findings: ReversalFindings) -> dict[str, object]:
+    counts = {"known": findings.known, "recorded": findings.recorded, "ignored": findings.ignored}
+    return counts | {name: [asdict(one) for one in found] for name, found in findings.lists.items()}
+
+
 def _status(findings: Findings, *, dry_run: bool) -> int:
-    is_left = any(findings.lists.values()) or (dry_run and findings.applied)
-    return NO if is_left else OK
+    reversals = findings.reversals.values()
+    is_left = any(findings.lists.values()) or any(any(found.lists.values()) for found in reversals)
+    would_be_done = findings.applied or any(found.recorded for found in reversals)
+    return NO if is_left or (dry_run and would_be_done) else OK
 
 
 def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool) -> str:
@@ -103,6 +112,11 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
         ("would be applied" if dry_run else "applied now", findings.applied),
         *([("paid by relay simulate", findings.simulated)] if findings.simulated else []),
         *((SWEEP_LISTS[name], len(found)) for name, found in findings.lists.items()),
+        *(
+            (f"{kind}s", _count(found, dry_run=dry_run))
+            for kind, found in findings.reversals.items()
+            if found != ReversalFindings()
+        ),
     ]
     parts = [f"{title}{', nothing was written' if dry_run else ''}\n\n", terminal.facts(counts)]
     if findings.applied_now:
@@ -116,7 +130,26 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
         for name, found in findings.lists.items()
         for one in found
     ]
+    reversals = [
+        (f"{kind} {name.replace('_', ' ')}", one.reason, one.id, one.payment_intent_id, one.order_group_id)
+        for kind, findings_of_kind in findings.reversals.items()
+        for name, found_of_kind in findings_of_kind.lists.items()
+        for one in found_of_kind
+    ]
+    if reversals:
+        parts.append("\n" + console.fit_table(("what", "reason", "id", "payment intent", "order group"), reversals))
     if rows:
         parts.append("\n" + console.fit_table(("what", "reason", "checkout session", "order group"), rows))
+    if rows or reversals:
         parts.append("\n`relay exceptions list` and `relay explain` tell more; docs/operations.md says what to do.\n")
     return "".join(parts)
+
+
+def _count(findings: ReversalFindings, *, dry_run: bool) -> str:
+    told = [
+        (findings.known, "known"),
+        (findings.recorded, "would be recorded" if dry_run else "recorded now"),
+        *((len(found), name.replace("_", " ")) for name, found in findings.lists.items()),
+        (findings.ignored, "of other payments"),
+    ]
+    return ", ".join(f"{count} {what}" for count, what in told if count)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from relay.commands.finding import Finding
 from relay.commands.sweep_lists import SWEEP_LISTS
+from relay.core.lifecycle import KINDS, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,41 @@ class Applied(Finding):
 
     amount: str | None
     currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReversalFinding:
+    """A refund or a dispute that needs a person."""
+
+    id: str
+    payment_intent_id: str | None
+    order_group_id: str | None
+    reason: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where it stands in a sorted list, so that two equal runs print the same."""
+        return self.reason, self.id
+
+
+@dataclass(slots=True)
+class ReversalFindings:
+    """What a sweep found among the refunds, or among the disputes: how many are known, how many it recorded, how many
+    are of payments that do not concern us, and lists of what needs a person.
+    """
+
+    known: int = 0
+    recorded: int = 0
+    ignored: int = 0
+    rejected: list[ReversalFinding] = field(default_factory=list)
+    failed: list[ReversalFinding] = field(default_factory=list)
+    here_only: list[ReversalFinding] = field(default_factory=list)
+
+    @property
+    def lists(self) -> dict[str, list[ReversalFinding]]:
+        """The lists by their names, each sorted."""
+        names = ("rejected", "failed", "here_only")
+        return {name: sorted(getattr(self, name), key=lambda finding: finding.place) for name in names}
 
 
 @dataclass(slots=True)
@@ -27,6 +63,9 @@ class Findings:
     unmatched: list[Finding] = field(default_factory=list)
     failed: list[Finding] = field(default_factory=list)
     paid_here_only: list[Finding] = field(default_factory=list)
+    reversals: dict[Kind, ReversalFindings] = field(
+        default_factory=lambda: {kind: ReversalFindings() for kind in KINDS}
+    )
 
     @property
     def applied(self) -> int:

@@ -11,7 +11,8 @@ from relay.data_api.records import Records
 
 _EXCEPTION: Final = (
     "id,stripe_event_id,checkout_session_id,reason,"
-    "event_type:details->received->>event_type,event_created_at:details->received->>event_created_at"
+    "event_type:details->received->>event_type,event_created_at:details->received->>event_created_at,order_group_id,"
+    "refund_id:details->received->>refund_id,dispute_id:details->received->>dispute_id,status_at_stripe:details->received->>status"
 )
 
 
@@ -41,6 +42,24 @@ class OpenException:
         return self.reason != Reason.EVENT_COLLISION
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An open exception of a refund or a dispute, and the status that it was sent with."""
+
+    order_group_id: str | None
+    reason: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenExceptions:
+    """All open exceptions that the sweep can do something about."""
+
+    by_session: dict[str, list[OpenException]]
+    by_reversal: dict[str, SetAside]
+    """By the id of the refund or dispute."""
+
+
 async def paid_between(records: Records, since: datetime, until: datetime) -> list[PaidGroup]:
     """The order groups that were paid in the window. Raises NoVerdict or Declined."""
     window = (("paid_at", "gte", since.isoformat()), ("paid_at", "lte", until.isoformat()))
@@ -48,13 +67,17 @@ async def paid_between(records: Records, since: datetime, until: datetime) -> li
     return [PaidGroup(row["id"], row["stripe_checkout_session_id"]) for row in rows]
 
 
-async def open_exceptions(records: Records) -> dict[str, list[OpenException]]:
-    """The open exceptions by session. Those of other accounts' payments are left out, because the sweep does not see
-    their sessions. Raises NoVerdict or Declined.
+async def open_exceptions(records: Records) -> OpenExceptions:
+    """The open exceptions. Those of other accounts' payments are left out, because the sweep does not see their
+    sessions. Raises NoVerdict or Declined.
     """
     rows = await with_retries(lambda: records.rows(LIST_EXCEPTIONS, _EXCEPTION, parameters={"p_status": "open"}))
     found: dict[str, list[OpenException]] = {}
+    by_reversal: dict[str, SetAside] = {}
     for row in rows:
+        if reversal_id := row["refund_id"] or row["dispute_id"]:
+            by_reversal[reversal_id] = SetAside(row["order_group_id"], row["reason"], row["status_at_stripe"])
+            continue
         if row["reason"] == Reason.FOREIGN_ACCOUNT:
             continue
         created = row["event_created_at"]
@@ -66,7 +89,7 @@ async def open_exceptions(records: Records) -> dict[str, list[OpenException]]:
                 reason=row["reason"],
             )
         )
-    return found
+    return OpenExceptions(found, by_reversal)
 
 
 def _seconds(instant: object) -> int | None:

@@ -1,6 +1,6 @@
 """Reconciles paid sessions that the database has not settled. A dry run only asks how the database would decide."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from relay.commands.finding import Finding
@@ -25,11 +25,14 @@ Prepared = tuple[PaidSession, PreviewedAnswer, list[Sendable]]
 class Reconciling:
     """Sends the payments of sessions to the database, and records the results as findings."""
 
-    def __init__(self, clients: Clients, findings: Findings, *, rules: Rules, dry_run: bool) -> None:
+    def __init__(
+        self, clients: Clients, findings: Findings, *, rules: Rules, dry_run: bool, back: Mapping[str, int]
+    ) -> None:
         self._clients = clients
         self._findings = findings
         self._rules = rules
         self._dry_run = dry_run
+        self._back = back
 
     async def prepare(self, sessions: Iterable[PaidSession]) -> list[list[Prepared]]:
         """Choose what to send for each session, and ask for the previewed answers. Returns one list per order group,
@@ -52,6 +55,8 @@ class Reconciling:
                 if not session.previewed.is_known:
                     decision = sendables.pop(0)
                     verdict = await self._decide(session, decision, previewed)
+                    if verdict and self._dry_run and self._is_all_back(payment_of(decision)):
+                        verdict = Verdict(Outcome.RESOLVED)
                     if verdict and self._dry_run and verdict.outcome is Outcome.APPLIED:
                         verdict = _verdict_after(payment_of(decision), payer)
                         payer = payer or payment_of(decision)
@@ -63,6 +68,10 @@ class Reconciling:
             except RelayError as error:
                 finding = Finding(session.payment.session_id, session.payment.order_group_id, error.reason)
                 self._findings.failed.append(finding)
+
+    def _is_all_back(self, payment: Payment) -> bool:
+        """Whether refunds that a dry run does not record have sent all of the payment's money back."""
+        return bool(payment.amount_minor) and self._back.get(payment.payment_intent_id or "") == payment.amount_minor
 
     async def _decide(self, session: PaidSession, decision: Sendable, previewed: PreviewedAnswer) -> Verdict | None:
         """The verdict; None where the event is recorded but its order group does not show the payment.

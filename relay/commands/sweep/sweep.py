@@ -6,37 +6,32 @@ that would have paid. Where Stripe has no such event (it never made one, or the 
 neither does a second sweep.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from relay.commands.finding import Finding
 from relay.commands.progress import Progress
 from relay.commands.stripe_api import Json, StripeApi
 from relay.commands.sweep import order_groups
+from relay.commands.sweep.at_once import AtOnce
 from relay.commands.sweep.findings import Findings
 from relay.commands.sweep.order_groups import OpenException, PaidGroup
 from relay.commands.sweep.paid_session import PaidSession, event_of
 from relay.commands.sweep.preview import preview
 from relay.commands.sweep.reconciling import Reconciling
+from relay.commands.sweep.reversals import Reversals
 from relay.commands.sweep.sendable import Sendable, judge, judge_all, payment_of
 from relay.core.checkout import Rules
 from relay.core.errors import MalformedEvent
 from relay.core.outcomes import Reason
 from relay.data_api.records import Clients
 
-# How many calls of the database or of Stripe run at the same time: few, so that live deliveries, for which the relay
-# allows 64 calls, are not delayed.
-CONCURRENCY: Final = 8
-
 # Sessions of `relay simulate`, which Stripe never had.
 SIMULATED: Final = "cs_test_sim_"
 SESSION_NOT_FOUND: Final = "session_not_found"
 SESSION_NOT_PAID: Final = "session_not_paid"
 SESSION_NAMES_ANOTHER_GROUP: Final = "session_names_another_group"
-
-_Thing = TypeVar("_Thing")
 
 
 class Sweep:
@@ -58,19 +53,36 @@ class Sweep:
         self._rules = rules
         self._since, self._until = since, until
         self._progress = progress
-        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._at_once = AtOnce(progress)
         self._listed: dict[str, str | None] = {}
         """Every session that was seen as paid, and the order group that it names."""
+        self._payment_intents: set[str] = set()
+        """Those of the sessions that were seen as paid."""
         self._exceptions: dict[str, list[OpenException]] = {}
         self._unsettled: dict[str, PaidSession] = {}
         self._findings = Findings()
-        self._reconciling = Reconciling(clients, self._findings, rules=rules, dry_run=dry_run)
+        self._reversals = Reversals(
+            stripe,
+            clients,
+            self._findings,
+            rules=rules,
+            dry_run=dry_run,
+            progress=progress,
+            at_once=self._at_once,
+        )
+        self._reconciling = Reconciling(
+            clients, self._findings, rules=rules, dry_run=dry_run, back=self._reversals.back
+        )
 
     async def run(self) -> Findings:
         """Run the sweep. Raises StripeUnavailable, NoVerdict or Declined where the two sides cannot be compared."""
-        self._exceptions = await order_groups.open_exceptions(self._records)
+        exceptions = await order_groups.open_exceptions(self._records)
+        self._exceptions = exceptions.by_session
         await self._list_sessions()
         await self._list_events()
+        await self._reversals.run(
+            self._since, self._until, of_sessions=self._payment_intents, set_aside=exceptions.by_reversal
+        )
         await self._reconcile()
         await self._check_paid_groups()
         return self._findings
@@ -116,7 +128,10 @@ class Sweep:
                 paid[session["id"]] = session, decision
         previewed = await preview(self._records, [decision for _, decision in paid.values()])
         for (session_id, (session, decision)), told in zip(paid.items(), previewed, strict=True):
-            self._listed[session_id] = payment_of(decision).order_group_id
+            payment = payment_of(decision)
+            self._listed[session_id] = payment.order_group_id
+            if payment.payment_intent_id:
+                self._payment_intents.add(payment.payment_intent_id)
             exceptions = self._exceptions.get(session_id, [])
             is_settled = told.is_known or told.is_resolved
             if is_settled:
@@ -126,7 +141,7 @@ class Sweep:
 
     async def _reconcile(self) -> None:
         groups = await self._reconciling.prepare(self._unsettled.values())
-        await self._for_each("reconciled", groups, self._reconciling.reconcile)
+        await self._at_once.each("reconciled", groups, self._reconciling.reconcile)
 
     async def _check_paid_groups(self) -> None:
         """Compare the order groups that are paid in the database with Stripe's sessions."""
@@ -143,7 +158,7 @@ class Sweep:
                 paid_otherwise.append(decision)
 
         groups = await order_groups.paid_between(self._records, self._since, self._until)
-        await self._for_each("groups", groups, look_at)
+        await self._at_once.each("groups", groups, look_at)
         for decision, told in zip(paid_otherwise, await preview(self._records, paid_otherwise), strict=True):
             if not told.is_known and told.verdict.reason:
                 payment = payment_of(decision)
@@ -171,14 +186,3 @@ class Sweep:
         if named not in (None, group.id):
             return None, SESSION_NAMES_ANOTHER_GROUP
         return decision if named else None, None
-
-    async def _for_each(self, what: str, things: list[_Thing], work: Callable[[_Thing], Awaitable[None]]) -> None:
-        done = 0
-
-        async def one(thing: _Thing) -> None:
-            nonlocal done
-            async with self._slots:
-                await work(thing)
-            self._progress(what, done := done + 1, len(things))
-
-        await asyncio.gather(*map(one, things))

@@ -1,0 +1,229 @@
+"""`relay sweep` compares refunds and disputes too: a server that speaks Stripe's API, PostgREST and the database."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from testkit.database import Row
+from testkit.project import Project
+from testkit.stripe_api_server import StripeServer
+from testkit.stripe_events import Json, new_id
+from testkit.sweeping import LISTS, NO_REVERSALS, delivered, exceptions_of, sweep
+
+pytestmark = pytest.mark.anyio
+
+
+def paid_session(project: Project, stripe: StripeServer) -> Json:
+    """A session whose payment the webhook has delivered."""
+    session = stripe.session(project.shop.order_group())
+    assert delivered(project, stripe.event(session))["outcome"] == "applied"
+    return session
+
+
+def group_of(project: Project, session: Json) -> Row:
+    group_id = session["metadata"]["order_group_id"]
+    (row,) = project.query("select * from public.order_groups where id = %s", group_id)
+    return row
+
+
+def finding(reversal: Json, reason: str, order_group_id: str | None = None) -> Json:
+    return {
+        "id": reversal["id"],
+        "payment_intent_id": reversal["payment_intent"],
+        "order_group_id": order_group_id,
+        "reason": reason,
+    }
+
+
+async def test_refunds_and_disputes_are_recorded_once_and_a_second_sweep_changes_nothing(
+    project: Project, stripe: StripeServer
+) -> None:
+    whole, part, disputed, healthy = (paid_session(project, stripe) for _ in range(4))
+    stripe.refund(whole)
+    stripe.refund(part, amount=100)
+    stripe.refund(part, amount=200, status="failed")
+    stripe.dispute(disputed)
+    stripe.dispute(healthy, status="won")
+
+    ended, told = await sweep(project, stripe)
+
+    assert (ended.status, ended.errors) == (0, "")
+    assert told["refunds"] == NO_REVERSALS | {"recorded": 3}
+    assert told["disputes"] == NO_REVERSALS | {"recorded": 2}
+    assert [group_of(project, one)["status"] for one in (whole, part, disputed, healthy)] == [
+        "refunded",
+        "paid",
+        "paid",
+        "paid",
+    ]
+    assert str(group_of(project, part)["refunded_amount"]) == "1.00"
+    sources = project.query("select distinct source from payments.refunds union select source from payments.disputes")
+    assert sources == [{"source": "sweep"}]
+
+    before = project.snapshot()
+    ended, told = await sweep(project, stripe)
+    assert (ended.status, told["refunds"], told["disputes"]) == (
+        0,
+        NO_REVERSALS | {"known": 3},
+        NO_REVERSALS | {"known": 2},
+    )
+    assert all(told[name] == [] for name in LISTS)
+    assert project.snapshot() == before
+
+
+async def test_a_payment_whose_money_had_gone_back_is_not_applied(project: Project, stripe: StripeServer) -> None:
+    """Neither the payment nor its refund was delivered; and the dry run foresees both."""
+    back, kept = stripe.session(project.shop.order_group()), stripe.session(project.shop.order_group())
+    stripe.refund(back)
+    stripe.refund(kept, amount=100)
+
+    dry, foretold = await sweep(project, stripe, "--dry-run")
+    ended, told = await sweep(project, stripe)
+
+    assert (dry.status, ended.status) == (1, 0)
+    assert told == foretold
+    assert told["refunds"] == NO_REVERSALS | {"recorded": 2}
+    assert (told["applied"], told["known"]) == (1, 1)
+    assert [one["checkout_session_id"] for one in told["applied_now"]] == [kept["id"]]
+    assert (group_of(project, back)["status"], group_of(project, kept)["status"]) == ("pending", "paid")
+    (exception,) = exceptions_of(project, back)
+    assert (exception["reason"], exception["status"], exception["resolution"], exception["resolved_by"]) == (
+        "payment_refunded",
+        "resolved",
+        "refunded",
+        "stripe",
+    )
+
+    before = project.snapshot()
+    assert (await sweep(project, stripe))[1]["applied"] == 0
+    assert project.snapshot() == before
+
+
+async def test_a_dry_run_writes_nothing_and_tells_what_it_would_record(project: Project, stripe: StripeServer) -> None:
+    stripe.refund(paid_session(project, stripe))
+    stripe.dispute(paid_session(project, stripe))
+    before = project.snapshot()
+
+    ended, foretold = await sweep(project, stripe, "--dry-run")
+
+    assert ended.status == 1
+    assert project.snapshot() == before
+    ended, told = await sweep(project, stripe)
+    assert (ended.status, told) == (0, foretold)
+    assert (told["refunds"]["recorded"], told["disputes"]["recorded"]) == (1, 1)
+
+
+async def test_what_goes_back_of_other_payments_is_ignored(project: Project, stripe: StripeServer) -> None:
+    """An account that also sells by other ways, and a charge without a payment intent."""
+    other: Json = {"payment_intent": new_id("pi"), "amount_total": 500, "currency": "usd", "created": 0}
+    other["created"] = paid_session(project, stripe)["created"]
+    stripe.refund(other)
+    stripe.refund(other, payment_intent=None)
+    stripe.dispute(other)
+    stripe.dispute(other, livemode=True)
+    before = project.snapshot()
+
+    ended, told = await sweep(project, stripe)
+
+    assert (ended.status, told["refunds"], told["disputes"]) == (
+        0,
+        NO_REVERSALS | {"ignored": 2},
+        NO_REVERSALS | {"ignored": 2},
+    )
+    assert project.snapshot() == before
+
+
+async def test_the_refund_of_a_second_payment_closes_its_exception(project: Project, stripe: StripeServer) -> None:
+    group = project.shop.order_group()
+    first, second = stripe.session(group, age=200), stripe.session(group, age=100)
+    assert [delivered(project, stripe.event(one))["outcome"] for one in (first, second)] == ["applied", "rejected"]
+    stripe.refund(second, after=10)
+
+    ended, told = await sweep(project, stripe)
+
+    assert (ended.status, told["refunds"], told["rejected"]) == (0, NO_REVERSALS | {"recorded": 1}, [])
+    (exception,) = exceptions_of(project, second)
+    assert (exception["status"], exception["resolution"]) == ("resolved", "refunded")
+    assert project.group(group)["status"] == "paid"
+
+
+async def test_a_refund_that_does_not_fit_is_told_each_time_and_recorded_when_it_does(
+    project: Project, stripe: StripeServer
+) -> None:
+    session = paid_session(project, stripe)
+    first = stripe.refund(session, after=10)
+    second = stripe.refund(session, after=20, amount=100)
+    rejected = [finding(second, "exceeds_payment", session["metadata"]["order_group_id"])]
+
+    ended, told = await sweep(project, stripe)
+    assert (ended.status, told["refunds"]) == (1, NO_REVERSALS | {"recorded": 1, "rejected": rejected})
+    before = project.snapshot()
+    ended, told = await sweep(project, stripe)
+    assert (ended.status, told["refunds"]) == (1, NO_REVERSALS | {"known": 1, "rejected": rejected})
+    assert project.snapshot() == before
+
+    first["status"] = "failed"
+    ended, told = await sweep(project, stripe)
+    assert (ended.status, told["refunds"]) == (0, NO_REVERSALS | {"recorded": 2})
+    assert str(group_of(project, session)["refunded_amount"]) == "1.00"
+
+
+async def test_what_stripe_does_not_show_is_told(project: Project, stripe: StripeServer) -> None:
+    """Forged events: a refund that Stripe never had, and a status that it never reached."""
+    session = paid_session(project, stripe)
+    invented, failed = stripe.refund(session, amount=100), stripe.refund(session, amount=200, status="failed")
+    stripe.dispute(session, id=new_id("dp_sim"))
+    await sweep(project, stripe)
+    stripe.refunds.remove(invented)
+    stripe.disputes.clear()
+    failed["status"] = "succeeded"
+    before = project.snapshot()
+
+    ended, told = await sweep(project, stripe)
+
+    group_id = session["metadata"]["order_group_id"]
+    here_only = [finding(invented, "not_found", group_id), finding(failed, "status_differs", group_id)]
+    assert (ended.status, told["refunds"]) == (1, NO_REVERSALS | {"here_only": here_only})
+    assert told["disputes"] == NO_REVERSALS
+    assert project.snapshot() == before
+
+
+async def test_all_pages_and_only_the_window_are_read(project: Project, stripe: StripeServer) -> None:
+    session = paid_session(project, stripe)
+    for _ in range(205):
+        stripe.refund(session, amount=1)
+    stripe.refund(session, amount=1, created=session["created"] - 100 * 3600)
+
+    _, told = await sweep(project, stripe)
+
+    assert told["refunds"] == NO_REVERSALS | {"recorded": 205}
+    pages = [query for path, query in stripe.requests if path == "/v1/refunds"]
+    assert len(pages) == 3
+    assert all(query["limit"] == ["100"] and "created[gte]" in query and "created[lte]" in query for query in pages)
+
+
+async def test_a_refund_that_cannot_be_understood_fails_alone(project: Project, stripe: StripeServer) -> None:
+    session = paid_session(project, stripe)
+    odd, fine = stripe.refund(session, status="half", amount=1), stripe.refund(session, amount=1)
+
+    ended, told = await sweep(project, stripe)
+
+    expected = {"id": odd["id"], "payment_intent_id": None, "order_group_id": None, "reason": "malformed_event"}
+    assert (ended.status, told["refunds"]) == (1, NO_REVERSALS | {"recorded": 1, "failed": [expected]})
+    assert project.query("select id from payments.refunds where id = any(%s)", [[odd["id"], fine["id"]]]) == [
+        {"id": fine["id"]}
+    ]
+
+
+async def test_people_read_what_was_recorded_and_what_is_left(project: Project, stripe: StripeServer) -> None:
+    session = paid_session(project, stripe)
+    stripe.refund(session, after=10)
+    second = stripe.refund(session, after=20, amount=100)
+
+    ended = await project.relay("sweep", "--since", "72h", STRIPE_API_BASE=stripe.url, STRIPE_SECRET_KEY=stripe.key)
+
+    assert ended.status == 1
+    assert re.search(r"^refunds +1 recorded now, 1 rejected$", ended.output, re.MULTILINE)
+    assert re.search(rf"^refund rejected +exceeds_payment +{second['id']} ", ended.output, re.MULTILINE)
