@@ -364,7 +364,8 @@ def test_order_that_a_failed_refund_brings_back_is_its_sellers_again(books: Book
     assert reconcile(service, payment)["outcome"] == "applied"
     began = scalar(service, "select clock_timestamp()")
     back = refund(payment)
-    for one in (back, back.but(status="failed")):
+    # A dispute waits for a person from now on, and has brought no money.
+    for one in (back, back.but(status="failed"), dispute(payment)):
         assert one.record(service) == "recorded"
     ended = scalar(service, "select clock_timestamp()")
 

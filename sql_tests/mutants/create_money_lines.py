@@ -47,7 +47,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         " and num_nonnulls(x.refund_id, x.dispute_id) = 0",
         "",
-        (BOOKS,),
+        ("test_order_that_a_failed_refund_brings_back",),
     ),
     Mutant(
         "report-counts-earlier-payments-again",
