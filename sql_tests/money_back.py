@@ -6,6 +6,7 @@ It shares nothing with `model.py` or the database: two payments of one group of 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 TOTAL = 1000  # minor units of each payment, and of the group
 PARTS = {"all of A": 1000, "600 of A": 600, "400 of A": 400, "500 of A": 500, "all of B": 1000}
@@ -25,7 +26,7 @@ FORWARD = {"paid": "fulfilled"}
 
 # What is done, in one word: "pay A", "ship", "all of A succeeded", "dispute won".
 Step = str
-State = tuple[object, ...]
+State = tuple[Any, ...]
 
 
 @dataclass

@@ -370,6 +370,15 @@ def test_order_that_was_refunded_with_its_group_goes_back_only_to_where_it_was_a
             )
 
 
+def test_order_that_was_given_up_never_comes_back(service: Connection, owner: Connection, shop: Shop) -> None:
+    payment = paid(service, shop)
+    order = scalar(service, "select id from public.orders where order_group_id = %s limit 1", payment.order_group_id)
+    scalar(service, "select public.refund_order(%s, 'sold out')", order)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        owner.execute("update public.orders set status = 'paid' where id = %s", [order])
+
+
 @pytest.mark.parametrize("amount", ["0.01", "74.24"])
 def test_owner_writes_no_refunded_amount_that_the_refunds_do_not_tell(
     service: Connection, owner: Connection, shop: Shop, amount: str
@@ -607,3 +616,30 @@ def test_what_went_back_is_never_removed(
 def test_steps_of_what_went_back_are_never_rewritten(owner: Connection, table: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         owner.execute(f"update payments.{table} set to_status = 'pending'".encode())
+
+
+def test_older_status_of_a_refund_that_was_set_aside_does_not_take_it_back(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    payment = shop.order_group().payment()
+    first = Refund.of(payment, 7000)
+    second = Refund.of(payment, 7000, created=datetime(2026, 11, 3, tzinfo=UTC))
+    for told in (first, second):
+        record(service, told)
+    reconcile(service, payment)
+    record(service, first.then("failed"))
+
+    answer = record(service, second.then("pending"))
+
+    assert (word(answer), answer["status"]) == ("recorded", "succeeded")
+    assert group_of(superuser, payment) == ("paid", "70.00")
+
+
+def test_dispute_in_another_currency_than_its_payments_is_rejected(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    dispute = Dispute.of(paid(service, shop)).but(currency="eur")
+
+    assert word(record(service, dispute)) == "rejected currency_mismatch"
+
+    assert cases(superuser) == [(dispute.id, "currency_mismatch", dispute.event_id, "1", "open")]

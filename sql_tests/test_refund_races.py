@@ -186,9 +186,10 @@ def test_dispute_and_refund_of_one_payment_take_turns(
     database: RaceDatabase, group: OrderGroup, payment: Payment, end: End, dispute_first: bool
 ) -> None:
     alone(database, paying(payment))
-    calls = [telling(Dispute.of(payment)), telling(Refund.of(payment))]
+    dispute, refund = telling(Dispute.of(payment)), telling(Refund.of(payment))
+    first, second = (dispute, refund) if dispute_first else (refund, dispute)
 
-    answers = race(database, *(calls if dispute_first else reversed(calls)), end)
+    answers = race(database, first, second, end)
 
     assert answers == ("recorded", "recorded")
     both = end == "commit"
