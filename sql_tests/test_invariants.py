@@ -20,7 +20,7 @@ from testkit.shop import Shop, open_shop
 
 # What could be wrong -> how to make it so, past every guard. There are two paid groups (the first with a twin event,
 # with an item that came back, a refund and a dispute), a refunded one, a pending one, a cancelled one with a rejected
-# payment. :paid and :pending name groups, :event the paying event.
+# payment. :paid and :pending name groups, :event the paying event, :refund the refund.
 FAULTS: dict[str, LiteralString] = {
     "paid_group_has_its_applied_event": "delete from payments.stripe_events where id = :event",
     "group_is_paid_by_one_event": """

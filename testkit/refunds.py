@@ -56,8 +56,7 @@ class Refund:
             livemode=payment.livemode,
             amount_minor=minor,
             amount=format(Decimal(minor).scaleb(-EXPONENTS.get((payment.currency or "").upper(), 2)), "f"),
-            **fields,
-        )
+        ).but(**fields)
 
     def but(self, **changes: Any) -> Self:
         return replace(self, **changes)

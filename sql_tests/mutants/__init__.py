@@ -38,7 +38,10 @@ from sql_tests.mutants import (
     create_preview_order_group_payments,
     create_reconcile_order_group_payment,
     create_reconciliation_readiness,
+    create_record_dispute,
+    create_record_refund,
     create_refund_order,
+    create_refunds_and_disputes,
     create_reopen_payment_exception,
     create_return_order_items,
     create_security_findings,
@@ -50,6 +53,7 @@ from sql_tests.mutants import (
     keep_payment_evidence,
     record_definitions,
     schedule_expiry,
+    settle_refunds,
 )
 from sql_tests.mutants.mutant import Mutant, migration
 
@@ -62,6 +66,7 @@ MUTANTS: tuple[Mutant, ...] = tuple(
             create_sellers_and_products,
             create_order_tables,
             create_payment_records,
+            create_refunds_and_disputes,
             create_inventory_ledger,
             keep_history_append_only,
             create_order_status_changes,
@@ -71,7 +76,10 @@ MUTANTS: tuple[Mutant, ...] = tuple(
             freeze_orders,
             freeze_order_items,
             keep_payment_evidence,
+            settle_refunds,
             create_reconcile_order_group_payment,
+            create_record_refund,
+            create_record_dispute,
             create_preview_order_group_payments,
             create_inventory_functions,
             create_exception_functions,

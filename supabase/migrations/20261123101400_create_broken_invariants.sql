@@ -56,7 +56,7 @@ values
 (33, 'refunded_amount_is_what_went_back', 'What an order group shows as refunded is what went back'),
 (34, 'group_is_refunded_when_all_is_back', 'An order group is refunded when all of its money is back'),
 (35, 'orders_of_a_refunded_group_are_refunded', 'The orders of a refunded order group are refunded'),
-(36, 'money_back_is_of_the_payment_that_paid', 'Refunds and disputes belong to the order group that their payment has paid'),
+(36, 'money_back_is_of_the_payment_that_paid', 'Refunds and disputes are of the group that their payment has paid'),
 (37, 'dispute_of_a_paid_group_has_its_exception', 'A dispute of a paid order group is an exception'),
 (38, 'refund_is_where_its_last_step_took_it', 'A refund has the status of its last step');
 
