@@ -16,6 +16,7 @@ from testkit import queues
 from testkit.database import Connection, Database, Role, Row, scalar
 from testkit.payments import reconcile
 from testkit.queues import read, waiting
+from testkit.refunds import record, refund_in_full
 from testkit.shop import OrderGroup, Shop, new_user
 
 pytestmark = pytest.mark.usefixtures("queue")
@@ -35,12 +36,8 @@ def message(superuser: Connection, event: str, group: OrderGroup, from_status: s
     return {"event": event, "order_group_id": str(group.id), "from_status": from_status, "at": at}
 
 
-def refund(owner: Connection, group: OrderGroup) -> None:
-    owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
-
-
 def test_each_change_of_a_group_is_one_message_of_ids_and_nothing_else_is_any(
-    superuser: Connection, owner: Connection, service: Connection, shop: Shop
+    superuser: Connection, service: Connection, shop: Shop
 ) -> None:
     paid, cancelled, rejected = (shop.order_group() for _ in range(3))
     payment = paid.payment()
@@ -51,12 +48,29 @@ def test_each_change_of_a_group_is_one_message_of_ids_and_nothing_else_is_any(
         scalar(service, "select public.cancel_order_group(%s)", cancelled.id)
     service.execute("update public.orders set status = 'fulfilled' where order_group_id = %s", [paid.id])
     service.execute("select public.record_inventory_receipt(%s, 5, 'came')", [shop.sellers[0].product_ids[0]])
-    refund(owner, paid)
+    refund_in_full(service, paid.id)
 
     assert waiting(superuser) == [
         message(superuser, "paid", paid),
         message(superuser, "cancelled", cancelled),
         message(superuser, "refunded", paid, "paid"),
+    ]
+
+
+def test_full_refund_that_fails_afterwards_is_a_payment_again(
+    superuser: Connection, service: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    refund = refund_in_full(service, group.id)
+
+    outcomes = [record(service, refund.then("failed"))["outcome"] for _ in range(2)]
+
+    assert outcomes == ["recorded", "replayed"]
+    assert waiting(superuser) == [
+        message(superuser, "paid", group),
+        message(superuser, "refunded", group, "paid"),
+        message(superuser, "paid", group, "refunded"),
     ]
 
 
