@@ -16,7 +16,7 @@ from testkit import queues
 from testkit.database import Connection, Database, Role, Row, scalar
 from testkit.payments import reconcile
 from testkit.queues import read, waiting
-from testkit.refunds import refund_in_full
+from testkit.refunds import record, refund_in_full
 from testkit.shop import OrderGroup, Shop, new_user
 
 pytestmark = pytest.mark.usefixtures("queue")
@@ -54,6 +54,23 @@ def test_each_change_of_a_group_is_one_message_of_ids_and_nothing_else_is_any(
         message(superuser, "paid", paid),
         message(superuser, "cancelled", cancelled),
         message(superuser, "refunded", paid, "paid"),
+    ]
+
+
+def test_full_refund_that_fails_afterwards_is_a_payment_again(
+    superuser: Connection, service: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    reconcile(service, group.payment())
+    refund = refund_in_full(service, group.id)
+
+    outcomes = [record(service, refund.then("failed"))["outcome"] for _ in range(2)]
+
+    assert outcomes == ["recorded", "replayed"]
+    assert waiting(superuser) == [
+        message(superuser, "paid", group),
+        message(superuser, "refunded", group, "paid"),
+        message(superuser, "paid", group, "refunded"),
     ]
 
 
