@@ -25,7 +25,7 @@ payments.describe_order_group(p_order_group_id uuid) | jsonb | sql stable invoke
 payments.describe_refund(p_refund payments.refunds) | jsonb | sql immutable invoker
 payments.dispute_rank(p_status text) | integer | plpgsql immutable invoker
 payments.exceptions_of_payment(p_event payments.stripe_events) | SETOF payments.exceptions | plpgsql stable invoker
-payments.find_payment(p_payment_intent_id text, p_livemode boolean) | TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text) | plpgsql stable invoker
+payments.find_payment(p_payment_intent_id text) | TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text) | plpgsql stable invoker
 payments.has_paid_another_group(p_event payments.stripe_events) | boolean | plpgsql stable invoker
 payments.is_all_back(p_event payments.stripe_events) | boolean | plpgsql stable invoker
 payments.is_normalised(p_amount_minor bigint, p_amount numeric, p_currency text) | boolean | plpgsql stable invoker
@@ -64,7 +64,7 @@ payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text
 payments.set_aside_refund_or_dispute(p_refund_id text, p_dispute_id text, p_stripe_event_id text, p_order_group_id uuid, p_payment_intent_id text, p_reason text, p_expected jsonb, p_received jsonb) | boolean | plpgsql volatile invoker
 payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) | jsonb | plpgsql volatile invoker
 payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) | void | plpgsql volatile invoker
-payments.settle_refunds(p_payment_intent_id text, p_livemode boolean) | void | plpgsql volatile invoker
+payments.settle_refunds(p_payment_intent_id text) | void | plpgsql volatile invoker
 payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) | void | plpgsql volatile invoker
 payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
 payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
@@ -78,7 +78,7 @@ payments.tg_orders__record_changes() | trigger | plpgsql volatile definer
 payments.tg_orders__refund_as_owner() | trigger | plpgsql stable invoker
 payments.tg_settled__start_pending() | trigger | plpgsql stable invoker
 payments.tg_stripe_events__lose_metadata_alone() | trigger | plpgsql stable invoker
-payments.unfit_refunds(p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text) | TABLE(refund_id text, reason text) | plpgsql stable invoker
+payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) | TABLE(refund_id text, reason text) | plpgsql stable invoker
 payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) | jsonb | plpgsql immutable invoker
 payments.without_metadata(p_evidence jsonb, p_order_group_id uuid) | jsonb | plpgsql immutable invoker
 payments.write_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_expires_at timestamptz, p_reserved_product_ids uuid[], p_items payments.requested_item[]) | boolean | plpgsql volatile invoker

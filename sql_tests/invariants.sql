@@ -534,18 +534,16 @@ broken (invariant, subject, detail) as (
         select
             'refund ' || r.id as subject,
             r.order_group_id,
-            r.payment_intent_id,
-            r.livemode
+            r.payment_intent_id
         from payments.refunds as r
         union all
         select
             'dispute ' || d.id,
             d.order_group_id,
-            d.payment_intent_id,
-            d.livemode
+            d.payment_intent_id
         from payments.disputes as d
     ) as m
-    inner join applied as e on m.payment_intent_id = e.payment_intent_id and m.livemode = e.livemode
+    inner join applied as e on m.payment_intent_id = e.payment_intent_id
     where m.order_group_id is distinct from e.order_group_id
 
     union all

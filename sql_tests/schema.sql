@@ -613,18 +613,16 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
             select
                 'refund ' || r.id as subject,
                 r.order_group_id,
-                r.payment_intent_id,
-                r.livemode
+                r.payment_intent_id
             from payments.refunds as r
             union all
             select
                 'dispute ' || d.id,
                 d.order_group_id,
-                d.payment_intent_id,
-                d.livemode
+                d.payment_intent_id
             from payments.disputes as d
         ) as m
-        inner join applied as e on m.payment_intent_id = e.payment_intent_id and m.livemode = e.livemode
+        inner join applied as e on m.payment_intent_id = e.payment_intent_id
         where m.order_group_id is distinct from e.order_group_id
 
         union all
@@ -1378,7 +1376,7 @@ $$;
 
 COMMENT ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) IS 'The exceptions of this event and of the other events of its payment.';
 
-CREATE FUNCTION payments.find_payment(p_payment_intent_id text, p_livemode boolean) RETURNS TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text)
+CREATE FUNCTION payments.find_payment(p_payment_intent_id text) RETURNS TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -1390,7 +1388,7 @@ begin
         e.amount_minor,
         e.currency
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.livemode = p_livemode and e.outcome = 'applied';
+    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
     if found then
         return;
     end if;
@@ -1405,14 +1403,13 @@ begin
     where
         x.payment_intent_id = p_payment_intent_id
         and x.reason not in ('foreign_account', 'event_collision')
-        and (x.details -> 'received' -> 'livemode')::boolean = p_livemode
         and num_nonnulls(x.refund_id, x.dispute_id) = 0
     order by x.details -> 'received' ->> 'amount_minor' is null, x.id
     limit 1;
 end;
 $$;
 
-COMMENT ON FUNCTION payments.find_payment(p_payment_intent_id text, p_livemode boolean) IS 'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
+COMMENT ON FUNCTION payments.find_payment(p_payment_intent_id text) IS 'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
 
 CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -1450,12 +1447,11 @@ begin
         from payments.refunds as r
         where
             r.payment_intent_id = p_event.payment_intent_id
-            and r.livemode = p_event.livemode
             and r.status = 'succeeded'
             and not exists (
                 select 1
                 from payments.unfit_refunds(
-                    p_event.payment_intent_id, p_event.livemode, p_event.amount_minor, p_event.currency
+                    p_event.payment_intent_id, p_event.amount_minor, p_event.currency
                 ) as u
                 where u.refund_id = r.id
             )
@@ -3328,7 +3324,7 @@ begin
     from payments.disputes as d
     where d.id = p_dispute.id;
     select p.* into v_payment
-    from payments.find_payment(p_dispute.payment_intent_id, p_dispute.livemode) as p;
+    from payments.find_payment(p_dispute.payment_intent_id) as p;
     perform 1
     from public.order_groups as g
     where g.id = v_payment.order_group_id and v_payment.has_paid
@@ -3465,7 +3461,7 @@ begin
     from payments.refunds as r
     where r.id = p_refund.id;
     select p.* into v_payment
-    from payments.find_payment(p_refund.payment_intent_id, p_refund.livemode) as p;
+    from payments.find_payment(p_refund.payment_intent_id) as p;
     perform 1
     from public.order_groups as g
     where g.id = v_payment.order_group_id and v_payment.has_paid
@@ -3485,7 +3481,6 @@ begin
             from payments.refunds as r
             where
                 r.payment_intent_id = p_refund.payment_intent_id
-                and r.livemode = p_refund.livemode
                 and r.id <> p_refund.id
                 and r.status not in ('failed', 'canceled')
                 and r.set_aside_reason is null
@@ -3571,7 +3566,7 @@ begin
             values (p_refund.id, v_known.status, v_status, v_now, p_refund.source, p_stripe_event_id);
         end if;
         perform payments.close_as_recorded(p_refund.id, null);
-        perform payments.settle_refunds(p_refund.payment_intent_id, p_refund.livemode);
+        perform payments.settle_refunds(p_refund.payment_intent_id);
     end if;
 
     return jsonb_build_object(
@@ -4021,9 +4016,9 @@ begin
                 u.reason
             from payments.refunds as m
             left join payments.unfit_refunds(
-                p_event.payment_intent_id, p_event.livemode, p_event.amount_minor, p_event.currency
+                p_event.payment_intent_id, p_event.amount_minor, p_event.currency
             ) as u on m.id = u.refund_id
-            where m.payment_intent_id = p_event.payment_intent_id and m.livemode = p_event.livemode
+            where m.payment_intent_id = p_event.payment_intent_id
         ) as v
         where
             r.id = v.id
@@ -4053,7 +4048,6 @@ begin
             set_aside_reason = case when d.currency <> p_event.currency then 'currency_mismatch' end
         where
             d.payment_intent_id = p_event.payment_intent_id
-            and d.livemode = p_event.livemode
             and (
                 (d.order_group_id, d.set_aside_reason) is distinct from (
                     v_group_id, case when d.currency <> p_event.currency then 'currency_mismatch' end
@@ -4068,13 +4062,13 @@ begin
     loop
         perform payments.tell_dispute(v_dispute, null, p_event.order_group_id, v_payment);
     end loop;
-    perform payments.settle_refunds(p_event.payment_intent_id, p_event.livemode);
+    perform payments.settle_refunds(p_event.payment_intent_id);
 end;
 $$;
 
 COMMENT ON FUNCTION payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) IS 'Judges the refunds and disputes that were recorded before their payment came.';
 
-CREATE FUNCTION payments.settle_refunds(p_payment_intent_id text, p_livemode boolean) RETURNS void
+CREATE FUNCTION payments.settle_refunds(p_payment_intent_id text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
@@ -4095,13 +4089,12 @@ begin
     from payments.refunds as r
     where
         r.payment_intent_id = p_payment_intent_id
-        and r.livemode = p_livemode
         and r.status = 'succeeded'
         and r.set_aside_reason is null;
 
     select e.order_group_id into v_group_id
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.livemode = p_livemode and e.outcome = 'applied';
+    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
 
     if v_group_id is not null then
         select g.* into v_group
@@ -4174,7 +4167,6 @@ begin
         where
             x.payment_intent_id = p_payment_intent_id
             and x.reason not in ('foreign_account', 'event_collision')
-            and (x.details -> 'received' -> 'livemode')::boolean = p_livemode
             and num_nonnulls(x.refund_id, x.dispute_id) = 0
             -- A session's money may have paid under another payment intent: it is that payment's.
             and not exists (
@@ -4226,7 +4218,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION payments.settle_refunds(p_payment_intent_id text, p_livemode boolean) IS 'Brings a payment''s order group, or its exceptions, to what follows from its refunds.';
+COMMENT ON FUNCTION payments.settle_refunds(p_payment_intent_id text) IS 'Brings a payment''s order group, or its exceptions, to what follows from its refunds.';
 
 CREATE FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) RETURNS void
     LANGUAGE plpgsql
@@ -4735,7 +4727,7 @@ $$;
 
 COMMENT ON FUNCTION payments.tg_stripe_events__lose_metadata_alone() IS 'Refuses to change a recorded event; its session metadata are emptied where payments.metadata_erasures has its group.';
 
-CREATE FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text) RETURNS TABLE(refund_id text, reason text)
+CREATE FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) RETURNS TABLE(refund_id text, reason text)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     AS $$
@@ -4746,7 +4738,7 @@ begin
     for v_refund in
         select r.*
         from payments.refunds as r
-        where r.payment_intent_id = p_payment_intent_id and r.livemode = p_livemode
+        where r.payment_intent_id = p_payment_intent_id
         order by r.created_at, r.id
     loop
         refund_id := v_refund.id;
@@ -4765,7 +4757,7 @@ begin
 end;
 $$;
 
-COMMENT ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text) IS 'The refunds of a payment intent that do not fit a payment of this amount, in minor units, and why.';
+COMMENT ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) IS 'The refunds of a payment intent that do not fit a payment of this amount, in minor units, and why.';
 
 CREATE FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text DEFAULT NULL::text, p_orders_paid integer DEFAULT 0, p_ledger_entries integer DEFAULT 0) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE
@@ -8093,7 +8085,7 @@ REVOKE ALL ON FUNCTION payments.dispute_rank(p_status text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_events) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.find_payment(p_payment_intent_id text, p_livemode boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.find_payment(p_payment_intent_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
 
@@ -8186,7 +8178,7 @@ REVOKE ALL ON FUNCTION payments.set_aside_with(p_event payments.stripe_events, p
 
 REVOKE ALL ON FUNCTION payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.settle_refunds(p_payment_intent_id text, p_livemode boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.settle_refunds(p_payment_intent_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) FROM PUBLIC;
 
@@ -8214,7 +8206,7 @@ REVOKE ALL ON FUNCTION payments.tg_settled__start_pending() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_stripe_events__lose_metadata_alone() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION payments.unfit_refunds(p_payment_intent_id text, p_amount_minor bigint, p_currency text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.verdict(p_order_group_id uuid, p_event_id text, p_outcome text, p_reason text, p_orders_paid integer, p_ledger_entries integer) FROM PUBLIC;
 

@@ -204,34 +204,15 @@ def test_known_id_of_something_else_is_a_collision(
     assert broken_invariants(superuser) == []
 
 
-@pytest.mark.parametrize("kind", [Refund, Dispute])
-def test_other_modes_money_touches_nothing_of_ours(
-    db: Database, service: Connection, superuser: Connection, shop: Shop, kind: type[Refund]
-) -> None:
-    payment = paid(service, shop)
-    before = db.snapshot()
-
-    answer = record(service, kind.of(payment, livemode=True))
-
-    assert (word(answer), answer["order_group_id"]) == ("recorded", None)
-    touched = {table for table, rows in db.snapshot().items() if rows != before[table]}
-    assert touched == (
-        {"payments.refunds", "payments.refund_status_changes"}
-        if kind is Refund
-        else {"payments.disputes", "payments.dispute_status_changes"}
-    )
-    assert reconcile(service, payment.twin())["outcome"] == "already_paid"
-    assert group_of(superuser, payment) == ("paid", "0")
-
-
-def test_other_modes_refund_in_full_does_not_hold_a_payment_up(
+def test_payment_is_found_by_its_intent_whose_id_no_other_mode_has(
     service: Connection, superuser: Connection, shop: Shop
 ) -> None:
-    payment = shop.order_group().payment()
-    record(service, Refund.of(payment, livemode=True))
+    payment = paid(service, shop)
 
-    assert reconcile(service, payment)["outcome"] == "applied"
-    assert group_of(superuser, payment) == ("paid", "0")
+    answer = record(service, Refund.of(payment, livemode=not payment.livemode))
+
+    assert (word(answer), answer["order_group_id"]) == ("recorded", str(payment.order_group_id))
+    assert group_of(superuser, payment)[0] == "refunded"
 
 
 def test_other_accounts_exception_of_the_same_payment_is_not_closed(

@@ -226,7 +226,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_sum_of_lines_beyond_what_an_integer_holds",),
     ),
     Mutant(
-        "quantity-as-text",
+        "returned-quantity-as-text",
         "a quantity may be written as text",
         FILE,
         "                when jsonb_typeof(e.line -> 'quantity') is distinct from 'number' then '.quantity'\n",

@@ -25,10 +25,11 @@ comment on function payments.lock_payment_intent(text) is
 revoke execute on function payments.lock_payment_intent(text) from public, anon, authenticated, service_role;
 
 -- Tells what a payment intent has brought, as far as it is known here: by the event that it paid a group with, else by the
--- exceptions of its events. What another account was paid, or the other mode, is other money.
+-- exceptions of its events. What another account was paid is other money.
+-- An intent's id is unique across Stripe's modes.
 -- Called by: payments.record_refund(), payments.record_dispute(). Returns: one row, `order_group_id` of the group that it has paid,
 -- or that its exception names; `has_paid` tells which; no row where the payment is not known. Locks: nothing.
-create or replace function payments.find_payment(p_payment_intent_id text, p_livemode boolean)
+create or replace function payments.find_payment(p_payment_intent_id text)
 returns table (
     order_group_id uuid, has_paid boolean, amount_minor bigint, currency text
 )
@@ -45,7 +46,7 @@ begin
         e.amount_minor,
         e.currency
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.livemode = p_livemode and e.outcome = 'applied';
+    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
     if found then
         return;
     end if;
@@ -60,21 +61,20 @@ begin
     where
         x.payment_intent_id = p_payment_intent_id
         and x.reason not in ('foreign_account', 'event_collision')
-        and (x.details -> 'received' -> 'livemode')::boolean = p_livemode
         and num_nonnulls(x.refund_id, x.dispute_id) = 0
     order by x.details -> 'received' ->> 'amount_minor' is null, x.id
     limit 1;
 end;
 $$;
-comment on function payments.find_payment(text, boolean) is
+comment on function payments.find_payment(text) is
     'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
-revoke execute on function payments.find_payment(text, boolean) from public, anon, authenticated, service_role;
+revoke execute on function payments.find_payment(text) from public, anon, authenticated, service_role;
 
 -- Finds the refunds that do not fit the payment they are of: another currency, or more than it has brought. The earliest fit
 -- first; one that failed takes no room.
 -- Called by: payments.is_all_back(), payments.settle_payment(). Returns: ids with the reason. Locks: nothing.
 create or replace function payments.unfit_refunds(
-    p_payment_intent_id text, p_livemode boolean, p_amount_minor bigint, p_currency text
+    p_payment_intent_id text, p_amount_minor bigint, p_currency text
 )
 returns table (refund_id text, reason text)
 language plpgsql
@@ -89,7 +89,7 @@ begin
     for v_refund in
         select r.*
         from payments.refunds as r
-        where r.payment_intent_id = p_payment_intent_id and r.livemode = p_livemode
+        where r.payment_intent_id = p_payment_intent_id
         order by r.created_at, r.id
     loop
         refund_id := v_refund.id;
@@ -107,9 +107,9 @@ begin
     end loop;
 end;
 $$;
-comment on function payments.unfit_refunds(text, boolean, bigint, text) is
+comment on function payments.unfit_refunds(text, bigint, text) is
     'The refunds of a payment intent that do not fit a payment of this amount, in minor units, and why.';
-revoke execute on function payments.unfit_refunds(text, boolean, bigint, text)
+revoke execute on function payments.unfit_refunds(text, bigint, text)
 from public, anon, authenticated, service_role;
 
 -- Tells whether all money of a payment that has paid nothing has gone back.
@@ -127,12 +127,11 @@ begin
         from payments.refunds as r
         where
             r.payment_intent_id = p_event.payment_intent_id
-            and r.livemode = p_event.livemode
             and r.status = 'succeeded'
             and not exists (
                 select 1
                 from payments.unfit_refunds(
-                    p_event.payment_intent_id, p_event.livemode, p_event.amount_minor, p_event.currency
+                    p_event.payment_intent_id, p_event.amount_minor, p_event.currency
                 ) as u
                 where u.refund_id = r.id
             )
@@ -284,7 +283,7 @@ revoke execute on function payments.close_as_recorded(text, text) from public, a
 -- Where the payment has paid, its group bears what has gone back, and is refunded when that is all; its orders go along, and come
 -- back to where they were if a refund fails after all. Where it has paid nothing, its exceptions are closed when all of it has gone
 -- back, in the name of `stripe`, and opened again if not; a person's word stays.
-create or replace function payments.settle_refunds(p_payment_intent_id text, p_livemode boolean)
+create or replace function payments.settle_refunds(p_payment_intent_id text)
 returns void
 language plpgsql
 volatile
@@ -308,13 +307,12 @@ begin
     from payments.refunds as r
     where
         r.payment_intent_id = p_payment_intent_id
-        and r.livemode = p_livemode
         and r.status = 'succeeded'
         and r.set_aside_reason is null;
 
     select e.order_group_id into v_group_id
     from payments.stripe_events as e
-    where e.payment_intent_id = p_payment_intent_id and e.livemode = p_livemode and e.outcome = 'applied';
+    where e.payment_intent_id = p_payment_intent_id and e.outcome = 'applied';
 
     if v_group_id is not null then
         select g.* into v_group
@@ -387,7 +385,6 @@ begin
         where
             x.payment_intent_id = p_payment_intent_id
             and x.reason not in ('foreign_account', 'event_collision')
-            and (x.details -> 'received' -> 'livemode')::boolean = p_livemode
             and num_nonnulls(x.refund_id, x.dispute_id) = 0
             -- A session's money may have paid under another payment intent: it is that payment's.
             and not exists (
@@ -438,9 +435,9 @@ begin
         and x.details -> 'received' ->> 'amount_minor' <> v_back_minor::pg_catalog.text;
 end;
 $$;
-comment on function payments.settle_refunds(text, boolean) is
+comment on function payments.settle_refunds(text) is
     'Brings a payment''s order group, or its exceptions, to what follows from its refunds.';
-revoke execute on function payments.settle_refunds(text, boolean) from public, anon, authenticated, service_role;
+revoke execute on function payments.settle_refunds(text) from public, anon, authenticated, service_role;
 
 -- Judges what was recorded of a payment before it came.
 -- Called by: payments.reconcile(), once the payment is applied or kept as an exception, for a payment that has refunds or
@@ -480,9 +477,9 @@ begin
                 u.reason
             from payments.refunds as m
             left join payments.unfit_refunds(
-                p_event.payment_intent_id, p_event.livemode, p_event.amount_minor, p_event.currency
+                p_event.payment_intent_id, p_event.amount_minor, p_event.currency
             ) as u on m.id = u.refund_id
-            where m.payment_intent_id = p_event.payment_intent_id and m.livemode = p_event.livemode
+            where m.payment_intent_id = p_event.payment_intent_id
         ) as v
         where
             r.id = v.id
@@ -512,7 +509,6 @@ begin
             set_aside_reason = case when d.currency <> p_event.currency then 'currency_mismatch' end
         where
             d.payment_intent_id = p_event.payment_intent_id
-            and d.livemode = p_event.livemode
             and (
                 (d.order_group_id, d.set_aside_reason) is distinct from (
                     v_group_id, case when d.currency <> p_event.currency then 'currency_mismatch' end
@@ -527,7 +523,7 @@ begin
     loop
         perform payments.tell_dispute(v_dispute, null, p_event.order_group_id, v_payment);
     end loop;
-    perform payments.settle_refunds(p_event.payment_intent_id, p_event.livemode);
+    perform payments.settle_refunds(p_event.payment_intent_id);
 end;
 $$;
 comment on function payments.settle_payment(payments.stripe_events, boolean) is

@@ -181,7 +181,7 @@ begin
     from payments.refunds as r
     where r.id = p_refund.id;
     select p.* into v_payment
-    from payments.find_payment(p_refund.payment_intent_id, p_refund.livemode) as p;
+    from payments.find_payment(p_refund.payment_intent_id) as p;
     perform 1
     from public.order_groups as g
     where g.id = v_payment.order_group_id and v_payment.has_paid
@@ -201,7 +201,6 @@ begin
             from payments.refunds as r
             where
                 r.payment_intent_id = p_refund.payment_intent_id
-                and r.livemode = p_refund.livemode
                 and r.id <> p_refund.id
                 and r.status not in ('failed', 'canceled')
                 and r.set_aside_reason is null
@@ -287,7 +286,7 @@ begin
             values (p_refund.id, v_known.status, v_status, v_now, p_refund.source, p_stripe_event_id);
         end if;
         perform payments.close_as_recorded(p_refund.id, null);
-        perform payments.settle_refunds(p_refund.payment_intent_id, p_refund.livemode);
+        perform payments.settle_refunds(p_refund.payment_intent_id);
     end if;
 
     return jsonb_build_object(

@@ -126,7 +126,7 @@ begin
     from payments.disputes as d
     where d.id = p_dispute.id;
     select p.* into v_payment
-    from payments.find_payment(p_dispute.payment_intent_id, p_dispute.livemode) as p;
+    from payments.find_payment(p_dispute.payment_intent_id) as p;
     perform 1
     from public.order_groups as g
     where g.id = v_payment.order_group_id and v_payment.has_paid
