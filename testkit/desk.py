@@ -66,8 +66,8 @@ class Desk:
             return Page(answer.status, await answer.text(), dict(answer.headers), str(answer.url.relative()))
 
     async def key(self) -> str:
-        """The key of the session's forms."""
-        found = KEY.search((await self.get("/exceptions/all")).text) or KEY.search((await self.get("/exceptions")).text)
+        """The key of the session's forms, from the list, which must not be empty."""
+        found = KEY.search((await self.get("/exceptions?status=all")).text)
         assert found is not None
         return found[1]
 
