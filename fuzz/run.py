@@ -192,7 +192,7 @@ async def run(*, seed: int, hostile: int, payloads: int, only: tuple[str, int] |
         ),
     }
     async with (
-        DataApi().listening() as data_api,
+        DataApi(is_watched=True).listening() as data_api,
         relay_serve(
             environ(data_api.url, STRIPE_WEBHOOK_SECRET=secret, STRIPE_LIFECYCLE_WEBHOOK_SECRET=lifecycle_secret)
         ) as relay,

@@ -65,7 +65,7 @@ async def soak(count: int, seed: int) -> tuple[list[int], list[str]]:
     """Send; returns the memory in bytes after each part, and what was wrong."""
     rng = random.Random(seed)
     sizes, wrong = [], []
-    async with DataApi().listening() as data_api, relay_serve(environ(data_api.url)) as relay:
+    async with DataApi(is_watched=True).listening() as data_api, relay_serve(environ(data_api.url)) as relay:
         for number in range(SAMPLES):
             parts = (_send(relay, count // SAMPLES // CONNECTIONS, rng) for _ in range(CONNECTIONS))
             for part in await asyncio.gather(*parts):

@@ -267,6 +267,11 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
         " values (%(seller)s, %(product)s, 'receipt', 1, 're_1')",
     ),
     (
+        "notifications_address_is_a_digest_check",
+        "insert into payments.notifications (exception_id, address, claimed_until)"
+        " values (1, 'mailtos://somebody', now())",
+    ),
+    (
         "inventory_ledger_only_receipt_has_a_key_check",
         "insert into public.inventory_ledger (seller_id, product_id, entry_type, quantity_delta, receipt_key)"
         " values (%(seller)s, %(product)s, 'adjustment', 1, 'note 1')",

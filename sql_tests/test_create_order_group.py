@@ -93,6 +93,7 @@ def test_one_call_makes_the_group_its_orders_and_its_items(
         "created_at": group["created_at"],
         "buyer_since": group["created_at"],
         "expires_at": LATER,
+        "refunded_amount": 0,
     }
     orders = superuser.execute("select * from public.orders order by total_amount desc").fetchall()
     assert orders == [

@@ -420,6 +420,8 @@ def test_readiness_is_told_whole_whoever_asks(service: Connection, owner: Connec
             "can_execute": may,
             "anon_can_execute": False,
             "fragile_triggers": [],
+            "open_exceptions": {},
+            "oldest_open_exception_at": None,
             "expiry_last_ran_at": None,
             "overdue_since": None,
         }

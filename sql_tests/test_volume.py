@@ -30,7 +30,7 @@ from sql_tests.actions import (
 )
 from sql_tests.model import Model
 from sql_tests.volume import BIG_TABLES, GROUPS, Plan, filled, key, scanned, touched, walk
-from testkit.database import Connection, Database, scalar
+from testkit.database import Connection, Database, past_every_guard, scalar
 from testkit.invariants import INVARIANTS, broken_invariants
 from testkit.payments import Payment
 from testkit.previewed import preview
@@ -304,17 +304,22 @@ def test_missing_index_would_be_noticed(
     assert scanned(plans) == {table}
 
 
-def test_lines_of_a_window_read_no_big_table_whole(module_db: Database, big: Connection) -> None:
+@pytest.mark.usefixtures("big")
+def test_lines_of_a_window_read_no_big_table_whole(module_db: Database) -> None:
     window = (datetime(2024, 1, 3, tzinfo=UTC), datetime(2024, 1, 3, 1, tzinfo=UTC))
-    with big.transaction():
-        big.execute("set local session_replication_role = replica")
-        big.execute(
+    with (
+        module_db.connect() as session,
+        session.transaction(force_rollback=True),
+        past_every_guard(session),
+        watched(session) as plans,
+    ):
+        session.execute(
             "update payments.refunds set status = 'succeeded' where created_at >= %s and created_at < %s", window
         )
-
-    with module_db.connect() as session, watched(session) as plans:
-        session.execute("set role service_role")
+        plans.clear()
+        session.execute("set local role service_role")
         told = scalar(session, "select public.payment_lines(%s, %s)", *window)
+        session.execute("reset role")
 
     kinds = Counter(line["kind"] for line in told)
     assert kinds["payment"] >= 60

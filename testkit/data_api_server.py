@@ -73,11 +73,11 @@ Behaviour = Reply | Raw | Reset | Hang | Wait
 class DataApi:
     """Answers with what is in `script`, one per call, and then as a healthy database would."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_watched: bool = False) -> None:
         self.url = ""
         self.calls: list[Call] = []
         self.asks: list[Call] = []
-        self.is_watched = False
+        self.is_watched = is_watched
         """Whether the relay asks by itself, as a server does: these calls are answered at once, and kept in `asks`."""
         self.script: list[Behaviour] = []
         self.always: Behaviour | None = None

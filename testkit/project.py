@@ -50,6 +50,7 @@ class Project:
         with self.past_every_guard():
             for table, column in (
                 ("public.order_groups", "paid_at"),
+                ("public.order_groups", "stripe_webhook_event_created_at"),
                 ("public.orders", "paid_at"),
                 ("payments.stripe_events", "processed_at"),
                 ("payments.stripe_events", "created_at"),

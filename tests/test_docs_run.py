@@ -16,14 +16,15 @@ from tests.documented import GROUP, SWEEP, documented, filled
 
 pytestmark = pytest.mark.anyio
 
-# Other tests serve and bring migrations; a name alone, in a sentence, is no command.
-NOT_HERE = re.compile(r"(serve|init)\b|(?!check$)[a-z]+( show)?$")
+# Other tests serve, open the desk, bring migrations and notify; a name alone, in a sentence, is no command.
+NOT_HERE = re.compile(r"(serve|desk|init|notify)\b|(?!check$)[a-z]+( show)?$")
 COMMANDS = sorted({command for _, command in documented() if not NOT_HERE.match(command)})
 
 
-def pages(folder: Path) -> list[Path]:
-    """What `--html` has written."""
-    return [page for page in folder.glob("*.html") if page.read_text().startswith("<!doctype html>")]
+def written(folder: Path) -> list[Path]:
+    """What `--html` or `--lines` has written."""
+    starts = {".html": "<!doctype html>", ".csv": "day,"}
+    return [file for file in folder.iterdir() if file.read_text().startswith(starts.get(file.suffix, "\0"))]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -49,4 +50,4 @@ async def test_a_documented_command_does_what_it_is_there_for(
         ended = await project.relay(*words, STRIPE_WEBHOOK_SECRET=secret, **settings(stripe))
 
     assert (ended.status, ended.errors) == (1 if "--fail-if-any" in words else 0, "")
-    assert ended.output or pages(tmp_path)
+    assert ended.output or written(tmp_path)
