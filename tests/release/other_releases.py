@@ -39,7 +39,11 @@ class AdjacentRelease:
     @property
     def reasons(self) -> set[str]:
         """The reasons that its relay takes from the database."""
-        return set(self._ask("from relay.core.outcomes import *; print(*REJECTIONS, *UNMATCHED_REASONS)").split())
+        return set(
+            self._ask(
+                "from relay.core.outcomes import *; print(*REJECTIONS, *UNMATCHED_REASONS, *REASONS_OF[Outcome.RECORDED])"
+            ).split()
+        )
 
     def _ask(self, code: str) -> str:
         command = [sys.executable, "-c", code]
@@ -67,14 +71,20 @@ Edit = tuple[str, str, str]
 
 RELAYS: Final[dict[int, list[Edit]]] = {
     1: [
-        ("data_api/client.py", '        "p_source": source,\n', ""),
+        ("data_api/client.py", '        "p_source": source,\n        "p_unmatched', '        "p_unmatched'),
         (
             "core/outcomes.py",
             "    AMOUNT_MISSING = ",
             f'    NEW = "{NEW_REASON}", Outcome.REJECTED\n    AMOUNT_MISSING = ',
         ),
     ],
-    2: [("data_api/client.py", '        "p_livemode": ', '        "p_next": None,\n        "p_livemode": ')],
+    2: [
+        (
+            "data_api/client.py",
+            '        "p_livemode": payment',
+            '        "p_next": None,\n        "p_livemode": payment',
+        )
+    ],
 }
 
 
