@@ -39,11 +39,8 @@ class AdjacentRelease:
     @property
     def reasons(self) -> set[str]:
         """The reasons that its relay takes from the database."""
-        return set(
-            self._ask(
-                "from relay.core.outcomes import *; print(*REJECTIONS, *UNMATCHED_REASONS, *REASONS_OF[Outcome.RECORDED])"
-            ).split()
-        )
+        named = "*REJECTIONS, *UNMATCHED_REASONS, *REASONS_OF[Outcome.RECORDED]"
+        return set(self._ask(f"from relay.core.outcomes import *; print({named})").split())
 
     def _ask(self, code: str) -> str:
         command = [sys.executable, "-c", code]
