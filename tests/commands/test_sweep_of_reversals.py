@@ -59,7 +59,7 @@ async def test_refunds_and_disputes_are_recorded_once_and_a_second_sweep_changes
         "paid",
     ]
     assert str(group_of(project, part)["refunded_amount"]) == "1.00"
-    ours = [one.id for one in (whole, part, disputed, healthy)]
+    ours = [group_of(project, one)["id"] for one in (whole, part, disputed, healthy)]
     sources = project.query(
         "select source from payments.refunds where order_group_id = any(%s)"
         " union select source from payments.disputes where order_group_id = any(%s)",
