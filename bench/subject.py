@@ -73,12 +73,12 @@ class Subject(HttpServer):
 
     def cpu_seconds(self) -> float:
         """User and system time so far, its children's included."""
-        assert self.pid is not None  # noqa: S101
+        assert self.pid is not None  # noqa: S101  for the type: it has been started
         return cpu_seconds(self.pid)
 
     def peak_bytes(self) -> int:
         """The most memory that it has ever been resident with."""
-        assert self.pid is not None  # noqa: S101
+        assert self.pid is not None  # noqa: S101  for the type: it has been started
         return sum(_high_water(each.pid) for each in _family(self.pid))
 
 

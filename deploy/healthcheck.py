@@ -7,7 +7,8 @@ import sys
 PORT = os.environ.get("RELAY_PORT") or os.environ.get("PORT") or "8080"
 HOST = os.environ.get("RELAY_HOST") or "0.0.0.0"  # noqa: S104  where the relay listens if nobody says otherwise
 # Listening everywhere means here too.
-CONNECTION = http.client.HTTPConnection({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(HOST, HOST), int(PORT), timeout=2)  # noqa: S104
+HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, not listened on
+CONNECTION = http.client.HTTPConnection(HERE.get(HOST, HOST), int(PORT), timeout=2)
 
 try:
     CONNECTION.request("GET", "/healthz")

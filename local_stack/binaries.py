@@ -63,6 +63,7 @@ def server_identity(data: Path) -> Identity:
 def may_enter(directory: Path, identity: Identity) -> bool:
     """Whether the user may go into the directory; asked of the kernel, which also knows ACLs and mounts."""
     command = ["/bin/sh", "-c", 'cd "$1"', "sh", str(directory)]
+    # The identity is a dict of subprocess.run's own keywords, which its types cannot follow.
     return subprocess.run(command, cwd="/", capture_output=True, check=False, **identity).returncode == 0  # type: ignore[call-overload,no-any-return]
 
 

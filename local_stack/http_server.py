@@ -20,7 +20,7 @@ OWN = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # HTTP_PROXY
 def get_status(url: str, *, headers: dict[str, str] | None = None, timeout: float = PROBE_SECONDS) -> int | None:
     """The status of a GET, or None where nobody answers."""
     try:
-        with OWN.open(urllib.request.Request(url, headers=headers or {}), timeout=timeout) as answer:  # noqa: S310
+        with OWN.open(urllib.request.Request(url, headers=headers or {}), timeout=timeout) as answer:  # noqa: S310  our own http:// address
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -80,7 +80,7 @@ class HttpServer(ABC):
             while process.poll() is None and time.monotonic() < deadline:
                 if self.is_ready() and process.poll() is None:
                     return
-                time.sleep(0.02)
+                time.sleep(0.02)  # a server of another program tells nobody that it is ready
             tail = process.log_tail()
             process.stop()
             # A program that ended at once has most likely lost its free port to another process.

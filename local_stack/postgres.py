@@ -43,7 +43,7 @@ def free_port() -> int:
         return port
 
 
-class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
+class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]  # the library has no types
     """A server on the loopback; starts at once, ends with `stop()`, a `with` block, or our own death.
 
     `data` keeps the cluster in that directory, with the durability of the defaults; without it the cluster
@@ -142,7 +142,7 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]
             reason = self._server.log_tail()
             self._server.stop()
             if STILL_DYING in reason[-STILL_DYING_WITHIN:] and time.monotonic() < deadline:
-                time.sleep(0.1)
+                time.sleep(0.1)  # the dying server has no handle here to wait for
             elif fixed or "could not bind" not in reason or attempt == START_ATTEMPTS:
                 raise StartError(f"PostgreSQL in {self.home} did not start:\n{reason}")
 

@@ -76,7 +76,7 @@ def main() -> None:
             print("failed, comes again:", type(error).__name__, file=sys.stderr, flush=True)
             found = False
         if not found:
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)  # pgmq is polled: it wakes nobody
 
 
 if __name__ == "__main__":
