@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from sql_tests.going_back import refund
 from sql_tests.goods import give_back, give_up, line, returns, sold
 from sql_tests.settling import settle
 from testkit.database import Connection, Database, Row, scalar
 from testkit.invariants import broken_invariants
 from testkit.payments import reconcile
+from testkit.refunds import Refund, record
 from testkit.shop import OrderGroup, Shop
 
 
@@ -180,7 +180,7 @@ def test_order_of_a_group_whose_money_is_all_back_was_given_up_with_it(
     group = shop.order_group()
     payment = group.payment()
     reconcile(service, payment)
-    assert refund(payment).record(service) == "recorded"
+    assert record(service, Refund.of(payment))["outcome"] == "recorded"
     before = db.snapshot()
 
     for order in group.order_ids:
@@ -199,7 +199,7 @@ def test_order_that_was_given_up_stays_so_when_a_refund_of_all_the_money_fails(
     first, second = group.order_ids
     scalar(service, "select public.advance_order(%s, 'fulfilled')", second)
     give_up(service, first)
-    back = refund(payment)
+    back = Refund.of(payment)
 
     def statuses() -> list[str]:
         rows = service.execute(
@@ -209,9 +209,9 @@ def test_order_that_was_given_up_stays_so_when_a_refund_of_all_the_money_fails(
         )
         return [row["status"] for row in rows]
 
-    assert back.record(service) == "recorded"
+    assert record(service, back)["outcome"] == "recorded"
     assert statuses() == ["refunded", "refunded", "refunded"]
-    assert back.but(status="failed").record(service) == "recorded"
+    assert record(service, back.then("failed"))["outcome"] == "recorded"
     assert statuses() == ["paid", "refunded", "fulfilled"]
     assert [row["quantity_delta"] for row in returns(superuser)] == sorted_by_item(group, (1, 2, 3))
     assert broken_invariants(superuser) == []

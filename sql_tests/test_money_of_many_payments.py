@@ -19,11 +19,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from sql_tests.going_back import dispute, refund
 from sql_tests.goods import give_up
 from testkit.database import Connection, Database, past_every_guard, scalar
 from testkit.invariants import broken_invariants
 from testkit.payments import Payment, reconcile
+from testkit.refunds import Dispute, Refund, record
 from testkit.shop import OrderGroup, Shop, open_shop
 
 PAYMENTS = int(os.environ.get("MONEY_PAYMENTS", "600"))
@@ -143,7 +143,12 @@ def generate(random: Random, books: Books, superuser: Connection) -> None:
     if random.random() < 0.2:
         send_back(random, books, payment, group.id)
     if random.random() < 0.1:
-        assert dispute(payment, random.choice(["won", "lost", "needs_response"])).record(shop.service) == "recorded"
+        assert (
+            record(shop.service, Dispute.of(payment, status=random.choice(["won", "lost", "needs_response"])))[
+                "outcome"
+            ]
+            == "recorded"
+        )
     if random.random() < 0.2:
         twin = payment.twin().but(event_created=instant(random))
         assert reconcile(shop.service, twin)["outcome"] == "already_paid"
@@ -159,12 +164,17 @@ def send_back(random: Random, books: Books, payment: Payment, group: UUID | None
     if payment.amount_minor <= multiple:
         return
     minor = random.randrange(multiple, payment.amount_minor, multiple)
-    back = refund(payment, minor, random.choice(["succeeded"] * 4 + ["pending", "failed"]), created=instant(random))
-    assert back.record(books.shop.service) == "recorded"
+    back = Refund.of(
+        payment, minor, status=random.choice(["succeeded"] * 4 + ["pending", "failed"]), created=instant(random)
+    )
+    assert record(books.shop.service, back)["outcome"] == "recorded"
     if random.random() < 0.2 and back.status != "failed":
-        back = back.but(status=random.choice(["succeeded", "failed"]))
-        assert back.record(books.shop.service) in ("recorded", "replayed")
+        back = back.then(random.choice(["succeeded", "failed"]))
+        assert record(books.shop.service, back)["outcome"] in ("recorded", "replayed")
     if back.status == "succeeded":
+        assert back.created
+        assert back.id
+        assert back.amount
         books.lines.append(
             Line(
                 at=back.created,
@@ -340,8 +350,8 @@ def test_refund_that_does_not_fit_is_a_line_of_nobodys_group(books: Books) -> No
     """It came before its payment, in another currency."""
     group = books.shop.order_group()
     payment = group.payment().but(event_created=UNTIL + timedelta(days=400))
-    back = refund(payment.but(currency="eur"), 100, created=UNTIL + timedelta(days=400))
-    assert back.record(books.shop.service) == "recorded"
+    back = Refund.of(payment.but(currency="eur"), 100, created=UNTIL + timedelta(days=400))
+    assert record(books.shop.service, back)["outcome"] == "recorded"
     assert reconcile(books.shop.service, payment)["outcome"] == "applied"
     window = (UNTIL + timedelta(days=399), UNTIL + timedelta(days=401))
 
@@ -363,10 +373,10 @@ def test_order_that_a_failed_refund_brings_back_is_its_sellers_again(books: Book
     payment = group.payment()
     assert reconcile(service, payment)["outcome"] == "applied"
     began = scalar(service, "select clock_timestamp()")
-    back = refund(payment)
+    back = Refund.of(payment)
     # A dispute waits for a person from now on, and has brought no money.
-    for one in (back, back.but(status="failed"), dispute(payment)):
-        assert one.record(service) == "recorded"
+    for one in (back, back.then("failed"), Dispute.of(payment)):
+        assert record(service, one)["outcome"] == "recorded"
     ended = scalar(service, "select clock_timestamp()")
 
     told = scalar(service, "select public.payment_report(%s, %s)", began, ended)

@@ -7,10 +7,10 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
-from sql_tests.going_back import GoingBack, dispute, refund
 from sql_tests.goods import give_back, give_up, line
 from testkit.database import Connection, Row, scalar
 from testkit.payments import Payment, reconcile
+from testkit.refunds import Dispute, Refund, record
 from testkit.shop import OrderGroup, Shop
 
 RESOLVE: LiteralString = "select public.resolve_payment_exception(%s, %s, %s, %s)"
@@ -96,14 +96,14 @@ def step(at: str, order_id: UUID | None, path: str, by: str, rule: str, note: st
     }
 
 
-def back_or_asked_back(group: OrderGroup, one: GoingBack, at: str, rule: str) -> Row:
+def back_or_asked_back(group: OrderGroup, one: Refund, at: str, rule: str) -> Row:
     """As its first status is told."""
     return {
         "at": at,
         "kind": one.kind,
         f"{one.kind}_id": one.id,
         "order_group_id": str(group.id),
-        "payment_intent_id": one.payment.payment_intent_id,
+        "payment_intent_id": one.payment_intent_id,
         "amount_minor": str(one.amount_minor),
         "amount": one.amount,
         "currency": "USD",
@@ -136,11 +136,11 @@ def test_story_of_a_group_that_went_through_everything(service: Connection, supe
     give_back(service, group.id, [line(group.item_ids[0], 2)], "too small", "re_1")
     give_up(service, group.order_ids[1], "sold out", returning=False)
     scalar(service, "select public.record_inventory_adjustment(%s, -1, 'broken')", shop.sellers[0].product_ids[1])
-    disputed = dispute(payment, reason="fraudulent")
-    assert disputed.record(service) == "recorded"
-    back = refund(payment, status="pending", reason="requested_by_customer")
-    done = back.but(status="succeeded")
-    assert [back.record(service), done.record(service)] == ["recorded"] * 2
+    disputed = Dispute.of(payment, reason="fraudulent")
+    assert record(service, disputed)["outcome"] == "recorded"
+    back = Refund.of(payment, status="pending", reason="requested_by_customer")
+    done = back.then("succeeded")
+    assert [record(service, back)["outcome"], record(service, done)["outcome"]] == ["recorded"] * 2
 
     story = explain(service, group)
 
@@ -327,8 +327,8 @@ def test_verdict_says_what_the_group_waits_for(service: Connection, shop: Shop) 
         reconcile(service, payment)
     reconcile(service, doubly_paid.payment())
     gone = sent_back.payment()
-    for back in (refund(payments[refunded.id]), refund(payments[partly.id], 24), refund(gone)):
-        assert back.record(service) == "recorded"
+    for back in (Refund.of(payments[refunded.id]), Refund.of(payments[partly.id], 24), Refund.of(gone)):
+        assert record(service, back)["outcome"] == "recorded"
     assert reconcile(service, gone)["outcome"] == "resolved"
     case = scalar(service, "select id from public.list_payment_exceptions() where order_group_id = %s", closed.id)
     scalar(service, RESOLVE, case, "dismissed", "ada", None)
@@ -440,10 +440,10 @@ def test_refund_of_another_payment_is_told_where_that_payment_is(service: Connec
     first, second = group.payment(), group.payment()
     for payment in (first, second):
         reconcile(service, payment)
-    back = refund(second)
-    assert back.record(service) == "recorded"
-    asked = dispute(first, status="won")
-    assert asked.record(service) == "recorded"
+    back = Refund.of(second)
+    assert record(service, back)["outcome"] == "recorded"
+    asked = Dispute.of(first, status="won")
+    assert record(service, asked)["outcome"] == "recorded"
 
     told = [entry for entry in explain(service, group)["timeline"] if entry["kind"] in ("refund", "dispute")]
 
@@ -465,10 +465,10 @@ def test_id_of_any_kind_leads_to_its_group_and_its_exceptions(
     payment, twin, rival = (one := group.payment()), one.twin(), one.rival()
     for event in (payment, twin, rival, stranger.payment().but(order_group_id=UUID(int=7))):
         reconcile(service, event)
-    of_rival, of_nobody = refund(rival, 100), refund(stranger.payment())
-    asked = dispute(payment)
+    of_rival, of_nobody = Refund.of(rival, 100), Refund.of(stranger.payment())
+    asked = Dispute.of(payment)
     for one_back in (of_rival, of_nobody, asked):
-        assert one_back.record(service) == "recorded"
+        assert record(service, one_back)["outcome"] == "recorded"
     (case,) = superuser.execute("select id from payments.exceptions where stripe_event_id = %s", [rival.event_id])
     (disputed,) = superuser.execute("select id from payments.exceptions where dispute_id = %s", [asked.id])
     mine = {"order_groups": [str(group.id)]}
@@ -480,7 +480,7 @@ def test_id_of_any_kind_leads_to_its_group_and_its_exceptions(
         return told
 
     money = {back.id: [back.id] for back in (of_rival, of_nobody, asked)} | {
-        str(of_rival.payment.payment_intent_id): [of_rival.id],
+        str(of_rival.payment_intent_id): [of_rival.id],
         str(payment.payment_intent_id): [asked.id],
     }
 

@@ -31,6 +31,7 @@ PARAMETERS: LiteralString = """(
 class Refund:
     """What the relay sends for one event of a refund; spoil one field with `but()`."""
 
+    kind: ClassVar[str] = "refund"
     call: ClassVar[LiteralString] = "select public.record_refund" + PARAMETERS
 
     payment_intent_id: str | None
@@ -70,6 +71,7 @@ class Refund:
 class Dispute(Refund):
     """What the relay sends for one event of a dispute."""
 
+    kind: ClassVar[str] = "dispute"
     call: ClassVar[LiteralString] = "select public.record_dispute" + PARAMETERS
 
     id: str | None = field(default_factory=lambda: f"dp_{uuid4().hex}")
