@@ -3350,7 +3350,7 @@ begin
     then
         v_reason := null;
     elsif v_reason is not null then
-        -- Where a person has closed the case, there is nothing more to say.
+        -- Where a person has closed the exception, there is nothing more to say.
         if payments.set_aside_refund_or_dispute(
             null,
             p_dispute.id,
@@ -3494,7 +3494,7 @@ begin
     then
         v_reason := null;
     elsif v_reason is not null then
-        -- Where a person has closed the case, there is nothing more to say.
+        -- Where a person has closed the exception, there is nothing more to say.
         if payments.set_aside_refund_or_dispute(
             p_refund.id,
             null,
@@ -3902,7 +3902,7 @@ begin
             dispute_id
         )
         values (
-            -- An event id that an exception has already is another matter's.
+            -- An event id that already has an exception belongs to another matter.
             case
                 when p_stripe_event_id is null or exists (
                     select 1
@@ -5335,7 +5335,7 @@ begin
     on conflict (order_group_id) do nothing;
     if found then
         -- The group is written even where nothing is to be emptied: a payment under a stricter isolation that waits for
-        -- its lock would else not know of the row above.
+        -- its lock would otherwise not know of the row above.
         update public.order_groups as g
         set stripe_session_metadata = g.stripe_session_metadata
         where g.id = p_order_group_id;

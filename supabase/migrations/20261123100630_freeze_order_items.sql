@@ -118,7 +118,7 @@ create trigger order_items_stay_as_sold
 after update on public.order_items
 for each row execute function payments.tg_order_items__stay_as_sold();
 
--- Has a group that was promised stock found by every product of its items, also by those that are added later.
+-- Makes a group that was promised stock known to every product of its items, including items that are added later.
 -- Called by: triggers on public.order_items. Returns: nothing. Locks: the group, which the writer of its items holds.
 create or replace function payments.tg_order_items__find_promise()
 returns trigger

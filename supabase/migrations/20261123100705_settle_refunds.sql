@@ -70,7 +70,7 @@ comment on function payments.find_payment(text) is
     'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
 revoke execute on function payments.find_payment(text) from public, anon, authenticated, service_role;
 
--- Finds the refunds that do not fit the payment they are of: another currency, or more than it has brought. The earliest fit
+-- Finds the refunds that do not fit their payment: another currency, or more than it has brought. The earliest fit
 -- first; one that failed takes no room.
 -- Called by: payments.is_all_back(), payments.settle_payment(). Returns: ids with the reason. Locks: nothing.
 create or replace function payments.unfit_refunds(
@@ -193,7 +193,7 @@ begin
             dispute_id
         )
         values (
-            -- An event id that an exception has already is another matter's.
+            -- An event id that already has an exception belongs to another matter.
             case
                 when p_stripe_event_id is null or exists (
                     select 1

@@ -1,7 +1,7 @@
 -- How money that went back is recorded.
 --
--- Touches: public.record_refund(), and in `payments` its parts. A refund changes the order group only whose payment it is of; goods
--- are another fact (public.return_order_items()). Which status a refund has reached follows from the statuses alone, in
+-- Touches: public.record_refund(), and in `payments` its parts. A refund changes only the order group whose payment it belongs to;
+-- goods are another fact (public.return_order_items()). Which status a refund has reached follows from the statuses alone, in
 -- whatever order they arrive.
 
 -- Reads the parameters of a refund or a dispute, as payments.normalise_event() does those of a payment.
@@ -214,7 +214,7 @@ begin
     then
         v_reason := null;
     elsif v_reason is not null then
-        -- Where a person has closed the case, there is nothing more to say.
+        -- Where a person has closed the exception, there is nothing more to say.
         if payments.set_aside_refund_or_dispute(
             p_refund.id,
             null,
@@ -311,7 +311,7 @@ from public, anon, authenticated, service_role;
 -- amount_normalization_mismatch, exceeds_payment, refund_collision), `refund_id`, `status` as recorded, `payment_intent_id`,
 -- `order_group_id` of the group that the payment has paid, or was meant for, and `stripe_event_id`; raises 22023 for bad arguments.
 -- A refund of a payment that is not known yet is recorded, and judged when the payment comes. Locks: see payments.record_refund();
--- waits 3 s at most for a lock, and raises 25000 under another isolation than PostgREST's for it.
+-- waits 3 s at most for a lock, and raises 25000 under a stricter isolation level.
 create or replace function public.record_refund(
     p_refund_id text,
     p_payment_intent_id text,

@@ -152,7 +152,7 @@ begin
     then
         v_reason := null;
     elsif v_reason is not null then
-        -- Where a person has closed the case, there is nothing more to say.
+        -- Where a person has closed the exception, there is nothing more to say.
         if payments.set_aside_refund_or_dispute(
             null,
             p_dispute.id,
@@ -249,7 +249,7 @@ from public, anon, authenticated, service_role;
 -- was opened, by Stripe's clock. Returns: an object with `outcome` (recorded, replayed, rejected), `reason` (currency_mismatch,
 -- amount_normalization_mismatch, dispute_collision), `dispute_id`, `status` as recorded, `payment_intent_id`, `order_group_id` of the
 -- group that the payment has paid, or was meant for, and `stripe_event_id`; raises 22023 for bad arguments. Locks: see
--- payments.record_dispute(); waits 3 s at most for a lock, and raises 25000 under another isolation than PostgREST's for it.
+-- payments.record_dispute(); waits 3 s at most for a lock, and raises 25000 under a stricter isolation level.
 create or replace function public.record_dispute(
     p_dispute_id text,
     p_payment_intent_id text,

@@ -5,7 +5,7 @@
 -- Takes an operator's resolution back; the payment is judged anew when Stripe, the sweep or a replay brings it again.
 -- Called by: operators, as service_role. Returns: the open row as an object, the word that it had in `details`, `reopened`;
 -- raises 22023 for bad arguments, P0002 for an unknown exception, 55000 for one that is open or was closed by its payment or by Stripe.
--- Money that was not sent back after all was not sent back for the payment's other events either: their cases open with it.
+-- Money that was not sent back after all was not sent back for the payment's other events either: their exceptions open with it.
 -- Locks: the order group, then the payment's exceptions by id.
 create or replace function public.reopen_payment_exception(
     p_exception_id bigint,

@@ -147,7 +147,7 @@ from public, anon, authenticated, service_role;
 -- Called by: the shop, as service_role. Returns: an object with `outcome` (returned, rejected), `reason` (malformed_request with
 -- `detail` naming the first wrong field, order_group_not_paid for one that was never paid, item_not_in_order_group and
 -- exceeds_commit with `lines` naming each such item, what was asked and what can come back), `order_group_id`, `ledger_entries`;
--- raises 25000 under another isolation than PostgREST's for it. Locks: the order group. Whatever became of the money, goods
+-- raises 25000 under a stricter isolation level. Locks: the order group. Whatever became of the money, goods
 -- may come back after it.
 create or replace function public.return_order_items(
     p_order_group_id uuid,

@@ -28,7 +28,7 @@ alter table payments.status_change_notes enable always trigger status_change_not
 -- The group stays paid until its money is back.
 -- Called by: the shop, as service_role. Returns: an object with `outcome` (refunded, already_refunded, rejected), `reason`
 -- (order_not_found, order_group_not_paid), `order_id`, `order_group_id`, `ledger_entries`; raises 22023 without a note, 25000
--- under another isolation than PostgREST's for it. Locks: the order group, then the order by writing it: a member who moves it on
+-- under a stricter isolation level. Locks: the order group, then the order by writing it: a member who moves it on
 -- holds it alone and is waited for, and the order is refunded from where it then is.
 create or replace function public.refund_order(p_order_id uuid, p_note text, p_return_items boolean default true)
 returns jsonb

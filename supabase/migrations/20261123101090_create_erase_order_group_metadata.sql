@@ -79,7 +79,7 @@ revoke execute on function payments.without_metadata(jsonb, uuid) from public, a
 -- exceptions of payments that named it.
 -- Called by: the shop, as service_role. Returns: an object with `outcome` (erased, rejected), `reason`
 -- (order_group_not_found), `order_group_id`, `emptied` (how many rows held metadata: 0 where it was called before); raises
--- 22023 unless it is told by whom and why, 25000 under another isolation than PostgREST's for it. Locks: the order group, then
+-- 22023 unless it is told by whom and why, 25000 under a stricter isolation level. Locks: the order group, then
 -- the exceptions by id.
 create or replace function public.erase_order_group_metadata(p_order_group_id uuid, p_by text, p_note text)
 returns jsonb
@@ -115,7 +115,7 @@ begin
     on conflict (order_group_id) do nothing;
     if found then
         -- The group is written even where nothing is to be emptied: a payment under a stricter isolation that waits for
-        -- its lock would else not know of the row above.
+        -- its lock would otherwise not know of the row above.
         update public.order_groups as g
         set stripe_session_metadata = g.stripe_session_metadata
         where g.id = p_order_group_id;
