@@ -73,6 +73,32 @@ def test_every_column_of_a_settled_group_its_orders_and_items_is_frozen(
     assert db.snapshot() == before
 
 
+def test_no_column_of_a_settled_group_is_changed_by_a_trigger_of_the_shops(
+    service: Connection, owner: Connection, superuser: Connection, shop: Shop
+) -> None:
+    """A statement's columns do not tell what a trigger writes, and no order's key holds a group without orders."""
+    group = shop.order_group([])
+    settle(service, group, "cancelled")
+    somebodys = {"buyer_id": sql.Literal(str(new_user(superuser))), "currency": sql.Literal("EUR")}
+    owner.execute("create function public.rewrite() returns trigger language plpgsql as 'begin return new; end'")
+    owner.execute("create trigger aa before update on public.order_groups for each row execute function rewrite()")
+
+    changeable = set()
+    for column, type_ in columns(owner, "public.order_groups").items():
+        body = sql.SQL("begin new.{} := (select {} from (select new.*) as row); return new; end").format(
+            sql.Identifier(column), somebodys.get(column, another(column, type_))
+        )
+        owner.execute(
+            sql.SQL("create or replace function public.rewrite() returns trigger language plpgsql as {}").format(
+                sql.Literal(body.as_string(owner))
+            )
+        )
+        if not refused(owner, sql.SQL("update public.order_groups set expires_at = null where id = %s"), group.id):
+            changeable.add(column)
+
+    assert changeable == set()
+
+
 @pytest.mark.parametrize("status", SETTLED)
 def test_every_column_of_a_payment_stays_though_the_status_moves_on(
     db: Database, service: Connection, owner: Connection, shop: Shop, status: str
