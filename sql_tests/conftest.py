@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from pytest_postgresql.janitor import DatabaseJanitor
 
@@ -51,7 +53,7 @@ def template(server: Database) -> Iterator[Callable[[platform.Regime], Database]
             database = Database(name, server.host, server.port, server.password)
             with server.connect() as connection:
                 connection.execute(f'create database "{name}"')
-            janitors.callback(janitor(server, name, as_template=True).drop)
+            janitors.callback(janitor(server, name).drop)
             platform.install(database.dsn(SUPERUSER), regime=regime, password=server.password)
             with server.connect() as connection:
                 connection.execute(f'alter database "{name}" owner to postgres')
@@ -65,14 +67,13 @@ def template(server: Database) -> Iterator[Callable[[platform.Regime], Database]
         yield of
 
 
-def janitor(server: Database, name: str, *, template: str | None = None, as_template: bool = False) -> DatabaseJanitor:
+def janitor(server: Database, name: str) -> DatabaseJanitor:
     return DatabaseJanitor(
         user=SUPERUSER,
         host=server.host,
         port=server.port,
         dbname=name,
-        template_dbname=template,
-        as_template=as_template,
+        as_template=True,
         password=server.password,
     )
 
@@ -83,22 +84,40 @@ def regime() -> platform.Regime:
     return "explicit"
 
 
+@pytest.fixture(scope="session")
+def maintenance(server: Database) -> Iterator[Connection]:
+    """The one session that makes and removes the tests' databases."""
+    with server.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def cloned(maintenance: Connection, template: Database) -> Iterator[Database]:
+    """A copy of the template, by its files: half the work of the default strategy, which logs each page."""
+    clone = replace(template, name=f"test_{uuid4().hex}")
+    name = sql.Identifier(clone.name)
+    copy = sql.SQL("create database {} template {} strategy file_copy")
+    maintenance.execute(copy.format(name, sql.Identifier(template.name)))
+    try:
+        yield clone
+    finally:
+        maintenance.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
 @pytest.fixture
 def db(
-    server: Database, template: Callable[[platform.Regime], Database], regime: platform.Regime
+    maintenance: Connection, template: Callable[[platform.Regime], Database], regime: platform.Regime
 ) -> Iterator[Database]:
     """A migrated database of the test's own."""
-    name = f"test_{uuid4().hex}"
-    with janitor(server, name, template=template(regime).name):
-        yield Database(name, server.host, server.port, server.password)
+    with cloned(maintenance, template(regime)) as database:
+        yield database
 
 
 @pytest.fixture(scope="module")
-def module_db(server: Database, template: Callable[[platform.Regime], Database]) -> Iterator[Database]:
+def module_db(maintenance: Connection, template: Callable[[platform.Regime], Database]) -> Iterator[Database]:
     """A migrated database for a whole module, whose tests keep to rows of their own or roll back."""
-    name = f"test_{uuid4().hex}"
-    with janitor(server, name, template=template("explicit").name):
-        yield Database(name, server.host, server.port, server.password)
+    with cloned(maintenance, template("explicit")) as database:
+        yield database
 
 
 @pytest.fixture
