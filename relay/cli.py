@@ -7,7 +7,6 @@ A command returns its exit status or raises. Only `main` turns an exception into
 """
 
 import argparse
-import difflib
 import errno
 import importlib
 import io
@@ -18,7 +17,8 @@ from types import ModuleType
 from typing import Final
 
 from relay import __version__
-from relay.commands import env_file
+from relay.commands import env_file, output
+from relay.commands.command_line import Layout, Parser, nearest
 from relay.commands.endings import INTERRUPTED, NO, OK, CommandError, no_answer
 from relay.config import SettingsError
 from relay.core.errors import Declined, NoVerdict, RelayError
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if isinstance(error, OSError) and error.filename is None:
             _discard_stdout()
-        sys.stderr.write(f"relay: {failure}\n")
+        output.complain(str(failure))
         return failure.status
     return status
 
@@ -73,8 +73,8 @@ def _run(words: list[str]) -> int:
         _parser().print_help()
         return OK
     if not words[0].startswith("-") and words[0] not in COMMANDS:
-        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f"did you mean `relay {near[0]}`?" if near else "`relay --help` lists them"
+        near = nearest(words[0], COMMANDS)
+        hint = f"did you mean `relay {near}`?" if near else "`relay --help` lists them"
         raise CommandError(f"there is no command {words[0]!r}; {hint}")
     arguments = _parser(*(name for name in COMMANDS if words[0] == name)).parse_args(words)
     env_file.load(arguments)
@@ -126,12 +126,11 @@ def command_of(name: str) -> ModuleType:
 
 def _parser(*names: str) -> argparse.ArgumentParser:
     """The parser of the named commands; of all commands where none is named."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="relay",
         description="Turns Stripe Checkout webhooks into paid order groups in Supabase, exactly once.",
         epilog=EPILOG,
-        formatter_class=layout,
+        formatter_class=Layout,
     )
     parser.add_argument("--version", action="version", version=f"relay {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -141,7 +140,7 @@ def _parser(*names: str) -> argparse.ArgumentParser:
             help=command.HELP,
             description=command.HELP,
             epilog=command.EPILOG,
-            formatter_class=layout,
+            formatter_class=Layout,
         )
         command.add_arguments(child)
         env_file.add_argument(child)

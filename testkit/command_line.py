@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
+import pty
 import signal
+import struct
 import sys
+import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,6 +65,61 @@ async def run(*arguments: str, env: Mapping[str, str], code: Path = REPOSITORY) 
     async with running(*arguments, env=env, code=code) as process:
         output, errors = await process.communicate()
     return Ended(process.returncode, output.decode(), errors.decode())
+
+
+@asynccontextmanager
+async def at_terminal(*arguments: str, env: Mapping[str, str], columns: int = 80) -> AsyncIterator[Terminal]:
+    """A command whose three streams are a terminal that is `columns` wide, until the block ends."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "relay", *arguments),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color", **env},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield Terminal(process, ours)
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        os.close(ours)
+
+
+@dataclass(slots=True)
+class Terminal:
+    """A command at a terminal, and what it has written there."""
+
+    process: asyncio.subprocess.Process
+    _descriptor: int
+    written: str = ""
+
+    async def until(self, text: str) -> str:
+        """Everything that is written until this text is there."""
+        while text not in self.written:
+            assert await self._more(), self.written
+        return self.written
+
+    async def ended(self) -> Ended:
+        """Wait for the end. Both of the command's streams are the output."""
+        while await self._more():
+            pass
+        return Ended(await self.process.wait(), self.written, "")
+
+    async def _more(self) -> bool:
+        try:
+            found = await asyncio.to_thread(os.read, self._descriptor, 65536)
+        except OSError as error:  # nobody holds the terminal's other end any more
+            if error.errno != errno.EIO:
+                raise
+            return False
+        self.written += found.decode().replace("\r\n", "\n")
+        return bool(found)
 
 
 @dataclass(slots=True)

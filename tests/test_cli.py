@@ -115,6 +115,31 @@ async def test_an_unknown_command_is_status_2_and_the_nearest_is_named(
     assert capsys.readouterr() == ("", f"relay: there is no command {word!r}; {hint}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("sweep --sinc 72h", "relay sweep: error: the following arguments are required: --since; did you mean --since, "
+         "not --sinc?"),
+        ("check --jsn", "relay check: error: unrecognized arguments: --jsn; did you mean --json?"),
+        ("check --js", "relay check: error: unrecognized arguments: --js; did you mean --json?"),
+        ("exceptions list --fail-if-eny --jsn", "relay exceptions list: error: unrecognized arguments: --fail-if-eny "
+         "--jsn; did you mean --fail-if-any, not --fail-if-eny, --json, not --jsn?"),
+        ("exceptions reslve 17", "relay exceptions: error: argument ACTION: invalid choice: 'reslve' (choose from "
+         "'list', 'show', 'resolve', 'reopen'); did you mean resolve?"),
+        ("check --purple", "relay check: error: unrecognized arguments: --purple"),
+    ],
+)  # fmt: skip
+async def test_a_mistyped_option_is_status_2_and_the_nearest_is_named(
+    words: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words.split())
+
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert printed.err.splitlines()[-1] == told
+
+
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """The parser of every command and of every action."""
     for action in parser._actions:  # noqa: SLF001  argparse tells them in no other way

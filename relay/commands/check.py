@@ -2,10 +2,9 @@
 
 import argparse
 import asyncio
-import sys
 from typing import Final
 
-from relay.commands import console
+from relay.commands import console, output
 from relay.commands.endings import NO, OK
 from relay.config import Settings
 from relay.data_api import client
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         width = max(len(check.name) for check in checks)
         for check in checks:
             word = ("warn" if check.is_doubtful else "ok  ") if check.ok else "FAIL"
-            sys.stdout.write(f"{word}  {check.name:<{width}}  {check.detail}\n")
+            output.show(f"{word}  {check.name:<{width}}  {check.detail}\n")
     return OK if ready else NO
 
 

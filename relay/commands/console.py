@@ -36,11 +36,6 @@ async def _connected(work: Work, settings: Settings, seconds: float | None) -> i
         return await work(settings, clients)
 
 
-def complain(message: str) -> None:
-    """Write one line to stderr, in the form of all messages of `relay`."""
-    sys.stderr.write(f"relay: {message}\n")
-
-
 def write_json(value: object) -> None:
     """Write one JSON value to stdout, in ASCII, so that the terminal's encoding does not matter."""
     json.dump(value, sys.stdout)

@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import sys
 from datetime import UTC, datetime
 from typing import Final
 
-from relay.commands import console, env_file, terminal, window
+from relay.commands import console, env_file, output, terminal, window
+from relay.commands.command_line import Layout
 from relay.commands.endings import NO, OK, STATUSES, CommandError
 from relay.commands.exception_rows import (
     RESOLUTIONS,
@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
 
     def action(name: str, what: str, example: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=what, description=what, epilog=f"example: relay exceptions {example}")
+        return actions.add_parser(
+            name, help=what, description=what, epilog=f"example: relay exceptions {example}", formatter_class=Layout
+        )
 
     listing = action("list", "list one line per exception, oldest first", "list --reason duplicate_payment")
     listing.add_argument("--status", choices=("open", "resolved", "all"), default="open", help="default: %(default)s")
@@ -143,9 +145,9 @@ async def _list(arguments: argparse.Namespace, records: Records) -> int:
     if arguments.json:
         console.write_json(rows)
     elif rows:
-        sys.stdout.write(_table(rows))
+        output.show(_table(rows))
     else:
-        sys.stdout.write("Nothing: no payment waits for a person.\n" if arguments.status == "open" else "Nothing.\n")
+        output.show("Nothing: no payment waits for a person.\n" if arguments.status == "open" else "Nothing.\n")
     return status
 
 
@@ -176,7 +178,7 @@ async def _show(arguments: argparse.Namespace, records: Records) -> int:
     if arguments.json:
         console.write_json(row)
     else:
-        sys.stdout.write(_describe(row))
+        output.show(_describe(row))
     return OK
 
 
@@ -189,7 +191,7 @@ async def _resolve(arguments: argparse.Namespace, records: Records) -> int:
     if arguments.json:
         console.write_json(row)
         return OK
-    sys.stdout.write(
+    output.show(
         f"Exception {row['id']} is resolved: {row['resolution']}, by {terminal.clean(row['resolved_by'])}.\n"
         "From now on Stripe's attempts for this event are answered 200.\n\n" + _describe(row)
     )
@@ -207,7 +209,7 @@ async def _resolve_all(arguments: argparse.Namespace, records: Records) -> int:
     if arguments.json:
         console.write_json(rows)
     else:
-        sys.stdout.write(_table(rows))
+        output.show(_table(rows))
     raise CommandError(f"nothing was done: --yes closes these {len(rows)}", NO)
 
 
@@ -223,7 +225,7 @@ async def _resolve_each(ids: list[int], arguments: argparse.Namespace, records: 
     if arguments.json:
         console.write_json(rows)
     else:
-        sys.stdout.write(f"{len(rows)} resolved: {arguments.resolution}, by {terminal.clean(arguments.by)}.\n")
+        output.show(f"{len(rows)} resolved: {arguments.resolution}, by {terminal.clean(arguments.by)}.\n")
     if declined:
         raise CommandError(f"{len(declined)} of {len(ids)} were declined: {'; '.join(declined)}", NO)
     return OK
@@ -238,7 +240,7 @@ async def _reopen(arguments: argparse.Namespace, records: Records) -> int:
     if arguments.json:
         console.write_json(row)
         return OK
-    sys.stdout.write(
+    output.show(
         f"Exception {arguments.id} is open again.\n"
         "Its payment is judged anew when Stripe, the sweep or a replay brings it.\n\n" + _describe(row)
     )

@@ -1,5 +1,6 @@
 """The story of an order group, as `explain_order_group` tells it, in words for the terminal."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from typing_extensions import TypedDict
@@ -26,6 +27,7 @@ class OrderGroup(TypedDict):
 class Item(TypedDict):
     """An item of an order, in pieces; `oversold` is what is missing of its product now."""
 
+    product_id: str
     sku: str
     title: str
     quantity: int
@@ -84,7 +86,6 @@ class Movement(Entry):
     entry_type: str
     quantity_delta: int
     product_id: str
-    order_item_id: str | None
     stripe_refund_id: str | None
     recorded_by: str | None
     note: str | None
@@ -149,8 +150,8 @@ class Story(TypedDict):
     timeline: list[Entry]
 
 
-def tell(story: Story) -> str:
-    """The story as text. Raises NoVerdict where an entry's shape is unexpected."""
+def tell(story: Story, sellers: Mapping[str, str]) -> str:
+    """The story as text; `sellers` are names by id. Raises NoVerdict where an entry's shape is unexpected."""
     group = story["order_group"]
     parts = [f"Order group {terminal.clean(story['order_group_id'])}\n{terminal.clean(story['verdict'])}\n"]
     if group:
@@ -169,20 +170,36 @@ def tell(story: Story) -> str:
             )
         )
     if story["orders"]:
+        currency = group["currency"] if group else None
         rows = [
-            (order["id"], order["status"], order["total_amount"], len(order["items"]), order["seller_id"])
+            (
+                sellers.get(order["seller_id"], order["seller_id"]),
+                order["status"],
+                format_amount(order["total_amount"], currency),
+                terminal.counted(len(order["items"]), "item"),
+                order["id"],
+            )
             for order in story["orders"]
         ]
-        parts.append("\n" + console.fit_table(("order", "status", "total", "items", "seller"), rows))
-    for item in (item for order in story["orders"] for item in order["items"] if item["oversold"]):
-        named = terminal.clean(f"{item['sku']}, {item['title']}")
-        parts.append(f"\noversold: {named}: {item['oversold']} pieces are missing\n")
+        parts.append("\n" + console.fit_table(("seller", "status", "total", "items", "order"), rows))
+    items = [item for order in story["orders"] for item in order["items"]]
+    parts += [
+        f"oversold: {terminal.clean(_product(item))}: {terminal.counted(item['oversold'], 'piece')} missing\n"
+        for item in items
+        if item["oversold"]
+    ]
+    products = {item["product_id"]: _product(item) for item in items}
     parts.append("\nWhat happened\n" if story["timeline"] else "\nNothing has happened.\n")
-    parts += [_entry(entry) for entry in story["timeline"]]
+    parts += [_entry(entry, products) for entry in story["timeline"]]
     return "".join(parts)
 
 
-def _entry(entry: Entry) -> str:
+def _product(item: Item) -> str:
+    """A product as it was sold: "MUG-1, Mug"."""
+    return f"{item['sku']}, {item['title']}"
+
+
+def _entry(entry: Entry, products: Mapping[str, str]) -> str:
     """One entry of the timeline as text. Raises NoVerdict where its shape is unexpected."""
     match entry["kind"]:
         case "stripe_event":
@@ -202,11 +219,8 @@ def _entry(entry: Entry) -> str:
                 what += f"; by {told['resolved_by']}: {told['note'] or 'no note'}"
         case "inventory_ledger":
             movement = answers.read(Movement, entry, of=FUNCTION)
-            item = f", item {movement['order_item_id']}" if movement["order_item_id"] else ""
-            what = (
-                f"stock: {movement['quantity_delta']:+d} of product {movement['product_id']} "
-                f"(ledger {movement['ledger_id']}{item})"
-            )
+            product = products.get(movement["product_id"], f"product {movement['product_id']}")
+            what = f"stock: {movement['quantity_delta']:+d} of {product} (ledger {movement['ledger_id']})"
             if movement["entry_type"] != "order_commit":
                 refund = f", refund {movement['stripe_refund_id']}" if movement["stripe_refund_id"] else ""
                 why = f"{movement['recorded_by'] or '?'}: {movement['note'] or 'no note'}"

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from rich.cells import cell_len
+
 _GAP: Final = "  "
 _FOLD: Final = "    "
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -27,15 +29,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, columns: i
     that the terminal breaks is hard to read and to copy.
     """
     lines = [[clean(value) for value in row] for row in (header, *rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(header))]
+    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(header))]
     parts = _fold(widths, columns)
     return "".join(
-        (_FOLD if part.start else "")
-        + _GAP.join(value.ljust(width) for value, width in zip(line[part], widths[part], strict=True)).rstrip()
-        + "\n"
+        (_FOLD if part.start else "") + _GAP.join(map(_padded, line[part], widths[part])).rstrip() + "\n"
         for line in lines
         for part in parts
     )
+
+
+def _padded(value: str, width: int) -> str:
+    """The value with blanks up to a width in cells: Chinese characters take two each, some others none."""
+    return value + " " * (width - cell_len(value))
 
 
 def _fold(widths: Sequence[int], columns: int | None) -> list[slice]:

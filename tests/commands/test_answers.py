@@ -45,7 +45,7 @@ EXCEPTION = {
         "earlier": [{"until": TIME, "reason": "order_group_not_found"}],
     },
 }
-ITEM = {"sku": "SKU-1", "title": "Bowl", "quantity": 5, "returned": 1, "oversold": 2}
+ITEM = {"product_id": GROUP, "sku": "SKU-1", "title": "Bowl", "quantity": 5, "returned": 1, "oversold": 2}
 BACK = {
     "at": TIME,
     "rule": "it counts once it has succeeded",
@@ -175,7 +175,7 @@ def same_finders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tell_story(answer: Any) -> str:
-    return stories.tell(answers.read(stories.Story, answer, of="f"))
+    return stories.tell(answers.read(stories.Story, answer, of="f"), {GROUP: "Ada's"})
 
 
 def tell_exception(answer: Any) -> str:

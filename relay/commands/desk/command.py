@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from relay.commands import console, extras, sweep_lists
+from relay.commands import console, extras, output, sweep_lists
 from relay.commands.desk.door import HOST, Door
 from relay.commands.endings import NO, OK, CommandError
 from relay.commands.report_page.reading import REPORT_SECONDS
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
                 livemode=settings.livemode,
                 project=urlsplit(settings.supabase_url).netloc,
                 sweep=arguments.sweep,
-                warn=console.complain,
+                warn=output.complain,
             )
             runner = web.AppRunner(make_app(desk, door), access_log=None, shutdown_timeout=_FINISH_SECONDS)
             await runner.setup()
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
                 await runner.cleanup()
         left = [bulk for bulk in desk.bulks if await bulk.end()]
         for bulk in left:
-            console.complain(
+            output.complain(
                 f"ended while {len(bulk.ids):,} exceptions were being resolved, of which {bulk.done:,} are done: "
                 "the list tells which are left"
             )

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
 
-from relay.commands import console, terminal, window
+from relay.commands import console, output, terminal, window
 from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
 from relay.commands.expire.expiry import Expiry
 from relay.commands.expire.findings import Findings
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             console.write_json(as_dict(findings))
         else:
-            sys.stdout.write(_tell(findings, dry_run=arguments.dry_run))
+            output.show(_tell(findings, dry_run=arguments.dry_run))
         is_left = findings.left or findings.failed or (arguments.dry_run and findings.expired)
         return NO if is_left else OK
 

@@ -3,11 +3,10 @@
 import argparse
 import asyncio
 import os
-import sys
 from functools import partial
 from typing import Final
 
-from relay.commands import answers, console, extras, terminal
+from relay.commands import answers, console, extras, output
 from relay.commands.endings import NO, OK, CommandError
 from relay.commands.notify.addresses import Address
 from relay.commands.notify.news import CLAIM, Row, compose
@@ -66,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             header = ("address", "would be told" if arguments.dry_run else "told of", "could not be told of")
             rows = [(one["address"], _numbers(one["told"]), _numbers(one["failed"])) for one in found]
-            sys.stdout.write(terminal.table(header, rows, columns=None))
+            output.show(console.fit_table(header, rows))
         is_left = any(one["failed"] or (arguments.dry_run and one["told"]) for one in found)
         return NO if is_left else OK
 

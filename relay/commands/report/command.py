@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from relay.commands import console, extras, sweep_lists, terminal, window
+from relay.commands import console, extras, output, sweep_lists, terminal, window
 from relay.commands.endings import NO, OK, CommandError
 from relay.commands.progress import Bar
 from relay.commands.report import lines
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         if facts.broken:
             claims = "; ".join(terminal.clean(check["claim"]) for check in facts.broken)
             verb = "does" if len(facts.broken) == 1 else "do"
-            console.complain(f"{len(facts.broken)} of {len(report['checks'])} checks {verb} not hold: {claims}")
+            output.complain(f"{len(facts.broken)} of {len(report['checks'])} checks {verb} not hold: {claims}")
         return NO if facts.broken else OK
 
     return console.run(work, seconds=reading.REPORT_SECONDS)
@@ -90,7 +90,7 @@ def _write(facts: Facts, arguments: argparse.Namespace) -> None:
     if arguments.json:
         console.write_json({**facts.report, "drift": facts.drift})
     elif not (arguments.csv or arguments.html or arguments.lines):
-        sys.stdout.write(_tell(facts))
+        output.show(_tell(facts))
 
 
 def _put(path: Path, content: str) -> None:

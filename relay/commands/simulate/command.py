@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,7 +9,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 
-from relay.commands import answers, console, exception_rows, terminal
+from relay.commands import answers, console, exception_rows, output, terminal
 from relay.commands.endings import NO, OK, CommandError
 from relay.commands.simulate.scenarios import SCENARIOS, Context, Needs, Reply, Scenario, Step, Target
 from relay.commands.simulate.shop import SimulatedShop, read_target
@@ -122,7 +121,7 @@ def _list(as_json: bool) -> int:
     if as_json:
         console.write_json([{"name": one.name, "summary": one.summary} for one in SCENARIOS.values()])
     else:
-        sys.stdout.write(terminal.facts([(one.name, one.summary) for one in SCENARIOS.values()]))
+        output.show(terminal.facts([(one.name, one.summary) for one in SCENARIOS.values()]))
     return OK
 
 
@@ -209,7 +208,7 @@ def _report(results: list[ScenarioResult], arguments: argparse.Namespace) -> int
     if arguments.json:
         console.write_json({"url": arguments.url, "passed": passed, "scenarios": [one.as_dict() for one in results]})
     else:
-        sys.stdout.write(_tell(results))
+        output.show(_tell(results))
     if not done or (arguments.scenario and len(done) < len(results)):
         raise CommandError("nothing was simulated" if not done else "a scenario that was asked for could not be run")
     return OK if passed else NO

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Final
 
-from relay.commands import console, terminal, window
+from relay.commands import console, output, terminal, window
 from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
 from relay.commands.progress import Bar
 from relay.commands.stripe_api import StripeApi, StripeUnavailable
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             console.write_json(as_dict(findings))
         else:
-            sys.stdout.write(_tell(findings, since, until, dry_run=arguments.dry_run))
+            output.show(_tell(findings, since, until, dry_run=arguments.dry_run))
         return _status(findings, dry_run=arguments.dry_run)
 
     try:
