@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "report": "relay.commands.report.command",
     "notify": "relay.commands.notify.command",
     "desk": "relay.commands.desk.command",
+    "endpoint": "relay.commands.endpoint",
 }
 _LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 EPILOG = """\

@@ -50,6 +50,8 @@ _CERTIFICATES: Final = "SSL_CERT_FILE"
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+")
 # C libraries also read 134744072, 0x8080808 and 8.8.2056 as addresses: https://url.spec.whatwg.org/#ends-in-a-number-checker
 _NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
+# A project's address, by its reference: https://supabase.com/docs/guides/api
+_HOSTED: Final = re.compile(r"([a-z0-9]{20})\.supabase\.co")
 _ACCOUNT: Final = re.compile(r"acct_[0-9A-Za-z]{1,250}")
 # The values of RELAY_UNREFERENCED_SESSIONS, and whether a paid session without any reference is ignored.
 _UNREFERENCED: Final = {"exception": False, "ignore": True}
@@ -108,8 +110,7 @@ class Settings:
     @property
     def livemode(self) -> bool:
         """Whether the Stripe key is a live key."""
-        key = self.stripe_secret_key.reveal()
-        return next(live for prefix, live in _KEY_MODES.items() if key.startswith(prefix))
+        return _is_live(self.stripe_secret_key)
 
     @property
     def shares_webhook_secret(self) -> bool:
@@ -134,9 +135,10 @@ class Settings:
         values = {name: value_of(environ, name) or default for name, default in VARIABLES.items()}
         values["RELAY_PORT"] = value_of(environ, "RELAY_PORT") or value_of(environ, "PORT") or values["RELAY_PORT"]
         faults = {name: fault for name, value in values.items() if (fault := _fault(name, value, now))} | dict(faults)
+        if not faults.keys() & {"SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY"} and _is_of_another_project(values):
+            faults["SUPABASE_SERVICE_ROLE_KEY"] = "belongs to another project than SUPABASE_URL names"
         if faults:
-            lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
-            raise SettingsError(f"The settings are not usable:\n{lines}")
+            raise _unusable(faults)
         return cls(
             stripe_secret_key=Secret(values["STRIPE_SECRET_KEY"]),
             stripe_webhook_secrets=tuple(map(Secret, _parts(values["STRIPE_WEBHOOK_SECRET"]))),
@@ -155,6 +157,33 @@ class Settings:
             ),
             metadata_keys=frozenset(_parts(keys)) if (keys := values["RELAY_METADATA_KEYS"]) else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StripeAccess:
+    """The two settings that are needed to ask Stripe alone, under their names in Settings."""
+
+    stripe_secret_key: Secret
+    stripe_api_base: str
+
+    @classmethod
+    def of_process(cls) -> "StripeAccess":
+        """Read them from the environment of this process. Raises SettingsError."""
+        names = ("STRIPE_SECRET_KEY", "STRIPE_API_BASE")
+        values = {name: value_of(os.environ, name) or VARIABLES[name] for name in names}
+        faults = {name: fault for name, value in values.items() if (fault := _fault(name, value, time.time()))}
+        if faults:
+            raise _unusable(faults)
+        return cls(Secret(values["STRIPE_SECRET_KEY"]), _base_url(values["STRIPE_API_BASE"]))
+
+
+def _unusable(faults: Mapping[str, str]) -> SettingsError:
+    lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
+    return SettingsError(f"The settings are not usable:\n{lines}")
+
+
+def _is_live(key: Secret) -> bool:
+    return next(live for prefix, live in _KEY_MODES.items() if key.reveal().startswith(prefix))
 
 
 def value_of(environ: Mapping[str, str], name: str) -> str:
@@ -319,6 +348,15 @@ def _service_key_fault(value: str, now: float) -> str | None:
     if isinstance(expires, int | float) and expires <= now:
         return "is a JWT that has expired"
     return None
+
+
+def _is_of_another_project(values: Mapping[str, str]) -> bool:
+    """Whether the key names another project than the address does. A domain of the project's own names none, and
+    neither does an sb_secret_ key.
+    """
+    hosted = _HOSTED.fullmatch(urlsplit(values["SUPABASE_URL"]).hostname or "")
+    named = (_jwt_claims(values["SUPABASE_SERVICE_ROLE_KEY"]) or {}).get("ref")
+    return hosted is not None and isinstance(named, str) and named != hosted[1]
 
 
 def _jwt_claims(token: str) -> dict[str, object] | None:

@@ -6,6 +6,7 @@ errors are `{"error": {"type", "code", "message", "param"}}`; a parameter that S
 
 import asyncio
 import re
+import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +17,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from testkit import stripe_endpoints
 from testkit.shop import OrderGroup, paid
 from testkit.stripe_checkout import Refused, open_session
 from testkit.stripe_events import COMPLETED, STRIPE_KEY, Json, completed, disputed, refunded, session_of
@@ -27,6 +29,7 @@ PARAMETERS = {
     "/v1/checkout/sessions": LIST_PARAMETERS | CREATED_PARAMETERS | {"status", "customer", "payment_intent"},
     "/v1/refunds": LIST_PARAMETERS | CREATED_PARAMETERS | {"charge", "payment_intent"},
     "/v1/disputes": LIST_PARAMETERS | CREATED_PARAMETERS | {"charge", "payment_intent"},
+    "/v1/webhook_endpoints": LIST_PARAMETERS,
     "/v1/events": LIST_PARAMETERS | CREATED_PARAMETERS | {"type", "types[]", "delivery_success"},
 }
 COMPARE: dict[str, Callable[[int, int], bool]] = {
@@ -100,6 +103,13 @@ class StripeServer:
         self.events: list[Json] = []
         self.refunds: list[Json] = []
         self.disputes: list[Json] = []
+        self.endpoints: list[Json] = []
+        self.destinations: list[Json] | None = []
+        """Those of the second API; None where the key may not read them."""
+        self.secrets: list[str] = []
+        """Of the endpoints that were made here."""
+        self.loses_creations = 0
+        """How many endpoints are made before an answer about one arrives whole."""
         self.requests: list[tuple[str, dict[str, list[str]]]] = []
         self.faults: list[Fault] = []
         self.keep_failing: Fault | None = None
@@ -166,6 +176,18 @@ class StripeServer:
         if request.path == "/v1/events":
             types = query.get("types[]") or query.get("type")
             return self._list(request.path, query, [e for e in self.events if types is None or e["type"] in types])
+        if request.path == "/v1/webhook_endpoints" and request.method == "POST":
+            response = self._create_endpoint(request.headers.get("Idempotency-Key"), await request.text())
+            if self.loses_creations:
+                self.loses_creations -= 1
+                return await break_off(request)
+            return response
+        if request.path == "/v1/webhook_endpoints":
+            return self._list(request.path, query, self.endpoints)
+        if request.path == "/v2/core/event_destinations":
+            if self.destinations is None:
+                return failure(403, "invalid_request_error", "The key does not have the required permissions.")
+            return web.json_response(stripe_endpoints.listed(self.destinations, query))
         if request.method == "POST":
             return self._expire(request.path)
         if request.path.startswith("/v1/checkout/sessions/"):
@@ -210,6 +232,19 @@ class StripeServer:
         if key:
             self._by_key[key] = (parameters, {**session})
         return web.json_response(session)
+
+    def _create_endpoint(self, key: str | None, body: str) -> web.Response:
+        """Only this answer holds the secret. https://docs.stripe.com/api/webhook_endpoints/create"""
+        parameters = dict(parse_qsl(body, keep_blank_values=True))
+        if key not in self._by_key:
+            try:
+                endpoint = stripe_endpoints.created(body, len(self.endpoints))
+            except stripe_endpoints.EndpointRefused as error:
+                return failure(400, "invalid_request_error", str(error), **error.details)
+            self.endpoints.append(endpoint)
+            self.secrets.append(f"whsec_{secrets.token_hex(16)}")
+            self._by_key[key or ""] = (parameters, {**endpoint, "secret": self.secrets[-1]})
+        return web.json_response(self._by_key[key or ""][1])
 
     def _list(self, path: str, query: dict[str, list[str]], objects: list[Json]) -> web.Response:
         if unknown := query.keys() - PARAMETERS[path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli import _parser
+from relay.cli import COMMANDS, _parser, command_of
 from relay.commands.desk.remedies import REMEDIES, Remedy
 from relay.config import VARIABLES
 from relay.core.outcomes import REASONS_OF, REJECTIONS, UNMATCHED_REASONS, Outcome
@@ -156,3 +156,17 @@ def test_git_ignores_what_the_documentation_makes_in_a_clone() -> None:
 
     assert made >= {"venv/", "data/", ".env", ".env.local"}
     assert set(done.stdout.split()) == made
+
+
+def test_operators_are_told_every_commands_exit_statuses_in_the_words_of_its_help() -> None:
+    table = (ROOT / "docs" / "operations.md").read_text().partition("### Exit statuses")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
+
+    helped = [
+        (
+            name,
+            *re.findall(r"^exit status: 0 (.+?)[,;] 1 (.+?)(?:[,;] 2 .+)?$", command_of(name).EPILOG, re.MULTILINE)[0],
+        )
+        for name in COMMANDS
+    ]
+    assert told == helped

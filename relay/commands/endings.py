@@ -3,11 +3,10 @@
 A command raises, and only relay/cli.py prints the message. It also lists the other exceptions that a command may raise.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from relay.core.errors import NoVerdict
-from relay.core.outcomes import Reason
+from relay.data_api.remedies import remedy
 
 OK: Final = 0
 NO: Final = 1
@@ -17,15 +16,6 @@ COULD_NOT_RUN: Final = 2
 INTERRUPTED: Final = 130
 """The exit status that a shell reports after Ctrl-C."""
 STATUSES: Final = "exit status: 0 done, 1 not found or declined by the database, 2 could not run"
-
-_REMEDIES: Final[Mapping[Reason, str]] = {
-    Reason.DATABASE_UNAVAILABLE: "is the project up, and SUPABASE_URL right?",
-    Reason.UNAUTHORIZED: "is SUPABASE_SERVICE_ROLE_KEY this project's, and still valid?",
-    Reason.CONTRACT_VIOLATION: "are this release's migrations in the database, and SUPABASE_URL right?",
-    Reason.TIMEOUT: "the database is slow, or was asked for too much at once;",
-    Reason.LOCK_TIMEOUT: "somebody holds the order group: run it again;",
-    Reason.DEADLOCK: "run it again;",
-}
 
 
 class CommandError(Exception):
@@ -40,5 +30,4 @@ class CommandError(Exception):
 
 def no_answer(failure: NoVerdict) -> str:
     """One line for the operator about a call that the Data API did not answer, and what to look at."""
-    remedy = _REMEDIES.get(failure.reason, "see the project's log;")
-    return f"the Data API gave no answer: {failure.reason} ({failure.detail}); {remedy} `relay check` tells more"
+    return f"the Data API gave no answer: {failure.reason} ({failure.detail}); {remedy(failure)}"

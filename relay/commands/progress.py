@@ -26,12 +26,12 @@ class Bar:
             return
         if self._display is None:
             self._display = _display(self._stream)
-            self._display.start()
-            self._task = self._display.add_task(what, total=total)
+            self._task = self._display.add_task(what, total=total, count="")
         assert self._task is not None  # noqa: S101  set with the display
         count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
         changes: dict[str, Any] = {"description": what, "completed": done, "total": total, "count": count}
         self._display.update(self._task, **changes)
+        self._display.start()  # does nothing where it has been started
 
     def clear(self) -> None:
         """Remove the line."""

@@ -1,13 +1,14 @@
-"""Reads Checkout Sessions, Events, refunds and disputes from Stripe's API, page by page, and expires sessions. Only
-this module uses `StripeClient`.
+"""Reads Checkout Sessions, Events, refunds, disputes and endpoints from Stripe's API, page by page, expires sessions
+and makes endpoints. Only this module uses `StripeClient`.
 
 The SDK itself retries after a lost connection, a 409 or a 5xx, but neither after a 429 nor after an answer that breaks
-off in its body. This module retries after these two. Repeating a request is always safe: reading changes nothing, and a
-session expires once.
+off in its body. This module retries after these two. Repeating a request is always safe: reading changes nothing, a
+session expires once, and an endpoint is made under a key that stands for one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
@@ -15,11 +16,13 @@ import aiohttp
 import stripe
 
 from relay import NAME, __version__
-from relay.config import Settings
+from relay.config import Settings, StripeAccess
 from relay.core.checkout import RECONCILING_TYPES
 from relay.core.lifecycle import Kind
 
 Json = dict[str, Any]
+API_VERSION: Final = str(stripe.api_version)
+"""The version in which the SDK reads and new endpoints send."""
 PAGE_SIZE: Final = 100  # Stripe's own limit
 # A page of 100 sessions takes Stripe a second or two.
 REQUEST_SECONDS: Final = 15.0
@@ -46,7 +49,9 @@ class StripeApi:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, settings: Settings, *, seconds: float = REQUEST_SECONDS) -> AsyncIterator[Self]:
+    async def connect(
+        cls, settings: Settings | StripeAccess, *, seconds: float = REQUEST_SECONDS
+    ) -> AsyncIterator[Self]:
         """Open a client for STRIPE_API_BASE. `seconds` is how long one request may take."""
         stripe.set_app_info(NAME, version=__version__)  # the SDK can only set it for the whole module
         http = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=seconds))
@@ -135,6 +140,36 @@ class StripeApi:
         session: Json = found.to_dict()
         return session
 
+    async def endpoints(self) -> list[Json]:
+        """The account's endpoints with snapshot payloads, the newest first."""
+
+        async def first() -> Any:
+            return await self._client.v1.webhook_endpoints.list_async({"limit": PAGE_SIZE})
+
+        return [endpoint async for page in _pages(first) for endpoint in page]
+
+    async def thin_endpoints(self) -> list[Json] | None:
+        """The account's destinations with thin payloads; None where Stripe does not list them for this key."""
+        # https://docs.stripe.com/api/v2/core/event-destinations/list
+        parameters: Any = {"include": ["webhook_endpoint.url"], "limit": PAGE_SIZE}
+        try:
+            page = await _with_retries(lambda: self._client.v2.core.event_destinations.list_async(parameters))
+            found = [one.to_dict() async for one in page.auto_paging_iter()]
+        except (StripeUnavailable, stripe.StripeError, aiohttp.ClientError, TimeoutError):
+            return None
+        return [one for one in found if one.get("event_payload") == "thin"]
+
+    async def create_endpoint(self, url: str, types: Sequence[str]) -> Json:
+        """Make an endpoint with snapshot payloads for these event types. Only this answer holds its `secret`."""
+        parameters: Any = {"url": url, "enabled_events": list(types), "api_version": API_VERSION}
+        options: Any = {"idempotency_key": str(uuid.uuid4())}
+        try:
+            made = await _with_retries(lambda: self._client.v1.webhook_endpoints.create_async(parameters, options))
+        except stripe.InvalidRequestError as error:
+            raise StripeUnavailable(f"Stripe does not take it: {error.user_message or _describe(error)}") from None
+        endpoint: Json = made.to_dict()
+        return endpoint
+
 
 async def _pages(first: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[Json]]:
     """All pages of a list. Like the SDK's own pagination, each page is requested with the last object's id. Raises
@@ -194,9 +229,6 @@ def _describe(error: stripe.StripeError) -> str:
         case 401:
             return "Stripe does not know STRIPE_SECRET_KEY (401): was it rolled, or is it another account's?"
         case 403:
-            return (
-                "STRIPE_SECRET_KEY may not read Checkout Sessions, Events, Charges and Refunds, or Disputes, or may not"
-                " write Checkout Sessions (403): give the restricted key what docs/operations.md says"
-            )
+            return "STRIPE_SECRET_KEY may not do this (403): give the restricted key what docs/operations.md says of it"
         case status:
             return f"Stripe answered {status}" + (f", request {error.request_id}" if error.request_id else "")

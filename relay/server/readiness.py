@@ -16,6 +16,7 @@ from relay.config import Settings
 from relay.core.currency import EXPONENTS
 from relay.core.errors import NoVerdict
 from relay.data_api.client import DataApi
+from relay.data_api.remedies import remedy
 from relay.metrics import Metrics
 from relay.server.connection_limit import ConnectionLimit
 
@@ -245,7 +246,7 @@ class Readiness:
         try:
             facts = await self._data_api.readiness(min(TIMEOUT_SECONDS, self._settings.rpc_timeout))
         except NoVerdict as error:
-            return [Check("database", False, f"{error.reason} ({error.detail})")]
+            return [Check("database", False, f"{remedy(error)} ({error.reason}: {error.detail})")]
         middle = (asked + self._clock()) / 2
         if (exceptions := read_exceptions(facts)) is not None:
             self._metrics.show_exceptions(*exceptions)
