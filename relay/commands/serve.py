@@ -15,7 +15,7 @@ examples:
   relay serve --workers 4     # four processes on one port, with the extra `workers` installed
 
 After SIGTERM, SIGINT or SIGHUP, /readyz answers 503, deliveries in hand are finished, and the relay exits. A second
-signal ends it at once.
+signal ends it at once. The log is JSON; at a terminal it is a short line per delivery (`relay serve | cat` shows JSON).
 exit status: 0 stopped as asked, 1 cannot listen, 2 settings missing or wrong
 """
 # More than the cores of any usual machine, so that a typing error does not start thousands of processes.

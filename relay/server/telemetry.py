@@ -1,15 +1,9 @@
-"""Logs one JSON line per delivery, and counts it.
+"""Logs one line per delivery, and counts it. No function here takes a body, a header or the text of an exception."""
 
-A line has the fields that docs/contract.md lists, and no others. No function here takes a body, a header or the text of
-an exception.
-"""
-
-import json
 import logging
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from prometheus_client import Counter
@@ -17,6 +11,8 @@ from prometheus_client import Counter
 from relay.config import LOG_LEVELS
 from relay.core.outcomes import Outcome, Reason, Verdict
 from relay.metrics import Metrics
+from relay.server.log_lines import NO_DELIVERY, Entry, Form, as_json, for_terminal
+from relay.server.log_lines import Delivery as Delivery
 from relay.server.log_writer import LogWriter
 
 # Anybody can cause refusals, so a flood of them must not fill the log. Per reason, the first SAMPLE_LINES of each
@@ -33,29 +29,20 @@ class Stream(Protocol):
     def write(self, line: bytes, /) -> object: ...
 
 
-@dataclass(slots=True)
-class Delivery:
-    """One POST, and what is known about it so far. The ids are set only after the signature was verified."""
-
-    event_id: str | None = None
-    event_type: str | None = None
-    order_group_id: str | None = None
-    checkout_session_id: str | None = None
-    is_lifecycle: bool = False
-    """Whether it came to the lifecycle route."""
-    note: str = ""
-    """A note for the operator: fixed words, codes and class names only."""
-
-
-_NO_DELIVERY: Final = Delivery()
-
-
 class Log:
-    """Writes JSON lines to standard output, or to another stream. `clock` returns seconds since 1970."""
+    """Writes lines to standard output, or to another stream: JSON, and for a person where standard output is a
+    terminal. `clock` returns seconds since 1970.
+    """
 
-    def __init__(self, level: str, stream: Stream | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        level: str,
+        stream: Stream | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._threshold = LOG_LEVELS.index(level)
         self._clock = clock
+        self._form: Form = for_terminal() if stream is None and os.isatty(_STDOUT) else as_json
         self.on_loss: Callable[[int], object] = lambda _: None
         """Called with the number of lines that were lost. The log's own thread calls it, too."""
         self._stream = stream or LogWriter(_STDOUT, on_loss=lambda count: self.on_loss(count), tell=self._loss)
@@ -65,7 +52,7 @@ class Log:
         level: str,
         message: str,
         *,
-        delivery: Delivery | None = None,
+        delivery: Delivery = NO_DELIVERY,
         outcome: Outcome | None = None,
         reason: Reason | None = None,
         status: int | None = None,
@@ -73,43 +60,11 @@ class Log:
     ) -> None:
         """Write one line. A line that cannot be written is counted, and does not make a payment fail."""
         if LOG_LEVELS.index(level) >= self._threshold:
-            self._stream.write(
-                self._line(level, message, delivery or _NO_DELIVERY, outcome, reason, status, duration_ms)
-            )
+            entry = Entry(self._clock(), level, message, delivery, outcome, reason, status, duration_ms)
+            self._stream.write(self._form(entry))
 
     def _loss(self, count: int, why: str) -> bytes:
-        return self._line("error", f"{count} lines are missing here: {why}")
-
-    def _line(
-        self,
-        level: str,
-        message: str,
-        about: Delivery = _NO_DELIVERY,
-        outcome: Outcome | None = None,
-        reason: Reason | None = None,
-        status: int | None = None,
-        duration_ms: float | None = None,
-    ) -> bytes:
-        line = json.dumps(
-            {
-                "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds"),
-                "level": level,
-                "message": message,
-                "event_id": _short(about.event_id),
-                "event_type": _short(about.event_type),
-                "order_group_id": about.order_group_id,
-                "checkout_session_id": _short(about.checkout_session_id),
-                "outcome": outcome,
-                "reason": reason,
-                "status": status,
-                "duration_ms": duration_ms,
-            }
-        )
-        return f"{line}\n".encode()
-
-
-def _short(text: str | None) -> str | None:
-    return text if text is None or len(text) <= _LONGEST_FIELD else text[:_LONGEST_FIELD]
+        return self._form(Entry(self._clock(), "error", f"{count} lines are missing here: {why}", NO_DELIVERY))
 
 
 class LibraryLog(logging.Handler):
