@@ -113,6 +113,11 @@ class Settings:
         return _is_live(self.stripe_secret_key)
 
     @property
+    def mode(self) -> str:
+        """`live` or `test`, as the Stripe key is."""
+        return "live" if self.livemode else "test"
+
+    @property
     def shares_webhook_secret(self) -> bool:
         """Whether a secret is named for both routes. Stripe gives each endpoint its own; only its command line uses one
         for all.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -58,6 +59,27 @@ def test_totals_are_by_day_currency_and_outcome_and_exact(service: Connection, s
         ("KWD", "applied"): (1, "1.230"),
     }
     assert {one["day"] for one in told["totals"]} <= {(NOW + timedelta(days=d)).date().isoformat() for d in (0, 1)}
+
+
+def test_what_was_simulated_is_no_money_and_apart(service: Connection, shop: Shop) -> None:
+    real, played = shop.order_group().payment(), shop.order_group().payment()
+    played = played.but(checkout_session_id="cs_test_sim_1", payment_intent_id="pi_sim_1")
+    rejected = shop.order_group().payment().but(
+        checkout_session_id="cs_test_sim_2", payment_intent_id="pi_sim_2", amount_minor=1, amount="0.01"
+    )  # fmt: skip
+    for payment in (real, played, played.twin(), rejected):
+        reconcile(service, payment)
+    refund = (
+        "select public.record_refund('re_sim_1', 'pi_sim_1', 424, 4.24, 'usd', 'succeeded', %s, p_livemode => false)"
+    )
+    service.execute(refund, [NOW])
+
+    told = report(service)
+
+    assert totals(told) == {("USD", "applied"): (1, "74.24"), ("USD", "simulated"): (2, "74.25")}
+    assert told["money"] == [{"currency": "USD", "gross": "74.24", "refunded": "0", "net": "74.24"}]
+    assert told["simulated"] == [{"currency": "USD", "gross": "74.24", "refunded": "4.24", "net": "70.00"}]
+    assert sum(Decimal(one["gross"]) for one in told["sellers"]) == Decimal("74.24")
 
 
 @pytest.mark.parametrize("amount", ["NaN", "Infinity", "-Infinity", "1e19", "-1e999"])

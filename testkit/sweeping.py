@@ -1,6 +1,7 @@
 """What the sweep's tests share: a run of it, and what had been delivered before."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay.core import checkout
@@ -25,10 +26,15 @@ def settings(stripe: StripeServer) -> dict[str, str]:
 async def sweep(
     project: Project, stripe: StripeServer, *arguments: str, **environment: str
 ) -> tuple[Ended, dict[str, Any]]:
-    """The command's end and its JSON."""
+    """The command's end, and what its JSON tells of the comparison."""
     command = ("sweep", "--json", *([] if "--since" in arguments else ["--since", "72h"]), *arguments)
     ended = await project.relay(*command, **settings(stripe), **environment)
-    return ended, json.loads(ended.output) if ended.output else {}
+    told: dict[str, Any] = json.loads(ended.output) if ended.output else {}
+    if told:  # what every run tells of itself
+        since, until, finished = (datetime.fromisoformat(told.pop(name)) for name in ("since", "until", "finished_at"))
+        assert since < until <= finished + timedelta(seconds=1)
+        assert told.pop("dry_run") is ("--dry-run" in arguments)
+    return ended, told
 
 
 def delivered(project: Project, event: Json) -> Row:

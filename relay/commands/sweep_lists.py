@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from relay.commands.endings import CommandError
+from relay.commands.terminal import when
 
 SWEEP_LISTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -17,6 +18,17 @@ SWEEP_LISTS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """The name of each list in the JSON of `relay sweep --json`, and its title for people."""
+
+
+def described(sweep: Mapping[str, Any]) -> str:
+    """When it ran, and over which window: ", 2026-11-23 12:00:00 UTC, over ..."; empty for the file of an older
+    release.
+    """
+    since, until, at = (sweep.get(name) for name in ("since", "until", "finished_at"))
+    if since is None or until is None or at is None:
+        return ""
+    dry = ", a dry run that wrote nothing" if sweep.get("dry_run") is True else ""
+    return f", {when(at)}, over {when(since)} to {when(until)}{dry}"
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -92,5 +92,15 @@ def format_amount(amount: object, currency: object) -> str:
     value = read_amount(amount)
     if value is None:
         return f"{amount} {code or '?'}"
+    return f"{value:,.{_decimals_shown(value, code)}f} {code or '?'}"
+
+
+def plain_amount(amount: object, currency: object) -> str:
+    """The same amount for a spreadsheet: ("1234.5", "USD") -> "1234.50". What is no amount is empty."""
+    value = read_amount(amount)
+    return "" if value is None else f"{value:.{_decimals_shown(value, None if currency is None else str(currency))}f}"
+
+
+def _decimals_shown(value: Decimal, code: str | None) -> int:
     fraction = f"{value:f}".partition(".")[2].rstrip("0")
-    return f"{value:,.{max(decimals_of(code), len(fraction))}f} {code or '?'}"
+    return max(decimals_of(code), len(fraction))

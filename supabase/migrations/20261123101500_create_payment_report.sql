@@ -5,10 +5,10 @@
 -- An older relay notices nothing.
 
 -- Tells payments by day, currency and outcome, what was paid and what went back, in all and per seller, open exceptions, stock
--- that moved, what people corrected, and whether the invariants hold.
+-- that moved, what people corrected, and whether the invariants hold. What `relay simulate` has paid is no money, and apart.
 -- Called by: `relay report`, as service_role. Returns: an object with `since`, `until`, `generated_at`, `totals`, `days` (how many
--- lines public.payment_lines() tells of each), `money` and `sellers` (gross, refunded and net by currency), `exceptions` (those
--- open now), `stock`, `adjustments`, `checks`; days are UTC, money is text in major units, the window is half open. Raises 22023
+-- lines public.payment_lines() tells of each), `money`, `simulated` and `sellers` (gross, refunded and net by currency),
+-- `exceptions` (those open now), `stock`, `adjustments`, `checks`; days are UTC, money is text in major units, the window is half open. Raises 22023
 -- for a window that is none. Locks: nothing. The Data API applies `statement_timeout` to the call.
 -- What it costs goes by the window; a just-in-time compiler would take longer over it than the statement takes.
 create or replace function public.payment_report(p_since timestamptz, p_until timestamptz)
@@ -40,7 +40,10 @@ begin
                 l.seller_id,
                 l.currency,
                 l.amount,
-                (l.happened_at at time zone 'UTC')::pg_catalog.date as day
+                (l.happened_at at time zone 'UTC')::pg_catalog.date as day,
+                -- `relay simulate` gives its sessions and refunds such ids, which Stripe never does.
+                coalesce(starts_with(l.checkout_session_id, 'cs_test_sim_'), false)
+                or coalesce(starts_with(l.payment_intent_id, 'pi_sim_'), false) as is_simulated
             from payments.money_lines(p_since, p_until) as l
         ),
 
@@ -55,7 +58,11 @@ begin
                 select
                     l.day,
                     l.currency,
-                    case l.kind when 'payment' then 'applied' else l.kind end as outcome,
+                    case
+                        when l.is_simulated then 'simulated'
+                        when l.kind = 'payment' then 'applied'
+                        else l.kind
+                    end as outcome,
                     l.amount
                 from line as l
                 where l.kind in ('payment', 'rejected', 'unmatched', 'resolved')
@@ -69,6 +76,7 @@ begin
                 from payments.stripe_events as e
                 where
                     e.outcome = 'already_paid'
+                    and not starts_with(coalesce(e.checkout_session_id, ''), 'cs_test_sim_')
                     and coalesce(e.created_at, e.processed_at) >= p_since
                     and coalesce(e.created_at, e.processed_at) < p_until
             ) as o
@@ -77,12 +85,13 @@ begin
 
         money as (
             select
+                l.is_simulated,
                 l.currency,
                 coalesce(sum(l.amount) filter (where l.kind = 'payment'), 0) as gross,
                 coalesce(-sum(l.amount) filter (where l.kind = 'refund' and l.order_group_id is not null), 0) as refunded
             from line as l
             where l.kind in ('payment', 'refund')
-            group by l.currency
+            group by l.is_simulated, l.currency
         ),
 
         seller as (
@@ -93,7 +102,7 @@ begin
                 coalesce(sum(l.amount) filter (where l.kind = 'order'), 0) as gross,
                 coalesce(-sum(l.amount) filter (where l.kind = 'order_refund'), 0) as refunded
             from line as l
-            where l.kind in ('order', 'order_refund')
+            where l.kind in ('order', 'order_refund') and not l.is_simulated
             group by l.seller_id, l.currency
         ),
 
@@ -160,6 +169,20 @@ begin
                     order by m.currency
                 ), '[]'::pg_catalog.jsonb)
                 from money as m
+                where not m.is_simulated
+            ),
+            'simulated', (
+                select coalesce(jsonb_agg(
+                    jsonb_build_object(
+                        'currency', s.currency,
+                        'gross', s.gross::pg_catalog.text,
+                        'refunded', s.refunded::pg_catalog.text,
+                        'net', (s.gross - s.refunded)::pg_catalog.text
+                    )
+                    order by s.currency
+                ), '[]'::pg_catalog.jsonb)
+                from money as s
+                where s.is_simulated
             ),
             'sellers', (
                 select coalesce(jsonb_agg(

@@ -15,6 +15,7 @@ import pytest
 
 from local_stack.surface import StackSurface
 from relay.commands.report.command import EXTRA
+from relay.commands.report_page import charts
 from relay.commands.report_page.figures import Facts, Report
 from testkit.database import Connection
 from testkit.payments import Payment
@@ -107,7 +108,7 @@ async def test_the_page_shows_exact_amounts_in_the_decimals_of_their_currency(pr
     for amount in ("1,234,642.13 USD", "1,000 JPY", "1.230 KWD", "4,500 ISK"):
         assert amount in shown.words
     assert f"all {checks_of(project)} hold" in shown.words
-    assert shown.tags.count("svg") == 5
+    assert shown.tags.count("svg") == 1  # of no currency are there three payments
 
 
 async def test_the_page_needs_nothing_else_and_runs_nothing(project: Project, tmp_path: Path) -> None:
@@ -296,25 +297,91 @@ async def test_page_and_terminal_tell_what_was_paid_what_went_back_and_what_is_l
         rows = [(row["kind"], row["amount"], row["group"]) for row in csv.DictReader(stream)]
     assert sorted(rows) == sorted(
         (kind, amount, str(group.id))
-        for kind, amount in (("payment", "20.00"), ("order", "11.00"), ("order", "9"), ("refund", "-4.50"))
+        for kind, amount in (("payment", "20.00"), ("order", "11.00"), ("order", "9.00"), ("refund", "-4.50"))
     )
 
 
+def facts_of(since: str, until: str, *days: str) -> Facts:
+    row = {"currency": "KWD", "outcome": "applied", "payments": 2, "amount": "0.100"}
+    report: Any = {
+        "since": f"{since}T00:00:00+00:00",
+        "until": f"{until}T00:00:00+00:00",
+        "totals": [{**row, "day": day} for day in days],
+    }
+    return Facts(report)
+
+
 @pytest.mark.parametrize(
-    ("last", "periods"),
+    ("since", "until", "count", "first", "last"),
     [
-        ("2026-11-03", ["2026-11-01", "2026-11-02", "2026-11-03"]),
-        ("2027-02-01", ["2026-11", "2026-12", "2027-01", "2027-02"]),
+        ("2026-11-01", "2026-12-01", 30, "2026-11-01", "2026-11-30"),
+        ("2026-11-23", "2026-11-24", 1, "2026-11-23", "2026-11-23"),
+        ("2026-09-01", "2026-12-02", 92, "2026-09-01", "2026-12-01"),
+        ("2026-09-01", "2026-12-03", 4, "2026-09", "2026-12"),
+        ("2025-11-26", "2026-11-26", 13, "2025-11", "2026-11"),
+        ("2010-01-01", "2026-01-01", 16, "2010", "2025"),
     ],
 )
-def test_charts_have_a_bar_a_day_or_a_month_and_lose_nothing(last: str, periods: list[str]) -> None:
-    row = {"currency": "KWD", "outcome": "applied", "payments": 2, "amount": "0.100"}
-    report: Any = {"totals": [{**row, "day": day} for day in ("2026-11-01", "2026-11-01", last)]}
-    facts = Facts(report)
+def test_the_axis_is_the_window_whatever_came_in_it(since: str, until: str, count: int, first: str, last: str) -> None:
+    facts = facts_of(since, until, since)
+    periods = facts.periods
 
-    assert facts.periods == periods
-    assert facts.payments_in(periods, "applied") == [4, *[0] * (len(periods) - 2), 2]
+    assert (len(periods), periods[0], periods[-1]) == (count, first, last)
+    assert facts.payments_in(periods, "applied") == [2, *[0] * (count - 1)]
+
+
+@pytest.mark.parametrize(("since", "until"), [("2026-11-01", "2026-12-01"), ("2025-11-26", "2026-11-26")])
+def test_a_quiet_week_is_shown_and_nothing_is_lost(since: str, until: str) -> None:
+    facts = facts_of(since, until, "2026-11-01", "2026-11-01", "2026-11-14")
+    periods = facts.periods
+
+    counts = facts.payments_in(periods, "applied")
+    assert sum(counts) == 6
     assert sum(facts.paid_in(periods, "KWD")) == facts.paid[0][1] == Decimal("0.300")
+    if len(periods) == 30:
+        assert counts == [4, *[0] * 12, 2, *[0] * 16]
+
+
+@pytest.mark.parametrize(
+    ("highest", "whole", "lines"),
+    [
+        (3, True, [0, 1, 2, 3]),
+        (4, True, [0, 1, 2, 3, 4]),
+        (5, True, [0, 2, 4, 6]),
+        (41, True, [0, 20, 40, 60]),
+        (100_000, True, [0, 50_000, 100_000]),
+        (0, True, [0, 1]),
+        (0.3, False, [0, 0.1, 0.2, 0.3]),
+        (74.24, False, [0, 20, 40, 60, 80]),
+        (99_999_999.99, False, [0, 50_000_000, 100_000_000]),
+    ],
+)
+def test_the_y_axis_has_round_numbers_and_five_lines_at_most(highest: float, whole: bool, lines: list[float]) -> None:
+    assert charts.lines(highest, whole=whole) == lines
+    for number in range(1, 5000):
+        at = charts.lines(number * highest / 977, whole=whole)
+        assert len(at) <= 5
+        assert at[0] == 0
+        assert at[-1] >= number * highest / 977 - 1e-9
+
+
+@pytest.mark.parametrize(("payments", "drawn"), [(2, []), (3, ["KWD"])])
+def test_fewer_than_three_payments_are_no_chart(payments: int, drawn: list[str]) -> None:
+    facts = facts_of("2026-11-01", "2026-12-01", "2026-11-23")
+    facts.report["totals"][0]["payments"] = payments
+
+    shown = charts.drawn(facts)
+
+    assert [chart["currency"] for chart in shown["money_charts"]] == drawn
+    assert (shown["payments_chart"] is not None) == bool(drawn)
+    if drawn:
+        titles = [re.findall("<title>(.*?)</title>", svg)[0] for svg in (
+            shown["payments_chart"], shown["money_charts"][0]["svg"]
+        )]  # fmt: skip
+        assert titles == [
+            "Payments by outcome per day, 1 Nov to 30 Nov",
+            "Paid in KWD per day, 1 Nov to 30 Nov",
+        ]
 
 
 def test_exceptions_are_counted_by_age() -> None:

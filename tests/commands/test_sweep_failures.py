@@ -106,7 +106,7 @@ async def test_an_account_that_goes_silent_in_the_middle_is_status_2_in_one_line
     ended, _ = await sweep(project, stripe)
 
     assert (ended.status, ended.output) == (2, "")
-    assert ended.errors.startswith("relay: STRIPE_SECRET_KEY may not read")
+    assert ended.errors.startswith("relay: STRIPE_SECRET_KEY may not do this")
     assert ended.errors.count("\n") == 1
 
 

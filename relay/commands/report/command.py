@@ -6,6 +6,7 @@ import io
 import sys
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from relay.commands import console, extras, output, sweep_lists, terminal, window
 from relay.commands.endings import NO, OK, CommandError
@@ -14,7 +15,7 @@ from relay.commands.report import lines
 from relay.commands.report_page import reading
 from relay.commands.report_page.figures import Facts
 from relay.config import Settings
-from relay.core.currency import format_amount
+from relay.core.currency import format_amount, plain_amount
 from relay.data_api.records import Clients
 
 NAME: Final = "report"
@@ -61,9 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("only one of --html, --csv, --lines and --json can go to stdout: name a file for the others")
     since, until = window.bounds(arguments)
 
-    async def work(_: Settings, clients: Clients) -> int:
+    async def work(settings: Settings, clients: Clients) -> int:
         report = await reading.fetch(clients.records, since, until)
-        facts = Facts(report, arguments.sweep)
+        facts = Facts(report, arguments.sweep, urlsplit(settings.supabase_url).netloc, settings.mode)
         if arguments.lines:
             bar = Bar(sys.stderr)
             told = await lines.fetch(clients.records, facts, bar.show)
@@ -119,13 +120,17 @@ def _csv(facts: Facts) -> str:
     for row in facts.report["totals"]:
         currency = row["currency"] or ""
         safe = currency if currency.isalnum() or not currency else f"'{currency}"
-        writer.writerow([row["day"], safe, row["outcome"], row["payments"], row["amount"] or ""])
+        amount = plain_amount(row["amount"], row["currency"])
+        writer.writerow([row["day"], safe, row["outcome"], row["payments"], amount])
     return stream.getvalue()
 
 
 def _tell(facts: Facts) -> str:
     report = facts.report
-    parts = [f"{terminal.when(report['since'])} to {terminal.when(report['until'])}\n\n"]
+    parts = [f"{terminal.when(report['since'])} to {terminal.when(report['until'])}\n"]
+    if facts.project:
+        parts.append(f"{terminal.clean(facts.project)}, {facts.mode} mode\n")
+    parts.append("\n")
     rows = [
         (row["day"], row["outcome"], row["payments"], format_amount(row["amount"], row["currency"]))
         for row in report["totals"]
@@ -136,6 +141,9 @@ def _tell(facts: Facts) -> str:
             (one["currency"], *(format_amount(one[name], one["currency"]) for name in _SUMS)) for one in facts.money
         ]
         parts.append("\n" + console.fit_table(("currency", "paid, gross", "refunded", "net"), sums))
+    for one in report["simulated"]:
+        money = terminal.clean(format_amount(one["gross"], one["currency"]))
+        parts.append(f"\nsimulated by relay simulate, no money, not in these sums: {money}\n")
     if report["sellers"]:
         shares = [
             (row["seller"], row["orders"], *(format_amount(row[name], row["currency"]) for name in _SUMS))
@@ -160,5 +168,6 @@ def _tell(facts: Facts) -> str:
         for check in facts.broken
     ]
     if facts.drift is not None:
-        parts.append(f"\nlast sweep: {terminal.counted(len(facts.drift_rows), 'difference')} left\n")
+        when = sweep_lists.described(facts.drift)
+        parts.append(f"\nlast sweep{when}: {terminal.counted(len(facts.drift_rows), 'difference')} left\n")
     return "".join(parts)

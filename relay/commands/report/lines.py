@@ -13,6 +13,7 @@ from relay.commands import answers
 from relay.commands.answers import Amount, Day, Instant
 from relay.commands.progress import Progress
 from relay.commands.report_page.figures import Facts
+from relay.core.currency import plain_amount
 from relay.data_api.records import Records
 
 _FUNCTION: Final = "payment_lines"
@@ -82,7 +83,7 @@ def as_csv(lines: list[Line]) -> str:
                 line["order_id"],
                 line["seller_id"],
                 _text(line["payment_intent_id"]),
-                line["amount"],
+                plain_amount(line["amount"], line["currency"]),
                 line["kind"],
                 _text(line["currency"]),
                 _text(line["checkout_session_id"]),

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -16,8 +16,13 @@ from relay.commands.terminal import read_instant
 # Age groups of exceptions, each with its upper limit in hours. Stripe retries for 3 days, and keeps events for 30 days.
 AGES: Final = (("under a day", 24), ("1 to 3 days", 72), ("3 to 7 days", 168), ("7 to 30 days", 720))
 OLDER: Final = "over 30 days"
-# One bar per day is readable for a quarter of a year. Longer periods have one bar per month.
+# So many bars are readable: one per day for a quarter of a year, then one per month, beyond five years one per year.
 _MOST_DAYS: Final = 92
+_MOST_MONTHS: Final = 60
+_MONTH: Final = len("2026-11")
+_YEAR: Final = len("2026")
+SIMULATED: Final = "simulated"
+"""The outcome of what `relay simulate` has sent: no money."""
 
 
 class Total(TypedDict):
@@ -111,11 +116,17 @@ class Report(TypedDict):
     totals: list[Total]
     days: list[DayLines]
     money: list[Money]
+    simulated: list[Money]
     sellers: list[SellerMoney]
     exceptions: list[OpenException]
     stock: list[Stock]
     adjustments: list[Adjustment]
     checks: list[Check]
+
+
+def _periods_of(day: str) -> tuple[str, str, str]:
+    """The day, its month and its year, as `Facts.periods` names them."""
+    return day, day[:_MONTH], day[:_YEAR]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +135,27 @@ class Facts:
 
     report: Report
     drift: dict[str, Any] | None = None
+    project: str | None = None
+    """The host of the project's address."""
+    mode: str | None = None
+    """`live` or `test`."""
 
     @property
     def periods(self) -> list[str]:
-        """All days from the first with a payment to the last; months where there are too many days."""
-        named = sorted({one["day"] for one in self.report["totals"]})
-        if not named:
+        """All days of the window, also those without a payment; months, or years, where there are too many. None where
+        the window is none that a chart could show.
+        """
+        since, until = read_instant(self.report["since"]), read_instant(self.report["until"])
+        if since is None or until is None or since >= until:
             return []
-        first, last = date.fromisoformat(named[0]), date.fromisoformat(named[-1])
-        days = [(first + timedelta(days=place)).isoformat() for place in range((last - first).days + 1)]
-        return days if len(days) <= _MOST_DAYS else list(dict.fromkeys(map(self.month, days)))
-
-    @staticmethod
-    def month(day: str) -> str:
-        """The month of a day: "2026-11-23" -> "2026-11"."""
-        return day[: len("2026-11")]
+        first, last = since.date(), (until - timedelta(microseconds=1)).date()
+        if (last - first).days < _MOST_DAYS:
+            return [(first + timedelta(days=place)).isoformat() for place in range((last - first).days + 1)]
+        months = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
+        if len(months) <= _MOST_MONTHS:
+            return [f"{month // 12:04}-{month % 12 + 1:02}" for month in months]
+        years = range(first.year, last.year + 1)
+        return [f"{year:04}" for year in years] if len(years) <= _MOST_DAYS else []
 
     @property
     def outcomes(self) -> set[str]:
@@ -164,6 +181,12 @@ class Facts:
         return sorted(self.report["money"], key=lambda one: (places.get(one["currency"], len(places)), one["currency"]))
 
     @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """How many exceptions are open of each reason, the most frequent first."""
+        counts = Counter(one["reason"] for one in self.report["exceptions"])
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+    @property
     def oversold(self) -> int:
         """How many products are short of pieces that were sold."""
         return sum(row["oversold"] > 0 for row in self.report["stock"])
@@ -172,6 +195,11 @@ class Facts:
     def payments(self) -> int:
         """How many payments were applied."""
         return sum(one["payments"] for one in self.report["totals"] if one["outcome"] == "applied")
+
+    def payments_of(self, currency: str) -> int:
+        """How many payments were applied in one currency."""
+        applied = [one for one in self.report["totals"] if one["outcome"] == "applied"]
+        return sum(one["payments"] for one in applied if (one["currency"] or "?") == currency)
 
     @property
     def ages(self) -> list[tuple[str, int]]:
@@ -200,8 +228,8 @@ class Facts:
         counts: Counter[str] = Counter()
         for one in self.report["totals"]:
             if one["outcome"] == outcome:
-                counts[one["day"]] += one["payments"]
-                counts[self.month(one["day"])] += one["payments"]
+                for period in _periods_of(one["day"]):
+                    counts[period] += one["payments"]
         return [counts[period] for period in periods]
 
     def paid_in(self, periods: list[str], currency: str) -> list[Decimal]:
@@ -209,6 +237,6 @@ class Facts:
         sums: dict[str, Decimal] = {}
         for one in self.report["totals"]:
             if (one["currency"] or "?", one["outcome"]) == (currency, "applied"):
-                for period in (one["day"], self.month(one["day"])):
+                for period in _periods_of(one["day"]):
                     sums[period] = sums.get(period, Decimal(0)) + Decimal(one["amount"] or 0)
         return [sums.get(period, Decimal(0)) for period in periods]

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from relay.commands import console, output, terminal, window
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             bar.clear()
         if arguments.json:
-            console.write_json(as_dict(findings))
+            console.write_json(_about(since, until, dry_run=arguments.dry_run) | as_dict(findings))
         else:
             output.show(_tell(findings, since, until, dry_run=arguments.dry_run))
         return _status(findings, dry_run=arguments.dry_run)
@@ -78,6 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from None
     except KeyboardInterrupt:
         raise CommandError("interrupted; what was applied stays, run it again for the rest", INTERRUPTED) from None
+
+
+def _about(since: datetime, until: datetime, *, dry_run: bool) -> dict[str, object]:
+    """Which window was swept, and when."""
+    times = {"since": since, "until": until, "finished_at": datetime.now(UTC)}
+    return {name: time.isoformat(timespec="seconds") for name, time in times.items()} | {"dry_run": dry_run}
 
 
 def as_dict(findings: Findings) -> dict[str, object]:
