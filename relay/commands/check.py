@@ -5,10 +5,10 @@ import asyncio
 import sys
 from typing import Final
 
-from relay.commands import console
+from relay.commands import console, mode
 from relay.commands.endings import NO, OK
 from relay.config import Settings
-from relay.data_api import client
+from relay.data_api.records import connect
 from relay.metrics import Metrics
 from relay.server.readiness import Check, Readiness
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _checks(settings: Settings) -> list[Check]:
-    metrics = Metrics()
-    async with client.connect(settings, metrics) as data_api:
-        readiness = Readiness(settings, metrics, data_api)
-        return [check for check in await readiness.checks() if check.name != "serving"]
+    async with connect(settings) as clients:
+        readiness = Readiness(settings, Metrics(), clients.data_api)
+        checks = [check for check in await readiness.checks() if check.name != "serving"]
+        return [*checks, await mode.check(settings, clients.records)]
