@@ -54,6 +54,8 @@ check: setup
 	@$(PY) -m sqlfluff lint --disable-progress-bar $(MIGRATIONS) $(EXAMPLES)
 	@"$(CURDIR)/.venv/bin/squawk" $(addsuffix /*.sql,$(MIGRATIONS) $(EXAMPLES))
 	@"$(CURDIR)/.venv/bin/hadolint" Containerfile
+	@"$(CURDIR)/.venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
+	@"$(CURDIR)/.venv/bin/kubernetes-validate" --strict --quiet deploy/kubernetes.yaml
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@"$(CURDIR)/.venv/bin/zizmor" --quiet --offline --no-progress .github/workflows deploy/jobs-workflow.yml
 	@$(PY) scripts/lint_workflows.py .github/workflows/*.yml deploy/jobs-workflow.yml

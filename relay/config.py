@@ -52,6 +52,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9A-
 _NUMERIC: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
 # A project's address, by its reference: https://supabase.com/docs/guides/api
 _HOSTED: Final = re.compile(r"([a-z0-9]{20})\.supabase\.co")
+_PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _ACCOUNT: Final = re.compile(r"acct_[0-9A-Za-z]{1,250}")
 # The values of RELAY_UNREFERENCED_SESSIONS, and whether a paid session without any reference is ignored.
 _UNREFERENCED: Final = {"exception": False, "ignore": True}
@@ -90,7 +91,8 @@ class Settings:
     stripe_webhook_secrets: tuple[Secret, ...]
     supabase_url: str
     supabase_service_role_key: Secret
-    host: str
+    hosts: tuple[str, ...]
+    """Where to listen: addresses, or names that lead to some."""
     port: int
     webhook_tolerance: int
     """How many seconds the time of a signature may be off, in either direction."""
@@ -149,7 +151,7 @@ class Settings:
             stripe_webhook_secrets=tuple(map(Secret, _parts(values["STRIPE_WEBHOOK_SECRET"]))),
             supabase_url=_base_url(values["SUPABASE_URL"]),
             supabase_service_role_key=Secret(values["SUPABASE_SERVICE_ROLE_KEY"]),
-            host=values["RELAY_HOST"],
+            hosts=tuple(_parts(values["RELAY_HOST"])),
             port=int(values["RELAY_PORT"]),
             webhook_tolerance=int(values["STRIPE_WEBHOOK_TOLERANCE"]),
             rpc_timeout=float(values["RELAY_RPC_TIMEOUT"]),
@@ -222,9 +224,9 @@ def _certificates_fault(path: str | None) -> str | None:
 
 
 def _base_url(value: str) -> str:
-    """Scheme and host in lower case, which all libraries compare equal."""
+    """Scheme and host in lower case, which all libraries compare equal, and the path without its last slash."""
     url = urlsplit(value)
-    return f"{url.scheme}://{url.netloc.lower()}"
+    return f"{url.scheme}://{url.netloc.lower()}{url.path.rstrip('/')}"
 
 
 def _parts(value: str) -> list[str]:
@@ -241,8 +243,12 @@ def _fault(name: str, value: str, now: float) -> str | None:
             fault = None if usable and _is_token(value) else "must be an sk_live_, rk_live_, sk_test_ or rk_test_ key"
         case "STRIPE_WEBHOOK_SECRET" | "STRIPE_LIFECYCLE_WEBHOOK_SECRET":
             fault = _webhook_secret_fault(value)
-        case "SUPABASE_URL" | "STRIPE_API_BASE":
+        case "SUPABASE_URL":
+            fault = _url_fault(value) or _path_fault(urlsplit(value).path.rstrip("/"))
+        case "STRIPE_API_BASE":
             fault = _url_fault(value)
+            if fault is None and urlsplit(value).path.strip("/"):
+                fault = "must be scheme and host only, without a path"
         case "SUPABASE_SERVICE_ROLE_KEY":
             fault = _service_key_fault(value, now)
         case "RELAY_PORT":
@@ -263,7 +269,9 @@ def _fault(name: str, value: str, now: float) -> str | None:
             usable = all(map(_is_metadata_key, _parts(value)))
             fault = None if usable else "must be keys of metadata, separated by commas, none of them blank"
         case _:
-            fault = None if _is_token(value) else "must be a host name or an address"
+            usable = all(part and _is_token(part) for part in _parts(value))
+            unique = len(set(_parts(value))) == len(_parts(value))
+            fault = None if usable and unique else "must be addresses or host names, separated by commas, each once"
     return fault
 
 
@@ -311,13 +319,24 @@ def _url_fault(value: str) -> str | None:
         return "must have an ASCII host: write the name as the DNS has it, xn--..."
     if url.scheme not in ("http", "https") or not host or not _is_token(value):
         return "must be an http(s) URL"
-    if url.username is not None or url.query or url.fragment or url.path.strip("/"):
-        return "must be scheme and host only, without user, path or query"
+    if url.username is not None or url.query or url.fragment:
+        return "must be without user and query"
     if not _HOST.fullmatch(host) or (_NUMERIC.fullmatch(host) and not _is_address(host)):
         return "must name its host, or have its address in the usual form"
     if url.scheme == "http" and not _is_nearby(host):
         return "must be https, because the service key travels with each request"
     return None
+
+
+def _path_fault(path: str) -> str | None:
+    """What is wrong with the path below which a self-hosted project lies; None where nothing is.
+
+    A dot segment or an escape could be read in two ways on its way through proxies, and supabase-py adds /rest/v1.
+    """
+    if path.endswith("/rest/v1"):
+        return "must be without /rest/v1, which the relay adds"
+    usable = _PATH.fullmatch(path) and not {".", ".."} & set(path.split("/"))
+    return None if usable else "must have a path of letters, digits and ._~- alone, if any"
 
 
 def _is_address(host: str) -> bool:

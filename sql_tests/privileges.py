@@ -231,6 +231,8 @@ FUNCTIONS_FOR_SERVICE_ROLE = {
     "public.refund_order(uuid,text,boolean)",
     "public.create_order_group(uuid,uuid,text,jsonb,timestamp with time zone,boolean)",
     "public.claim_order_group(uuid,uuid)",
+    "public.import_order_group(uuid,uuid,text,jsonb,bigint,timestamp with time zone,boolean,text,text,text,jsonb)",
+    "public.payments_by_mode()",
     "public.erase_order_group_metadata(uuid,text,text)",
     "public.expire_order_groups(integer)",
     "public.note_awaiting_funds(uuid,text,text,timestamp with time zone)",

@@ -5937,6 +5937,95 @@ $$;
 
 COMMENT ON FUNCTION public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) IS 'Notes that an address has been told of the exceptions, or that it could not be.';
 
+CREATE FUNCTION public.import_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_amount_minor bigint, p_paid_at timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_stripe_event_id text DEFAULT NULL::text, p_session_metadata jsonb DEFAULT '{}'::jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_event_id constant pg_catalog.text := coalesce(
+        nullif(btrim(p_stripe_event_id), ''), 'import_' || nullif(btrim(p_checkout_session_id), '')
+    );
+    v_outcome pg_catalog.text := 'rejected';
+    v_made pg_catalog.jsonb;
+    v_verdict pg_catalog.jsonb;
+    v_receipts pg_catalog.int8 := 0;
+begin
+    if v_event_id is null or p_paid_at is null or p_livemode is null then
+        raise exception 'a payment of the past needs its time, its mode and its checkout session'
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    begin
+        v_made := public.create_order_group(p_order_group_id, p_buyer_id, p_currency, p_orders);
+        if v_made ->> 'outcome' = 'created' then
+            select count(public.record_inventory_receipt(
+                s.product_id, s.pieces, 'import', 'import ' || p_order_group_id || ' ' || s.product_id
+            ))
+            into v_receipts
+            from (
+                select
+                    i.product_id,
+                    sum(i.quantity)::integer as pieces
+                from public.orders as o
+                inner join public.order_items as i on o.id = i.order_id
+                where o.order_group_id = p_order_group_id
+                group by i.product_id
+                order by i.product_id
+            ) as s;
+        elsif v_made ->> 'status' = 'pending' then
+            v_made := v_made || '{"reason": "order_group_differs"}';
+        end if;
+        if v_made ->> 'reason' is null then
+            v_verdict := public.reconcile_order_group_payment(
+                p_order_group_id => p_order_group_id,
+                p_stripe_event_id => v_event_id,
+                p_stripe_event_type => 'checkout.session.completed',
+                p_stripe_event_created => p_paid_at,
+                p_livemode => p_livemode,
+                p_checkout_session_id => p_checkout_session_id,
+                p_payment_intent_id => p_payment_intent_id,
+                p_amount_minor => p_amount_minor,
+                p_amount => (
+                    select round(p_amount_minor::pg_catalog.numeric / c.minor_per_major, c.exponent)
+                    from payments.currencies as c
+                    where c.code = upper(v_made ->> 'currency')
+                ),
+                p_currency => p_currency,
+                p_session_metadata => p_session_metadata,
+                p_source => 'replay'
+            );
+            v_outcome := case v_verdict ->> 'outcome'
+                when 'applied' then 'imported'
+                when 'replayed' then 'already_imported'
+                when 'already_paid' then 'already_imported'
+                else 'rejected'
+            end;
+        end if;
+        if v_outcome = 'rejected' then
+            -- Undoes what was written by then, the payment's exception too: there is no delivery that could come again.
+            raise exception 'rejected' using errcode = 'IMPRT';
+        end if;
+    exception
+        when sqlstate 'IMPRT' then
+            v_receipts := 0;
+    end;
+
+    return jsonb_build_object(
+        'outcome', v_outcome,
+        'reason', coalesce(v_made ->> 'reason', v_verdict ->> 'reason'),
+        'detail', v_made ->> 'detail',
+        'order_group_id', p_order_group_id,
+        'stripe_event_id', v_event_id,
+        'orders_paid', coalesce((v_verdict ->> 'orders_paid')::integer, 0),
+        'ledger_entries', v_receipts + coalesce((v_verdict ->> 'ledger_entries')::integer, 0)
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.import_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_amount_minor bigint, p_paid_at timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_stripe_event_id text, p_session_metadata jsonb) IS 'Writes a paid order group of the past with its orders, items, event and ledger, once, or nothing. Stock stays what it is.';
+
 CREATE FUNCTION public.list_payment_exceptions(p_status text DEFAULT 'open'::text, p_id bigint DEFAULT NULL::bigint, p_event text DEFAULT NULL::text, p_sessions text[] DEFAULT NULL::text[], p_reason text DEFAULT NULL::text, p_limit integer DEFAULT NULL::integer, p_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(id bigint, stripe_event_id text, order_group_id uuid, checkout_session_id text, payment_intent_id text, reason text, attempts integer, first_seen_at timestamp with time zone, last_seen_at timestamp with time zone, details jsonb, status text, resolution text, resolved_by text, resolved_at timestamp with time zone, note text, rule text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO ''
@@ -6393,6 +6482,33 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) IS 'Payments by day, sums by currency and seller, open exceptions, stock that moved and the invariants, from one snapshot.';
+
+CREATE FUNCTION public.payments_by_mode() RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+    return (
+        select
+            jsonb_object_agg(
+                case m.livemode when true then 'live' else 'test' end,
+                jsonb_build_object('payments', coalesce(e.payments, 0), 'last_at', e.last_at)
+            )
+        from unnest('{true, false}'::pg_catalog.bool[]) as m (livemode)
+        left join (
+            select
+                s.livemode,
+                count(*) as payments,
+                max(s.processed_at) as last_at
+            from payments.stripe_events as s
+            where s.outcome = 'applied'
+            group by s.livemode
+        ) as e on m.livemode = e.livemode
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION public.payments_by_mode() IS 'How many payments of each mode of Stripe were applied here, and when the last one was.';
 
 CREATE FUNCTION public.preview_order_group_payments(p_payments jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -8270,6 +8386,9 @@ GRANT ALL ON FUNCTION public.find_order_groups(p_id text) TO service_role;
 REVOKE ALL ON FUNCTION public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) TO service_role;
 
+REVOKE ALL ON FUNCTION public.import_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_amount_minor bigint, p_paid_at timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_stripe_event_id text, p_session_metadata jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.import_order_group(p_order_group_id uuid, p_buyer_id uuid, p_currency text, p_orders jsonb, p_amount_minor bigint, p_paid_at timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_stripe_event_id text, p_session_metadata jsonb) TO service_role;
+
 REVOKE ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.list_payment_exceptions(p_status text, p_id bigint, p_event text, p_sessions text[], p_reason text, p_limit integer, p_before timestamp with time zone) TO service_role;
 
@@ -8284,6 +8403,9 @@ GRANT ALL ON FUNCTION public.payment_lines(p_since timestamp with time zone, p_u
 
 REVOKE ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.payment_report(p_since timestamp with time zone, p_until timestamp with time zone) TO service_role;
+
+REVOKE ALL ON FUNCTION public.payments_by_mode() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.payments_by_mode() TO service_role;
 
 REVOKE ALL ON FUNCTION public.preview_order_group_payments(p_payments jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.preview_order_group_payments(p_payments jsonb) TO service_role;

@@ -95,6 +95,7 @@ class DataApi:
             "open_exceptions": {},
             "oldest_open_exception_at": None,
         }
+        self.by_mode: Json = {mode: {"payments": 0, "last_at": None} for mode in ("live", "test")}
         self.arrived = asyncio.Event()
         self._handlers: set[asyncio.Task[None]] = set()
 
@@ -104,6 +105,8 @@ class DataApi:
             from datetime import UTC, datetime
 
             return Reply(body={"server_time": datetime.now(UTC).isoformat(), **self.readiness})
+        if call.path.endswith("/payments_by_mode"):
+            return Reply(body=self.by_mode)
         sent = call.parameters
         if call.path.endswith("/note_awaiting_funds"):
             return Reply(body={"order_group_id": sent.get("p_order_group_id"), **self.notice})

@@ -15,6 +15,7 @@ from relay.config import Settings
 from relay.server.app import CONNECTION_LIMIT, answer_unparsable, make_app
 from relay.server.connections import Runner
 from relay.server.lifecycle import PATH as LIFECYCLE_PATH
+from relay.server.listening import open_sockets
 from relay.server.telemetry import Log
 from relay.server.watching import watching
 from relay.server.webhook import PATH
@@ -119,7 +120,8 @@ async def serving(env: Mapping[str, str], *, watches: bool = False) -> AsyncIter
     runner = Runner(app, refuse=answer_unparsable(app), limit=app[CONNECTION_LIMIT], shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port)
+        (listening,) = open_sockets(settings)
+        site = web.SockSite(runner, listening)
         await site.start()
         async with aiohttp.ClientSession(auto_decompress=False) as http:
             yield Relay(app, site.name, output, http)

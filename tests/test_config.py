@@ -53,7 +53,7 @@ def test_the_defaults_are_the_contracts() -> None:
     env = environ("https://project.supabase.co")
     usable = Settings.from_env({name: env[name] for name in NEEDED}, now=NOW)
 
-    assert (usable.host, usable.port) == ("0.0.0.0", 8080)  # noqa: S104
+    assert (usable.hosts, usable.port) == (("0.0.0.0",), 8080)  # noqa: S104
     assert (usable.webhook_tolerance, usable.rpc_timeout) == (300, 9.0)
     assert (usable.stripe_api_base, usable.log_level) == ("https://api.stripe.com", "info")
     assert (usable.stripe_accounts, usable.ignores_unreferenced) == (frozenset(), False)
@@ -149,7 +149,6 @@ def test_a_url_is_taken_without_its_last_slash(value: str) -> None:
         "https:///rest",
         "not a url",
         "https://user:pass@project.supabase.co",
-        "https://project.supabase.co/rest/v1",
         "https://project.supabase.co?x=1",
         "https://project.supabase.co#x",
         "https://project.supabase.co:port",
@@ -161,6 +160,51 @@ def test_a_url_is_taken_without_its_last_slash(value: str) -> None:
 def test_what_is_no_url_of_a_project_is_refused(value: str) -> None:
     fault_of("SUPABASE_URL", value)
     fault_of("STRIPE_API_BASE", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("https://example.com/supabase", "https://example.com/supabase"),
+        ("HTTPS://Example.com/Shop_1/supa-base.v2/", "https://example.com/Shop_1/supa-base.v2"),
+        ("http://kong:8000/~shop//", "http://kong:8000/~shop"),
+    ],
+)
+def test_a_project_may_lie_below_a_path_and_stripe_may_not(value: str, taken: str) -> None:
+    assert settings(SUPABASE_URL=value).supabase_url == taken
+    assert "without a path" in fault_of("STRIPE_API_BASE", value)
+
+
+@pytest.mark.parametrize(
+    ("path", "fault"),
+    [
+        ("/rest/v1", "must be without /rest/v1, which the relay adds"),
+        ("/supabase/rest/v1/", "must be without /rest/v1, which the relay adds"),
+        *(
+            (path, "must have a path of letters, digits and ._~- alone, if any")
+            for path in ("/a/../b", "/./a", "/a//b", "//a", "/a%2fb", "/a;b", "/a:b", "/a@b", "/a\\b")
+        ),
+    ],
+)
+def test_a_path_that_could_be_read_in_two_ways_is_refused(path: str, fault: str) -> None:
+    assert fault in fault_of("SUPABASE_URL", f"https://example.com{path}")
+
+
+@pytest.mark.parametrize(
+    ("value", "hosts"),
+    [
+        ("::", ("::",)),
+        ("0.0.0.0,::", ("0.0.0.0", "::")),  # noqa: S104
+        (" 127.0.0.1 , ::1 , relay.internal ", ("127.0.0.1", "::1", "relay.internal")),
+    ],
+)
+def test_the_relay_may_listen_on_several_addresses(value: str, hosts: tuple[str, ...]) -> None:
+    assert settings(RELAY_HOST=value).hosts == hosts
+
+
+@pytest.mark.parametrize("value", [",", "0.0.0.0,", "::,,0.0.0.0", "::,::", "0.0.0.0 ::", "straße.example"])
+def test_a_blank_or_doubled_address_is_refused(value: str) -> None:
+    assert "must be addresses or host names, separated by commas, each once" in fault_of("RELAY_HOST", value)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import argparse
 import asyncio
 from typing import Final
 
-from relay.commands import checks
+from relay.commands import checks, mode
 from relay.config import Settings
-from relay.data_api import client
+from relay.data_api.records import connect
 from relay.metrics import Metrics
 from relay.server.readiness import Check, Readiness
 
@@ -36,10 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _checks(settings: Settings, *, stripe: bool) -> list[Check]:
-    metrics = Metrics()
-    async with client.connect(settings, metrics) as data_api:
-        readiness = Readiness(settings, metrics, data_api)
+    async with connect(settings) as clients:
+        readiness = Readiness(settings, Metrics(), clients.data_api)
         found = [check for check in await readiness.checks() if check.name != "serving"]
+        found.append(await mode.check(settings, clients.records))
     if stripe:
         from relay.commands import stripe_endpoints  # imported here: the SDK takes half a second to load
 

@@ -3,8 +3,10 @@
 import argparse
 from typing import Final
 
+from relay.commands.endings import NO, CommandError
 from relay.config import Settings
 from relay.server import serving, workers
+from relay.server.listening import CannotListen
 
 NAME: Final = "serve"
 HELP: Final = "listen for Stripe's webhook"
@@ -36,10 +38,13 @@ def _count(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes, and return the exit status. Raises SettingsError, or OSError
+    """Serve until a signal comes, and return the exit status. Raises CommandError, SettingsError, or OSError
     (relay.server.workers).
     """
     settings = Settings.of_process()
-    if arguments.workers > 1:
-        workers.replace_process(settings, arguments.workers)
-    return serving.serve(settings)
+    try:
+        if arguments.workers > 1:
+            workers.replace_process(settings, arguments.workers)
+        return serving.serve(settings)
+    except CannotListen as error:
+        raise CommandError(str(error), NO) from None

@@ -17,6 +17,7 @@ from relay.metrics import SHARED_FOLDER
 from relay.server import serving
 from relay.server.app import CONNECTION_LIMIT, answer_unparsable, make_app
 from relay.server.connections import Runner
+from relay.server.listening import BACKLOG, host_and_port
 from relay.server.telemetry import LibraryLog, Log
 from relay.server.watching import watching
 
@@ -42,7 +43,7 @@ class JsonLogger(Logger):  # type: ignore[misc]
 
 worker_class = f"aiohttp.Gunicorn{'UVLoop' if serving.HAS_UVLOOP else ''}WebWorker"
 logger_class = JsonLogger
-backlog = serving.BACKLOG
+backlog = BACKLOG
 graceful_timeout = int(serving.LISTEN_ON_SECONDS + serving.FINISH_SECONDS) + _GRACE_SECONDS
 # In seconds: gunicorn replaces a worker whose event loop does not run for so long.
 timeout = 30
@@ -53,8 +54,7 @@ def when_ready(server: Any) -> None:
     """Log the address, as a single process does."""
     serving.warn_of_settings(Settings.of_process(), _log())
     for listener in server.LISTENERS:
-        host, port = listener.sock.getsockname()[:2]
-        _log().write("info", f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}")
+        _log().write("info", f"Listening on http://{host_and_port(*listener.sock.getsockname()[:2])}")
 
 
 def child_exit(_: Any, worker: Any) -> None:

@@ -12,10 +12,10 @@ from typing import Final
 from aiohttp import web
 
 from relay.config import Settings, unused_proxy
-from relay.core.errors import errno_name
 from relay.server.app import CONNECTION_LIMIT, DELIVERIES, READINESS, TELEMETRY, answer_unparsable, make_app
 from relay.server.connection_limit import SelectorEventLoop
 from relay.server.connections import Runner
+from relay.server.listening import BACKLOG, open_sockets
 from relay.server.readiness import IS_THE_SAME
 from relay.server.telemetry import LibraryLog, Log
 from relay.server.watching import watching
@@ -26,8 +26,6 @@ LISTEN_ON_SECONDS: Final = 10.0
 # Longer than any call of the database (RELAY_RPC_TIMEOUT is below ten seconds). The sum of both is below the 30 seconds
 # after which orchestrators kill a process.
 FINISH_SECONDS: Final = 12.0
-# How many connections the kernel holds until they are accepted.
-BACKLOG: Final = 1024
 # SIGHUP comes when the terminal closes, and stops the relay too: there are no settings to reload.
 STOPPING: Final = tuple(
     signal.Signals[name] for name in ("SIGTERM", "SIGINT", "SIGHUP") if name in signal.Signals.__members__
@@ -39,12 +37,13 @@ HAS_UVLOOP: Final = importlib.util.find_spec("uvloop") is not None  # uvloop doe
 
 
 def serve(settings: Settings) -> int:
-    """Serve until a signal comes. Returns the exit status: 0, or 1 where the relay cannot listen on the address."""
+    """Serve until a signal comes, and return the exit status. Raises CannotListen."""
     log = Log(settings.log_level)
     warn_of_settings(settings, log)
     logging.basicConfig(handlers=[LibraryLog(log)], level=logging.WARNING, force=True)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_serve(settings, log))
+        runner.run(_serve(settings, log))
+    return 0
 
 
 def warn_of_settings(settings: Settings, log: Log) -> None:
@@ -75,7 +74,7 @@ def settle_memory() -> None:
     gc.set_threshold(GARBAGE_THRESHOLD)
 
 
-async def _serve(settings: Settings, log: Log) -> int:
+async def _serve(settings: Settings, log: Log) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOPPING:
@@ -87,20 +86,15 @@ async def _serve(settings: Settings, log: Log) -> int:
     await runner.setup()
     settle_memory()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
-        try:
+        for listening in open_sockets(settings):
+            site = web.SockSite(runner, listening, backlog=BACKLOG)
             await site.start()
-        except OSError as error:
-            reason = ": ".join(filter(None, (errno_name(error), error.strerror or type(error).__name__)))
-            sys.stderr.write(f"relay: cannot listen on {settings.host}:{settings.port}: {reason}\n")
-            return 1
-        app[TELEMETRY].log.write("info", f"Listening on {site.name}")
+            log.write("info", f"Listening on {site.name}")
         await stop.wait()
         await drain(app)
     finally:
         await runner.cleanup()
     log.write("info", "Stopped")
-    return 0
 
 
 async def drain(app: web.Application) -> None:

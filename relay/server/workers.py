@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 
 from relay.config import Settings, SettingsError
 from relay.metrics import SHARED_FOLDER
+from relay.server.listening import open_sockets
 
 MISSING: Final = (
     "--workers needs gunicorn, which is not installed: pip install '.[workers]' in a clone, or the package with its "
@@ -27,22 +28,24 @@ MISSING: Final = (
 def replace_process(settings: Settings, count: int) -> NoReturn:
     """Replace this process with gunicorn, which runs `count` workers.
 
-    Raises SettingsError where gunicorn is missing, and OSError where the folder for the metrics cannot be made.
+    Raises SettingsError where gunicorn is missing, CannotListen, and OSError where the folder for the metrics cannot be
+    made.
     """
     if importlib.util.find_spec("gunicorn") is None:
         raise SettingsError(MISSING)
+    listening = open_sockets(settings)
     # prometheus-client reads the variable when it is imported, so it must be set before gunicorn starts. Every run has
     # a folder of its own, which gunicorn_settings removes at the end: the counts of an earlier run would be added.
     folder = tempfile.mkdtemp(prefix="relay-metrics-", dir=os.environ.get(SHARED_FOLDER) or None)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     options = [
         "--config",
         "python:relay.server.gunicorn_settings",
         "--workers",
         str(count),
-        "--bind",
-        f"{host}:{settings.port}",
     ]
+    for one in listening:
+        one.set_inheritable(True)
+        options += ["--bind", f"fd://{one.fileno()}"]
     os.execve(  # noqa: S606  no shell is wanted
         sys.executable,
         [sys.executable, "-m", "gunicorn", *options, "relay.server.gunicorn_settings:worker"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from local_stack.http_server import get_status
 from local_stack.stack import Stack
 from relay import __version__
+from testkit.polling import until
 from testkit.shop import Shop, paid, shop_on
 from testkit.stripe_events import deliver, encode, unrelated_event
 from tests.deploy.image import ROOT, Container, Storage, download_wheels
@@ -158,6 +160,7 @@ def test_sigterm_finishes_the_delivery_in_hand(container: Container, shop: Shop,
         answer = in_hand.result()
 
     assert (answer.status, answer.body["outcome"]) == (200, "applied")
+    # Before a second signal, which would end it at once.
+    asyncio.run(until(lambda: '"message": "Stopped"' in container.log.read_text()))
     container.stop()
     assert container.health() == 1
-    assert '"message": "Stopped"' in container.log.read_text()

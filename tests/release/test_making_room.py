@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import LiteralString
@@ -29,7 +32,8 @@ from testkit.stripe_events import deliver, encode
 
 pytestmark = pytest.mark.release
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "adopting.md"
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "adopting.md"
 BUYER = UUID("00000000-0000-4000-8000-00000000000a")
 # Another shape than ours, and all that hangs on a table: rows, a policy, a trigger, a reference, a view, functions.
 ORDERS = """\
@@ -150,6 +154,84 @@ def test_shop_with_orders_of_its_own_makes_room_and_is_paid_through_ours(project
             assert status == [{"status": "paid"}]
             assert broken_invariants(superuser) == []
             assert rows(superuser, "select * from public.security_findings()") == []
+
+
+# A linked project's database, for the CLI as a person types it.
+SUPABASE = """\
+#!/bin/sh
+for word; do
+    shift
+    if [ "$word" = --remote ]; then word="--remote=$DATABASE_URL"; fi
+    set -- "$@" "$word"
+done
+exec "$CLI" "$@" --yes
+"""
+
+
+def typed(line: str, folder: Path, *, env: dict[str, str]) -> str:
+    """What a command says, as a person types it in a folder. It must succeed."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    for name, text in (("supabase", SUPABASE), ("relay", f'#!/bin/sh\nexec "{sys.executable}" -m relay "$@"\n')):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    quiet = {"SUPABASE_TELEMETRY_DISABLED": "1", "DO_NOT_TRACK": "1", "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", line],
+        cwd=folder,
+        env={"PATH": path, "CLI": str(supabase_cli.cli_path()), **quiet, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_what_init_says_after_each_step_leads_to_a_relay_that_may_reconcile(project: ProjectFolder) -> None:
+    """From a project whose later migration has our name: each line as it was printed, and nothing else."""
+    advice = ""
+
+    def adopt(dsn: str) -> str:
+        nonlocal advice
+        env = {"DATABASE_URL": dsn}
+        own = project.add(LATE, ORDERS)
+        typed("supabase db push --remote", project.home, env=env)
+        status, refusal, _ = project.run("--db-url", dsn)
+        assert status == 1
+        own.write_text(re.sub(r"\b(public\.orders|orders_to_fulfil_paid_at_idx)\b", shop_name, ORDERS))
+        shown = re.findall(r"^ {6}(alter .* if exists .*;)$", refusal, re.MULTILINE)
+        says = "the database: function turnover() says public.orders"
+        assert says in refusal
+        project.add("20261101000000_make_room.sql", "\n".join(shown))
+        push = re.search(r"`(supabase db push [^`]*)`\.$", refusal, re.MULTILINE)
+        assert push
+        typed(push[1], project.home, env=env)
+        with psycopg.connect(dsn) as owner:  # its file has run there and does not run again
+            owner.execute(SAY_THE_NEW_NAME.encode())
+
+        status, advice, _ = project.run("--db-url", dsn)
+        assert status == 0
+        pushes = re.findall(r"^  (supabase .*)$", advice, re.MULTILINE)
+        assert pushes == [
+            "supabase db push --remote --include-all --dry-run",
+            "supabase db push --remote --include-all",
+        ]
+        said = [typed(line, project.home, env=env) for line in pushes]
+        (editor,) = re.findall(r"^  (select .*;)", advice, re.MULTILINE)
+        with psycopg.connect(dsn, row_factory=dict_row) as connection:
+            assert rows(connection, editor) == []
+            assert rows(connection, "select public.turnover()") == [{"turnover": 2499}]
+        return said[-1]
+
+    with Stack(migrate=adopt) as stack:
+        (check,) = re.findall(r"^  (relay check.*)$", advice, re.MULTILINE)
+        settings = "".join(f"{name}={value}\n" for name, value in stack.env().items())
+        (project.home / ".env").write_text(settings)
+        assert {line.split()[0] for line in typed(check, project.home, env={}).splitlines()} == {"ok"}
 
 
 def connection_of(dsn: str) -> tuple[str, int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,48 @@ def test_fault_of_a_workflow_is_noticed(tmp_path: Path, right: str, wrong: str, 
     done = subprocess.run([*LINTER, str(spoiled)], capture_output=True, text=True, check=False)
 
     assert (done.returncode, f'"{told}"' in done.stdout) == (1, True)
+
+
+def test_no_job_may_do_more_than_its_work_needs() -> None:
+    """By default nothing; whoever publishes may write there alone."""
+    workflows = {path.name: yaml.safe_load(path.read_text()) for path in sorted(WORKFLOWS.glob("*.yml"))}
+    read = {"contents": "read"}
+
+    assert [workflow["permissions"] for workflow in workflows.values()] == [{}] * len(workflows)
+    assert {
+        (name, job): told["permissions"]
+        for name, workflow in workflows.items()
+        for job, told in workflow["jobs"].items()
+    } == {
+        ("ci.yml", "test"): read,
+        ("ci.yml", "deployment"): read,
+        ("ci.yml", "versions"): read,
+        ("deploy.yml", "database"): read,
+        ("deploy.yml", "relay"): read,
+        ("release.yml", "build"): read,
+        ("release.yml", "publish"): {"contents": "write"},
+        ("release.yml", "image"): {
+            "contents": "read",
+            "packages": "write",
+            "id-token": "write",
+            "attestations": "write",
+        },
+    }
+
+
+def test_images_are_published_after_the_tests_with_provenance_and_sbom_for_all_to_verify() -> None:
+    job = yaml.safe_load((WORKFLOWS / "release.yml").read_text())["jobs"]["image"]
+    build, provenance, sbom, verify = job["steps"][1:]
+    verified = re.findall(r"gh attestation verify .*", verify["run"])
+
+    assert (job["needs"], "--push" in build["run"]) == ("build", True)
+    assert "--provenance mode=max --sbom true" in build["run"]
+    assert "sbom-path" not in provenance["with"]
+    assert sbom["with"]["sbom-path"] in build["run"]
+    assert {step["with"]["subject-digest"] for step in (provenance, sbom)} == {"${{ steps.push.outputs.digest }}"}
+    # The page shows what the workflow itself has done.
+    assert all(line in (ROOT / "docs" / "hosts.md").read_text() for line in verified)
+    assert len(verified) == 2
 
 
 def steps() -> dict[str, dict[str, Any]]:

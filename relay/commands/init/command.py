@@ -14,7 +14,8 @@ from relay.commands import extras
 from relay.commands.endings import NO, OK, CommandError
 
 if TYPE_CHECKING:
-    from relay.commands.init.obstacles import Problem
+    from relay.commands.init.mentions import Mention
+    from relay.commands.init.obstacles import Problem, ProjectDatabase
 
 NAME: Final = "init"
 HELP: Final = "copy the migrations into an existing Supabase project"
@@ -51,11 +52,12 @@ OPTIONS: Final = ("queues",)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the project holds, and what stands in the way of the migrations."""
+    """What the project holds, what stands in the way of the migrations, and what a renaming would not reach."""
 
     missing: tuple[str, ...]
     present: tuple[str, ...]
     problems: "tuple[Problem, ...]"
+    mentions: "tuple[Mention, ...]"
     include_all: bool | None
     database_checked: bool
 
@@ -133,9 +135,45 @@ def _plan(ours: Mapping[str, str], project: Path, db_url: str | None) -> Plan:
         missing=tuple(file for file in ours if file not in theirs),
         present=tuple(file for file in ours if file in theirs),
         problems=tuple(problems),
+        mentions=tuple(_mentions(ours, theirs, _other_files(project), found_there)),
         include_all=obstacles.needs_include_all(ours, theirs, found_there),
         database_checked=found_there is not None,
     )
+
+
+def _mentions(
+    ours: Mapping[str, str],
+    theirs: Mapping[str, str],
+    others: Mapping[str, str],
+    database: "ProjectDatabase | None",
+) -> "list[Mention]":
+    """What says the names that are taken, as text."""
+    from relay.commands.init import mentions, obstacles
+
+    taken = obstacles.taken_names(ours, theirs, database)
+    first = min(ours)
+    own = {f"supabase/migrations/{file}": text for file, text in theirs.items() if file not in ours}
+    later = {file: text for file, text in own.items() if Path(file).name > first}
+    earlier = {file: text for file, text in own.items() if file not in later}
+    found: list[Mention] = []
+    if database is not None:
+        # It has each function as it is now, whoever made it.
+        found += mentions.in_database(taken, database.bodies)
+        applied = database.applied
+        earlier = {file: text for file, text in earlier.items() if obstacles.version_of(Path(file).name) not in applied}
+    found += mentions.in_earlier_migrations(taken, earlier)
+    return [*found, *mentions.in_later_migrations(taken, later), *mentions.in_other_files(taken, others)]
+
+
+def _other_files(project: Path) -> dict[str, str]:
+    """The seeds, schemas and tests of a project, by their paths in it. Folders with a dot are the CLI's own."""
+    paths = sorted((project / "supabase").rglob("*.sql"))
+    named = {path.relative_to(project).as_posix(): path for path in paths}
+    return {
+        name: _read(path)
+        for name, path in named.items()
+        if "/." not in name and not name.startswith("supabase/migrations/")
+    }
 
 
 def _read(path: Path) -> str:
@@ -176,6 +214,12 @@ def _refusal(plan: Plan) -> Iterator[str]:
         yield f"    {remedy}\n"
         if statements := dict.fromkeys(problem.statement for problem in problems if problem.statement):
             yield "\n" + "".join(f"      {statement}\n" for statement in statements)
+    if plan.mentions:
+        yield "\nA renaming does not reach what says the name as text. Let these say the new one:\n"
+        yield from (f"  {mention.place}: {mention.subject} {mention.detail}\n" for mention in plan.mentions)
+    if plan.include_all is not False:
+        yield "\nPush the migration that makes room with `supabase db push --remote --include-all`"
+        yield ".\n" if plan.include_all else ", if later ones have been pushed.\n"
 
 
 def _next_steps(plan: Plan, project: Path, *, dry: bool) -> Iterator[str]:
@@ -192,4 +236,8 @@ def _next_steps(plan: Plan, project: Path, *, dry: bool) -> Iterator[str]:
             "  with --include-all, if migrations of yours that are later than these have been pushed already: the CLI\n"
             "  refuses to apply what is older than the last one that it applied\n"
         )
-    yield "  select * from public.security_findings();   -- in the SQL editor; it must return no row\n  relay check\n"
+    yield "  select * from public.security_findings();   -- in the SQL editor; it must return no row\n"
+    yield (
+        "\nThen Stripe's endpoint, the settings and the relay, as the README goes on. Once .env is filled in:\n"
+        "  relay check --env-file .env\n"
+    )

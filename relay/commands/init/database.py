@@ -1,10 +1,12 @@
 """Reads what `relay init --db-url` must know about a project's database. Writes nothing."""
 
+from collections.abc import Iterator
 from typing import Any, Final, LiteralString
 
 import psycopg
 
 from relay.commands.endings import CommandError
+from relay.commands.init.mentions import Body
 from relay.commands.init.obstacles import ProjectDatabase
 from relay.commands.init.sql_statements import Kind, Name
 
@@ -50,6 +52,48 @@ select
     to_regprocedure('pgmq.create(text)') is not null
     or exists (select from pg_catalog.pg_available_extensions where name = 'pgmq')
 """
+# What PostgreSQL keeps as text: the bodies of functions, but for those that it has parsed (`begin atomic`). What an
+# extension brings is not the project's. A view's rule is told as the view.
+_BODIES: Final = """
+select
+    proc.oid,
+    case proc.prokind when 'p' then 'procedure ' else 'function ' end || proc.oid::regprocedure::text,
+    proc.prosrc
+from pg_catalog.pg_proc as proc
+inner join pg_catalog.pg_language as lang on proc.prolang = lang.oid
+where
+    lang.lanname not in ('c', 'internal')
+    and proc.prosqlbody is null
+    and proc.pronamespace::regnamespace::text not in ('pg_catalog', 'information_schema')
+    and not exists (
+        select from pg_catalog.pg_depend as dep
+        where dep.classid = 'pg_catalog.pg_proc'::regclass and dep.objid = proc.oid and dep.deptype = 'e'
+    )
+order by 2
+"""
+_USERS: Final = """
+select distinct
+    dep.refobjid,
+    coalesce(
+        (
+            select case cls.relkind when 'm' then 'materialized view ' else 'view ' end || cls.oid::regclass::text
+            from pg_catalog.pg_rewrite as rul
+            inner join pg_catalog.pg_class as cls on rul.ev_class = cls.oid
+            where dep.classid = 'pg_catalog.pg_rewrite'::regclass and rul.oid = dep.objid
+        ),
+        (
+            select format('policy "%%s" on %%s', pol.polname, pol.polrelid::regclass)
+            from pg_catalog.pg_policy as pol
+            where dep.classid = 'pg_catalog.pg_policy'::regclass and pol.oid = dep.objid
+        ),
+        pg_catalog.pg_describe_object(dep.classid, dep.objid, dep.objsubid)
+    )
+from pg_catalog.pg_depend as dep
+where dep.refclassid = 'pg_catalog.pg_proc'::regclass and dep.deptype in ('n', 'a') and dep.refobjid = any(%s)
+order by 2
+"""
+# pg_cron's commands are text too.
+_COMMANDS: Final = "select coalesce('cron job ' || jobname, 'cron job ' || jobid), command from cron.job order by 1"
 _KINDS: Final[dict[str, Kind]] = {"schema": "schema", "relation": "relation", "routine": "routine"}
 
 
@@ -82,7 +126,23 @@ def _read(connection: psycopg.Connection[Any]) -> ProjectDatabase:
         applied = {version: name for version, name in rows}  # noqa: C416  `dict(rows)` has no types
     rows = connection.execute(_NAMES).fetchall()
     names = {Name(_KINDS[kind], schema, name): made_as for kind, schema, name, made_as in rows}
-    return ProjectDatabase(applied, names, tuple(faults), has_queues=_is_true(connection, _HAS_QUEUES))
+    return ProjectDatabase(
+        applied,
+        names,
+        tuple(faults),
+        has_queues=_is_true(connection, _HAS_QUEUES),
+        bodies=tuple(_bodies(connection)),
+    )
+
+
+def _bodies(connection: psycopg.Connection[Any]) -> Iterator[Body]:
+    texts = connection.execute(_BODIES).fetchall()
+    users: dict[int, list[str]] = {}
+    for routine, user in connection.execute(_USERS, [[oid for oid, _, _ in texts]]).fetchall():
+        users.setdefault(routine, []).append(user)
+    yield from (Body(subject, text, tuple(users.get(oid, ()))) for oid, subject, text in texts)
+    if _is_true(connection, "select coalesce(has_table_privilege(to_regclass('cron.job'), 'select'), false)"):
+        yield from (Body(subject, command) for subject, command in connection.execute(_COMMANDS).fetchall())
 
 
 def _exists(connection: psycopg.Connection[Any], table: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from relay.commands.init.mentions import Body
 from relay.commands.init.sql_names import Script, clashes, created, made_as
 from relay.commands.init.sql_statements import Name
 
@@ -51,6 +52,8 @@ class ProjectDatabase:
     """Why these migrations cannot run there at all."""
     has_queues: bool
     """Whether Supabase Queues (pgmq) is there, or can be created."""
+    bodies: tuple[Body, ...]
+    """The texts of functions and scheduled commands, in which a name may stand."""
 
 
 def version_of(file: str) -> str:
@@ -71,9 +74,7 @@ def judge_files(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[
             )
         elif other := by_version.get(version_of(file)):
             yield Problem(other, f"has the version of {file}", _OTHER_VERSION)
-    scripts = [Script(file, text, ours=False) for file, text in theirs.items() if file not in ours]
-    scripts += [Script(file, text, ours=True) for file, text in ours.items()]
-    for clash in clashes(scripts):
+    for clash in clashes(_scripts(ours, theirs)):
         own, other_script = (clash.first, clash.second) if clash.first.ours else (clash.second, clash.first)
         remedy = _SAY_IT_THERE if clash.first.ours else _MAKE_ROOM
         yield Problem(
@@ -82,6 +83,22 @@ def judge_files(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[
             remedy.format(version=version_of(next(iter(ours)))),
             "" if clash.first.ours else make_room(clash.name, made_as(other_script.text, clash.name)),
         )
+
+
+def _scripts(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[Script]:
+    scripts = [Script(file, text, ours=False) for file, text in theirs.items() if file not in ours]
+    return scripts + [Script(file, text, ours=True) for file, text in ours.items()]
+
+
+def taken_names(ours: Mapping[str, str], theirs: Mapping[str, str], database: ProjectDatabase | None) -> set[Name]:
+    """The names of ours that something of the project's has. Raises CommandError."""
+    taken = {clash.name for clash in clashes(_scripts(ours, theirs))}
+    if database is not None:
+        new = [text for file, text in ours.items() if version_of(file) not in database.applied]
+        old = [text for file, text in ours.items() if version_of(file) in database.applied]
+        known = set().union(*map(created, old))
+        taken |= (set().union(*map(created, new)) - known) & database.names.keys()
+    return taken
 
 
 def make_room(name: Name, made_as: str, *, if_exists: bool = False) -> str:
