@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from sql_tests.model import FROZEN, Item, Model, Order
 from testkit.database import Connection, scalar
 from testkit.order_group_requests import OrderGroupRequest, line
-from testkit.payments import Payment, reconcile
+from testkit.payments import Payment, reconcile, reconcile_together
 from testkit.shop import Shop
 
 Actor = Literal["service_role", "postgres"]  # the shop's server, or the owner, who may edit carts by hand
@@ -52,6 +52,32 @@ class Pay:
 
     def predict(self, model: Model) -> str:
         return model.pay(self.payment)
+
+
+@dataclass(frozen=True, slots=True)
+class PayTogether:
+    """Payments in one call; those that are deferred go alone after it, as the relay sends them."""
+
+    actor: ClassVar[Actor] = "service_role"
+    payments: tuple[Payment, ...]
+
+    def perform(self, connection: Connection) -> str:
+        words: list[str] = []
+        for payment, answer in zip(self.payments, reconcile_together(connection, self.payments), strict=True):
+            verdict = reconcile(connection, payment) if answer["outcome"] == "deferred" else answer
+            words.append(f"{verdict['outcome']} {verdict['reason'] or ''}".strip())
+        return ", ".join(words)
+
+    def predict(self, model: Model) -> str:
+        answers = {place: model.pay(payment) for place, payment in sorted(enumerate(self.payments), key=_turn)}
+        return ", ".join(answers[place] for place in range(len(self.payments)))
+
+
+def _turn(placed: tuple[int, Payment]) -> tuple[bool, UUID | str | None, int]:
+    """When a payment of a batch is judged: by the group that it names; after those that name one, by its event's id."""
+    place, payment = placed
+    named = payment.order_group_id or (payment.session_metadata or {}).get("order_group_id")
+    return (False, UUID(str(named)), place) if named else (True, payment.event_id, place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from local_stack.postgres import Postgres
 from sql_tests.races import RaceDatabase
 from testkit import queues
 from testkit.database import SUPERUSER, Connection, Database
-from testkit.payments import Payment
+from testkit.payments import WAYS, Payment, sent
 from testkit.shop import OrderGroup, Shop, open_shop
 
 PROJECT_DIR = Path(os.environ.get("SQL_TESTS_PROJECT_DIR", supabase_cli.REPOSITORY))
@@ -149,6 +149,13 @@ def queue(superuser: Connection, owner: Connection) -> None:
     """The database announces what becomes of its order groups, through Supabase Queues."""
     queues.install_pgmq(superuser)
     queues.announce(owner, PROJECT_DIR)
+
+
+@pytest.fixture(params=WAYS)
+def each_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the module tests of a payment holds for one that is sent alone, and for one that is sent in a batch."""
+    with sent(request.param):
+        yield
 
 
 @pytest.fixture

@@ -45,10 +45,12 @@ payments.named_order_group(p_session_metadata jsonb) | uuid | plpgsql immutable 
 payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) | payments.stripe_events | plpgsql stable invoker
 payments.normalise_refund(p_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) | payments.refunds | plpgsql stable invoker
 payments.open_doors() | TABLE(kind text, object text, role text) | sql stable invoker
+payments.no_verdict(p_payment jsonb, p_outcome text, p_sqlstate text) | jsonb | plpgsql immutable invoker
 payments.own_objects() | TABLE(kind text, id oid, object text, owner oid, acl aclitem[]) | sql stable invoker
 payments.pay(p_event payments.stripe_events, p_orders integer) | jsonb | plpgsql volatile invoker
 payments.preview(p_payment jsonb) | jsonb | plpgsql stable invoker
 payments.privilege_differences() | TABLE(is_missing boolean, kind text, object text, column_name text, grantee text, privilege text, statement text) | sql stable invoker
+payments.read_event(p_payment jsonb) | payments.stripe_events | plpgsql stable invoker
 payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) | jsonb | plpgsql volatile invoker | random_page_cost=1.1
 payments.record_definitions(p_objects text[] DEFAULT NULL::text[], p_parts text[] DEFAULT '{}'::text[]) | bigint | sql volatile invoker
 payments.record_dispute(p_dispute payments.disputes, p_stripe_event_id text) | jsonb | plpgsql volatile invoker | random_page_cost=1.1
@@ -100,6 +102,7 @@ public.payment_report(p_since timestamptz, p_until timestamptz) | jsonb | plpgsq
 public.payments_by_mode() | jsonb | plpgsql stable definer
 public.preview_order_group_payments(p_payments jsonb) | jsonb | plpgsql stable definer | random_page_cost=1.1
 public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb DEFAULT '{}'::jsonb, p_source text DEFAULT 'webhook'::text, p_unmatched_reason text DEFAULT NULL::text, p_account text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.reconcile_order_group_payments(p_payments jsonb) | jsonb | plpgsql volatile definer | lock_timeout=50ms, default_transaction_isolation=read committed
 public.reconciliation_readiness() | jsonb | sql volatile definer
 public.record_dispute(p_dispute_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer

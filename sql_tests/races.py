@@ -17,11 +17,20 @@ from uuid import UUID
 import psycopg
 from psycopg import IsolationLevel
 
-from sql_tests.actions import LOCK_TIMEOUT, SERIALIZATION_FAILURE, Action, Actor, Expire, Note, Pay, attempt
+from sql_tests.actions import (
+    LOCK_TIMEOUT,
+    SERIALIZATION_FAILURE,
+    Action,
+    Actor,
+    Expire,
+    Note,
+    Pay,
+    PayTogether,
+    attempt,
+)
 from sql_tests.model import Model
 from testkit.database import Connection, Database, Row, scalar
 from testkit.invariants import broken_invariants
-from testkit.payments import Payment
 from testkit.shop import Shop, open_shop
 
 End = Literal["commit", "rollback"]
@@ -257,7 +266,7 @@ class RaceDatabase:
         if LOST.isdisjoint({answer, ended}):
             return answer
         assert may_lose, f"it lost ({answer}, {ended}), though nobody was in its way"
-        assert answer != SERIALIZATION_FAILURE or not isinstance(action, Pay | Note | Expire), (
+        assert answer != SERIALIZATION_FAILURE or not isinstance(action, Pay | PayTogether | Note | Expire), (
             "the functions never raise 40001"
         )
         return self.retry(action, rival.isolation)
@@ -282,8 +291,9 @@ class RaceDatabase:
             self.observer.execute("analyze")
         self._broken = broken_invariants(self.observer)  # a fault is reported once, by the race that brings it about
         for action in actions:
-            if (group_id := _group_id(action)) and group_id not in model.groups:
-                model.adopt(self.observer, group_id)
+            for group_id in _group_ids(action):
+                if group_id not in model.groups:
+                    model.adopt(self.observer, group_id)
         return model
 
     def assert_as_if(self, model: Model) -> None:
@@ -296,11 +306,13 @@ class RaceDatabase:
         assert [row for row in broken_invariants(self.observer) if row not in self._broken] == []
 
 
-def _group_id(action: Action) -> UUID | None:
-    """The group that an action names; those on orders and items race with one that names their group."""
-    payment: Payment | None = getattr(action, "payment", None)
-    group_id: UUID | None = payment.order_group_id if payment else getattr(action, "group_id", None)
-    return group_id
+def _group_ids(action: Action) -> list[UUID]:
+    """The groups that an action names; those on orders and items race with one that names their group."""
+    if isinstance(action, Pay | PayTogether):
+        payments = [action.payment] if isinstance(action, Pay) else action.payments
+        return [payment.order_group_id for payment in payments if payment.order_group_id]
+    group_id: UUID | None = getattr(action, "group_id", None)
+    return [group_id] if group_id else []
 
 
 def is_error(answer: str) -> bool:
@@ -313,7 +325,7 @@ def _install_holding_points(superuser: Connection) -> None:
     superuser.execute(
         f"""
         create function public.tg_race__hold() returns trigger
-        language plpgsql security definer set search_path = '' as $$
+        language plpgsql security definer set search_path = '' set lock_timeout = 0 as $$
         begin
             if current_setting('race.hold_at', true) = tg_argv[0] then
                 perform pg_catalog.pg_advisory_xact_lock_shared({HOLD_KEY});

@@ -2309,6 +2309,20 @@ $_$;
 
 COMMENT ON FUNCTION payments.named_order_group(p_session_metadata jsonb) IS 'The order group that a session''s metadata name.';
 
+CREATE FUNCTION payments.no_verdict(p_payment jsonb, p_outcome text, p_sqlstate text) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return payments.verdict(null, p_payment ->> 'p_stripe_event_id', p_outcome) || jsonb_build_object(
+        'order_group_id', p_payment ->> 'p_order_group_id',
+        'sqlstate', p_sqlstate
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.no_verdict(p_payment jsonb, p_outcome text, p_sqlstate text) IS 'The answer for a payment of an array that got no verdict, with the SQLSTATE that says why.';
+
 CREATE FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) RETURNS payments.stripe_events
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -2848,8 +2862,7 @@ CREATE FUNCTION payments.preview(p_payment jsonb) RETURNS jsonb
     SET search_path TO ''
     AS $$
 declare
-    v_given record;
-    v_event payments.stripe_events;
+    v_event payments.stripe_events := payments.read_event(p_payment);
     v_judgement payments.judgement;
     v_group public.order_groups;
     v_orders integer := 0;
@@ -2857,41 +2870,6 @@ declare
     v_is_on_record boolean;
     v_is_resolved boolean;
 begin
-    -- The parameters' types and defaults are those of the function; what is no object raises 22023.
-    select g.* into v_given
-    from jsonb_to_record('{"p_session_metadata": {}, "p_source": "webhook"}'::pg_catalog.jsonb || p_payment) as g (
-        p_order_group_id pg_catalog.uuid,
-        p_stripe_event_id pg_catalog.text,
-        p_stripe_event_type pg_catalog.text,
-        p_stripe_event_created pg_catalog.timestamptz,
-        p_livemode pg_catalog.bool,
-        p_checkout_session_id pg_catalog.text,
-        p_payment_intent_id pg_catalog.text,
-        p_amount_minor pg_catalog.int8,
-        p_amount pg_catalog.numeric,
-        p_currency pg_catalog.text,
-        p_session_metadata pg_catalog.jsonb,
-        p_source pg_catalog.text,
-        p_unmatched_reason pg_catalog.text,
-        p_account pg_catalog.text
-    );
-    v_event := payments.normalise_event(
-        v_given.p_order_group_id,
-        v_given.p_stripe_event_id,
-        v_given.p_stripe_event_type,
-        v_given.p_stripe_event_created,
-        v_given.p_livemode,
-        v_given.p_checkout_session_id,
-        v_given.p_payment_intent_id,
-        v_given.p_amount_minor,
-        v_given.p_amount,
-        v_given.p_currency,
-        v_given.p_session_metadata,
-        v_given.p_source,
-        v_given.p_unmatched_reason,
-        v_given.p_account
-    );
-
     -- A session that names no group any more, because its metadata were changed, may have paid one.
     if v_event.order_group_id is not null then
         select g.* into v_group
@@ -2902,7 +2880,7 @@ begin
         from public.order_groups as g
         where g.stripe_checkout_session_id = v_event.checkout_session_id;
     end if;
-    v_judgement := payments.judge(v_event, v_given.p_unmatched_reason, v_group);
+    v_judgement := payments.judge(v_event, p_payment ->> 'p_unmatched_reason', v_group);
 
     if v_judgement.is_sent_back then
         v_judgement.reason := null;
@@ -3073,6 +3051,51 @@ CREATE FUNCTION payments.privilege_differences() RETURNS TABLE(is_missing boolea
 $$;
 
 COMMENT ON FUNCTION payments.privilege_differences() IS 'Privileges that differ from payments.expected_grants, each with the statement that puts it right.';
+
+CREATE FUNCTION payments.read_event(p_payment jsonb) RETURNS payments.stripe_events
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+    v_given record;
+begin
+    select g.* into v_given
+    from jsonb_to_record('{"p_session_metadata": {}, "p_source": "webhook"}'::pg_catalog.jsonb || p_payment) as g (
+        p_order_group_id pg_catalog.uuid,
+        p_stripe_event_id pg_catalog.text,
+        p_stripe_event_type pg_catalog.text,
+        p_stripe_event_created pg_catalog.timestamptz,
+        p_livemode pg_catalog.bool,
+        p_checkout_session_id pg_catalog.text,
+        p_payment_intent_id pg_catalog.text,
+        p_amount_minor pg_catalog.int8,
+        p_amount pg_catalog.numeric,
+        p_currency pg_catalog.text,
+        p_session_metadata pg_catalog.jsonb,
+        p_source pg_catalog.text,
+        p_unmatched_reason pg_catalog.text,
+        p_account pg_catalog.text
+    );
+    return payments.normalise_event(
+        v_given.p_order_group_id,
+        v_given.p_stripe_event_id,
+        v_given.p_stripe_event_type,
+        v_given.p_stripe_event_created,
+        v_given.p_livemode,
+        v_given.p_checkout_session_id,
+        v_given.p_payment_intent_id,
+        v_given.p_amount_minor,
+        v_given.p_amount,
+        v_given.p_currency,
+        v_given.p_session_metadata,
+        v_given.p_source,
+        v_given.p_unmatched_reason,
+        v_given.p_account
+    );
+end;
+$$;
+
+COMMENT ON FUNCTION payments.read_event(p_payment jsonb) IS 'One payment of an array, with the parameters of reconcile_order_group_payment as keys, as an event.';
 
 CREATE FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) RETURNS jsonb
     LANGUAGE plpgsql
@@ -6535,14 +6558,8 @@ begin
         exception
             when others then
                 v_answers := v_answers || (
-                    payments.verdict(null, v_payment ->> 'p_stripe_event_id', 'failed')
-                    || jsonb_build_object(
-                        'order_group_id', v_payment ->> 'p_order_group_id',
-                        'sqlstate', sqlstate,
-                        'is_known', false,
-                        'is_on_record', false,
-                        'resolved', false
-                    )
+                    payments.no_verdict(v_payment, 'failed', sqlstate)
+                    || '{"is_known": false, "is_on_record": false, "resolved": false}'::pg_catalog.jsonb
                 );
         end;
     end loop;
@@ -6593,6 +6610,60 @@ end;
 $$;
 
 COMMENT ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) IS 'Reconciles one payment of Stripe with one order group, exactly once. Amounts in minor and in major units; returns the verdict.';
+
+CREATE FUNCTION public.reconcile_order_group_payments(p_payments jsonb) RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET lock_timeout TO '50ms'
+    SET default_transaction_isolation TO 'read committed'
+    AS $$
+declare
+    v_most constant integer := 32;
+    v_payment record;
+    v_answers pg_catalog.jsonb[] := '{}';
+begin
+    if jsonb_typeof(p_payments) is distinct from 'array' or jsonb_array_length(p_payments) > v_most then
+        raise exception 'p_payments must be an array of up to % payments', v_most
+            using errcode = 'invalid_parameter_value';
+    end if;
+
+    for v_payment in
+        select
+            p.value,
+            p.place
+        from jsonb_array_elements(p_payments) with ordinality as p (value, place)
+        cross join lateral (
+            select
+                coalesce(
+                    payments.named_order_group(jsonb_build_object('order_group_id', p.value -> 'p_order_group_id')),
+                    payments.named_order_group(p.value -> 'p_session_metadata')
+                ) as id
+        ) as g
+        order by
+            g.id,
+            case when g.id is null then p.value ->> 'p_stripe_event_id' end,
+            p.place
+    loop
+        begin
+            v_answers[v_payment.place] := payments.reconcile(
+                payments.read_event(v_payment.value), v_payment.value ->> 'p_unmatched_reason'
+            );
+            set constraints all immediate;
+            set constraints all deferred;
+        exception
+            when lock_not_available or deadlock_detected or serialization_failure then
+                v_answers[v_payment.place] := payments.no_verdict(v_payment.value, 'deferred', sqlstate);
+                perform set_config('lock_timeout', '1ms', true);
+            -- `others` leaves out a cancelled query, which ends the call, and a failed assertion, a fault like any other.
+            when assert_failure or others then
+                v_answers[v_payment.place] := payments.no_verdict(v_payment.value, 'failed', sqlstate);
+        end;
+    end loop;
+    return to_jsonb(v_answers);
+end;
+$$;
+
+COMMENT ON FUNCTION public.reconcile_order_group_payments(p_payments jsonb) IS 'Reconciles up to 32 payments of Stripe in one transaction, each in a subtransaction; returns their verdicts.';
 
 CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
     LANGUAGE sql SECURITY DEFINER
@@ -8271,6 +8342,8 @@ REVOKE ALL ON FUNCTION payments.money_lines(p_since timestamp with time zone, p_
 
 REVOKE ALL ON FUNCTION payments.named_order_group(p_session_metadata jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.no_verdict(p_payment jsonb, p_outcome text, p_sqlstate text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.normalise_refund(p_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamp with time zone, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) FROM PUBLIC;
@@ -8284,6 +8357,8 @@ REVOKE ALL ON FUNCTION payments.pay(p_event payments.stripe_events, p_orders int
 REVOKE ALL ON FUNCTION payments.preview(p_payment jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.privilege_differences() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.read_event(p_payment jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text) FROM PUBLIC;
 
@@ -8412,6 +8487,9 @@ GRANT ALL ON FUNCTION public.preview_order_group_payments(p_payments jsonb) TO s
 
 REVOKE ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamp with time zone, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) TO service_role;
+
+REVOKE ALL ON FUNCTION public.reconcile_order_group_payments(p_payments jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.reconcile_order_group_payments(p_payments jsonb) TO service_role;
 
 REVOKE ALL ON FUNCTION public.reconciliation_readiness() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.reconciliation_readiness() TO service_role;

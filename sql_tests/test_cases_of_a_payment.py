@@ -13,6 +13,8 @@ from testkit.payments import Payment
 from testkit.previewed import reconcile
 from testkit.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 SPOILT: dict[str, dict[str, Any]] = {
     "amount": {"amount_minor": 1, "amount": "0.01"},
     "no reference": {"order_group_id": None, "unmatched_reason": "missing_reference"},

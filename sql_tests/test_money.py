@@ -17,6 +17,8 @@ from testkit.payments import EXPONENTS, THREE_DECIMAL, ZERO_DECIMAL
 from testkit.previewed import reconcile
 from testkit.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 WHOLE_UNITS_ONLY = ("ISK", "UGX")  # counted in hundredths, but without hundredths
 MAX_MINOR = 99_999_999_999  # twelve digits are more than Stripe charges in any currency
 

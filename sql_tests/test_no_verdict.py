@@ -11,6 +11,8 @@ from testkit.database import Connection, Database
 from testkit.payments import reconcile
 from testkit.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 
 def test_pending_group_that_an_event_has_paid_is_an_error_and_no_verdict(
     db: Database, service: Connection, owner: Connection, shop: Shop

@@ -14,6 +14,8 @@ from testkit.database import Connection, scalar
 from testkit.payments import reconcile
 from testkit.shop import OrderGroup, Shop
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 # The reasons of a rejection, the first that holds decides.
 REASONS = (
     "order_group_not_found",

@@ -17,6 +17,8 @@ from testkit.previewed import reconcile
 from testkit.refunds import refund_in_full
 from testkit.shop import OrderGroup, Shop
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 NO_NUMBERS = {None, "NaN", "Infinity", "-Infinity"}
 
 

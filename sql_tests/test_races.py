@@ -30,6 +30,8 @@ from sql_tests.races import ENDS, ISOLATIONS, End, RaceDatabase
 from testkit.payments import Payment
 from testkit.shop import OrderGroup
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 Test = Callable[..., None]
 
 

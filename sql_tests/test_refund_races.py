@@ -14,6 +14,8 @@ from testkit.payments import Payment, reconcile
 from testkit.refunds import Dispute, Refund, record
 from testkit.shop import OrderGroup
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 READ_COMMITTED = IsolationLevel.READ_COMMITTED
 Call = Callable[[Connection], Any]
 

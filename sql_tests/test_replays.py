@@ -13,6 +13,8 @@ from testkit.database import Connection, Database, scalar
 from testkit.previewed import reconcile
 from testkit.shop import Shop
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 
 def test_replay_changes_not_one_row(db: Database, service: Connection, shop: Shop) -> None:
     payment = shop.order_group().payment()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
-from testkit.database import Connection, Row
+import psycopg
+
+from testkit.database import Connection, Row, scalar
 
 # Stripe's currencies that do not count in hundredths: https://docs.stripe.com/currencies#zero-decimal
 ZERO_DECIMAL = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split()
@@ -89,9 +93,68 @@ select public.reconcile_order_group_payment(
 """
 
 
-def reconcile(connection: Connection, payment: Payment) -> Row:
-    """Calls the function with a payment and returns its verdict."""
+def element(payment: Payment) -> Row:
+    """A payment as an object of an array of payments."""
+    return {**payment.parameters(), "p_session_metadata": payment.session_metadata}
+
+
+def reconcile_together(connection: Connection, payments: Iterable[Payment | Any]) -> list[Row]:
+    """Calls the plural function and returns its answers; what is no payment is sent as it is."""
+    sent = [element(payment) if isinstance(payment, Payment) else payment for payment in payments]
+    answers: list[Row] = scalar(
+        connection, "select public.reconcile_order_group_payments(%s)", json.dumps(sent, default=str)
+    )
+    return answers
+
+
+def _alone(connection: Connection, payment: Payment) -> Row:
     row = connection.execute(RECONCILE, payment.parameters()).fetchone()
     assert row is not None
     verdict: Row = row["verdict"]
     return verdict
+
+
+def _in_batches(connection: Connection, payment: Payment) -> Row:
+    """In a batch of one, which is undone, and among others, which write nothing of their own.
+
+    What gets no verdict goes alone, as the relay sends it, and must then raise what the plural function has told.
+    """
+    with connection.transaction(force_rollback=True):
+        (answer,) = reconcile_together(connection, [payment])
+    if answer["outcome"] != "deferred":
+        by_itself = answer
+        first, answer, last = reconcile_together(connection, [{}, payment, None])
+        assert first["outcome"] == last["outcome"] == "failed"
+        assert answer == by_itself or answer["outcome"] == "deferred"
+    if "sqlstate" not in answer:
+        return answer
+    try:
+        verdict = _alone(connection, payment)
+    except psycopg.Error as error:
+        if answer["outcome"] == "failed" and answer["sqlstate"] != error.sqlstate:
+            raise AssertionError(f"{answer['sqlstate']} was told") from error
+        raise
+    assert answer["outcome"] == "deferred", f"alone it is {verdict}, and in a batch {answer}"
+    return verdict
+
+
+WAYS: dict[str, Callable[[Connection, Payment], Row]] = {"alone": _alone, "in batches": _in_batches}
+"""How a payment comes to the database."""
+
+_way = WAYS["alone"]
+
+
+@contextmanager
+def sent(way: str) -> Iterator[None]:
+    """Has `reconcile` send each payment this way."""
+    global _way
+    _way = WAYS[way]
+    try:
+        yield
+    finally:
+        _way = WAYS["alone"]
+
+
+def reconcile(connection: Connection, payment: Payment) -> Row:
+    """Has a payment reconciled and returns its verdict."""
+    return _way(connection, payment)

@@ -10,7 +10,7 @@ import psycopg
 
 from testkit import payments as unforetold
 from testkit.database import Connection, Row, scalar
-from testkit.payments import Payment
+from testkit.payments import Payment, element
 
 FLAGS = ("is_known", "is_on_record", "resolved")
 
@@ -26,11 +26,6 @@ def preview(connection: Connection, payments: Iterable[Payment | Any]) -> list[R
             connection, "select public.preview_order_group_payments(%s)", json.dumps(sent, default=str)
         )
     return answers
-
-
-def element(payment: Payment) -> Row:
-    """A payment as an object of the array."""
-    return {**payment.parameters(), "p_session_metadata": payment.session_metadata}
 
 
 def verdict_of(told: Row) -> Row:

@@ -45,7 +45,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "announce-waits-long",
         "a payment waits for whoever locks the queue until its own lock_timeout",
         FILE,
-        "set lock_timeout = '100ms'\n",
+        "set lock_timeout = '20ms'\n",
         "set lock_timeout = '0'\n",
         ("test_payment_does_not_wait_for_whoever_locks_the_queue",),
     ),

@@ -8,7 +8,7 @@
 
 -- Reads the parameters of a payment: ids without blanks around them, the currency in upper case, blank as absent, an
 -- amount that is no number as none.
--- Called by: public.reconcile_order_group_payment(), public.preview_order_group_payments(). Returns: the event, without
+-- Called by: public.reconcile_order_group_payment(), payments.read_event(). Returns: the event, without
 -- what only its processing tells; raises 22023 for what no relay would send. Locks: nothing.
 create or replace function payments.normalise_event(
     p_order_group_id uuid,
@@ -573,7 +573,7 @@ revoke execute on function payments.pay(payments.stripe_events, integer)
 from public, anon, authenticated, service_role;
 
 -- Has one payment judged under its locks, and does what was decided.
--- Called by: public.reconcile_order_group_payment(). Returns: the verdict. Locks: the event id, the payment intent, the order
+-- Called by: public.reconcile_order_group_payment(), public.reconcile_order_group_payments(). Returns: the verdict. Locks: the event id, the payment intent, the order
 -- group, the payment's exceptions by id, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
 -- wait for each other.
 -- Its lookups are by index, which `random_page_cost` says: a session that met a table when it was small would else scan it

@@ -14,8 +14,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_given record;
-    v_event payments.stripe_events;
+    v_event payments.stripe_events := payments.read_event(p_payment);
     v_judgement payments.judgement;
     v_group public.order_groups;
     v_orders integer := 0;
@@ -23,41 +22,6 @@ declare
     v_is_on_record boolean;
     v_is_resolved boolean;
 begin
-    -- The parameters' types and defaults are those of the function; what is no object raises 22023.
-    select g.* into v_given
-    from jsonb_to_record('{"p_session_metadata": {}, "p_source": "webhook"}'::pg_catalog.jsonb || p_payment) as g (
-        p_order_group_id pg_catalog.uuid,
-        p_stripe_event_id pg_catalog.text,
-        p_stripe_event_type pg_catalog.text,
-        p_stripe_event_created pg_catalog.timestamptz,
-        p_livemode pg_catalog.bool,
-        p_checkout_session_id pg_catalog.text,
-        p_payment_intent_id pg_catalog.text,
-        p_amount_minor pg_catalog.int8,
-        p_amount pg_catalog.numeric,
-        p_currency pg_catalog.text,
-        p_session_metadata pg_catalog.jsonb,
-        p_source pg_catalog.text,
-        p_unmatched_reason pg_catalog.text,
-        p_account pg_catalog.text
-    );
-    v_event := payments.normalise_event(
-        v_given.p_order_group_id,
-        v_given.p_stripe_event_id,
-        v_given.p_stripe_event_type,
-        v_given.p_stripe_event_created,
-        v_given.p_livemode,
-        v_given.p_checkout_session_id,
-        v_given.p_payment_intent_id,
-        v_given.p_amount_minor,
-        v_given.p_amount,
-        v_given.p_currency,
-        v_given.p_session_metadata,
-        v_given.p_source,
-        v_given.p_unmatched_reason,
-        v_given.p_account
-    );
-
     -- A session that names no group any more, because its metadata were changed, may have paid one.
     if v_event.order_group_id is not null then
         select g.* into v_group
@@ -68,7 +32,7 @@ begin
         from public.order_groups as g
         where g.stripe_checkout_session_id = v_event.checkout_session_id;
     end if;
-    v_judgement := payments.judge(v_event, v_given.p_unmatched_reason, v_group);
+    v_judgement := payments.judge(v_event, p_payment ->> 'p_unmatched_reason', v_group);
 
     if v_judgement.is_sent_back then
         v_judgement.reason := null;
@@ -148,14 +112,8 @@ begin
         exception
             when others then
                 v_answers := v_answers || (
-                    payments.verdict(null, v_payment ->> 'p_stripe_event_id', 'failed')
-                    || jsonb_build_object(
-                        'order_group_id', v_payment ->> 'p_order_group_id',
-                        'sqlstate', sqlstate,
-                        'is_known', false,
-                        'is_on_record', false,
-                        'resolved', false
-                    )
+                    payments.no_verdict(v_payment, 'failed', sqlstate)
+                    || '{"is_known": false, "is_on_record": false, "resolved": false}'::pg_catalog.jsonb
                 );
         end;
     end loop;

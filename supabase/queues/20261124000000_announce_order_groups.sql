@@ -43,14 +43,15 @@ revoke all on sequence payments.unannounced_events_id_seq from public, anon, aut
 
 -- Announces one change of an order group, or keeps its message where the queue does not take it.
 -- Called by: the triggers below. Returns: nothing, and raises nothing but a cancelled query: whatever is wrong with the queue,
--- also a lock that somebody holds on it, must not undo a payment. Locks: nothing that anybody waits for.
+-- also a lock that somebody holds on it, must not undo a payment, nor hold a batch of them up for a second. Locks: nothing that
+-- anybody waits for.
 create or replace function payments.announce(p_event text, p_order_group_id uuid, p_from_status text, p_at timestamptz)
 returns void
 language plpgsql
 volatile
 security definer
 set search_path = ''
-set lock_timeout = '100ms'
+set lock_timeout = '20ms'
 as $$
 declare
     v_message pg_catalog.jsonb := jsonb_build_object(
