@@ -38,7 +38,7 @@ def facts() -> list[Fact]:
         assert len(reasons) in (1, 2), code
         for version, status in zip(versions, statuses, strict=True):
             if status != "—":
-                # Where the sheet names two, the second is that of the versions with another status than the first one's.
+                # Where the sheet names two, the second belongs to the versions that answer another status.
                 reason = reasons[-1] if status != statuses[0] else reasons[0]
                 found.append(Fact(code, when, version, int(status), reason))
     return found
