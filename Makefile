@@ -19,7 +19,7 @@ help:
 	@echo "make test    static checks, the database's and the relay's tests"
 	@echo "make check   the static checks alone"
 	@echo "make site    the documentation as a site, with search, in dist/site"
-	@echo "make release-test  upgrades in both directions, making room in a project that lives, the deployment's steps"
+	@echo "make release-test  upgrades in both directions, making room in a project that lives, short runs of chaos, fuzz and mutants"
 	@echo "make deploy-test   nginx before two relays, the units, the alerts, and pg_cron; as root installs what it needs of Debian"
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps data, keys and ports"
@@ -69,9 +69,10 @@ site: setup
 test: check
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --ignore tests/deploy --ignore tests/browser -m "not release" $(PYTEST_ARGS)
 
-# Apart from `test`, because each of them makes databases of its own, and takes a while.
+# Apart from `test`, because each of them takes a while.
+SHORT_RUNS = tests/test_chaos.py tests/test_fuzz.py tests/test_relay_mutants.py sql_tests/test_mutants.py
 release-test: setup
-	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m release -o timeout=1800 -o faulthandler_timeout=2000 tests/release $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m release -o timeout=1800 -o faulthandler_timeout=2000 tests/release $(SHORT_RUNS) $(PYTEST_ARGS)
 
 # Apart from `test`, because it needs programs that neither pip nor npm can bring. DEBIAN_POSTGRES is the major version that
 # the Debian release has: 15 in Debian 12, 17 in Debian 13.

@@ -51,6 +51,7 @@ def test_hints_name_what_exists() -> None:
     assert [hint for hint in sorted(hints) if hint not in known] == []
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("name", SAMPLE)
 def test_sampled_mutant_is_killed_by_a_test_that_its_hints_name(server: Database, name: str) -> None:
     result = try_mutant(BY_ID[name], server.url(SUPERUSER))

@@ -23,6 +23,7 @@ from chaos.verdict import findings
 from local_stack.supabase_cli import REPOSITORY
 
 
+@pytest.mark.release
 def test_nothing_is_lost_and_nothing_is_done_twice_while_everything_fails() -> None:
     """A process of its own: the run kills and restarts parts, and keeps an eye on its own children."""
     done = subprocess.run(

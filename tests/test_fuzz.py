@@ -25,6 +25,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.mark.release
 @pytest.mark.anyio
 async def test_nobody_gets_in_and_nothing_breaks_it(anyio_backend: str) -> None:
     assert anyio_backend == "asyncio"

@@ -24,6 +24,7 @@ def test_each_mutant_is_listed_once() -> None:
 
 
 # Each runs suites of its own.
+@pytest.mark.release
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", [each for each in MUTANTS if each.id in SAMPLE], ids=SAMPLE)
 def test_a_mutant_of_the_sample_is_killed(mutant: Mutant) -> None:
