@@ -53,6 +53,7 @@ class Project:
                 ("public.order_groups", "stripe_webhook_event_created_at"),
                 ("public.orders", "paid_at"),
                 ("public.order_status_changes", "changed_at"),
+                ("public.inventory_ledger", "created_at"),
                 ("payments.stripe_events", "processed_at"),
                 ("payments.stripe_events", "created_at"),
                 ("payments.exceptions", "first_seen_at"),

@@ -196,7 +196,7 @@ async def test_a_dash_is_stdout(project: Project) -> None:
 async def test_a_check_that_does_not_hold_is_named_and_status_1(project: Project) -> None:
     (order,) = project.query(
         "select o.id from public.orders o join public.order_groups g on g.id = o.order_group_id"
-        " where g.status = 'paid' limit 1"
+        " where g.status = 'paid' and g.paid_at > now() - interval '1 day' limit 1"
     )
     change = "update public.orders set total_amount = total_amount + %s where id = %s returning id"
     with project.past_every_guard():
