@@ -40,6 +40,7 @@ DEFAULT = "target type is different type than source type"  # a default that is 
 ACCEPTED = {
     ("expire_order_groups(integer)", DEFAULT),
     ("preview_order_group_payments(jsonb)", DEFAULT),
+    ("reconcile_order_group_payments(jsonb)", DEFAULT),
     ("payments.restore_privileges()", DYNAMIC),
     ("payments.broken_invariants_of(timestamp with time zone,timestamp with time zone)", DYNAMIC),
     *(
