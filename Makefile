@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench browser help setup demo shop site test release-test check deploy-test image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
+.PHONY: bench browser help setup demo shop site test release-test check deploy-test real-parts image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -21,6 +21,7 @@ help:
 	@echo "make site    the documentation as a site, with search, in dist/site"
 	@echo "make release-test  upgrades in both directions, making room in a project that lives, short runs of chaos, fuzz and mutants"
 	@echo "make deploy-test   nginx before two relays, the units, the alerts, and pg_cron; as root installs what it needs of Debian"
+	@echo "make real-parts  the SQL suites on Debian 13's PostgreSQL 17 with pg_cron, plpgsql_check, pgTAP and pgaudit; as root on Debian"
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps data, keys and ports"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
@@ -67,7 +68,7 @@ site: setup
 	@echo "built in dist/site; with its search:  python3 -m http.server --directory dist/site"
 
 test: check
-	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --ignore tests/deploy --ignore tests/browser -m "not release" $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --ignore tests/deploy --ignore tests/browser --ignore tests/real_parts -m "not release" $(PYTEST_ARGS)
 
 # Apart from `test`, because each of them takes a while.
 SHORT_RUNS = tests/test_chaos.py tests/test_fuzz.py tests/test_relay_mutants.py sql_tests/test_mutants.py
@@ -81,6 +82,13 @@ deploy-test: setup
 	@sh scripts/debian_packages.sh nginx=nginx-light systemd-analyze=systemd openssl=openssl promtool=prometheus \
 		/usr/share/postgresql/$(DEBIAN_POSTGRES)/extension/pg_cron.control=postgresql-$(DEBIAN_POSTGRES)-cron
 	@$(PY) -m pytest -q tests/deploy --ignore tests/deploy/test_image.py $(PYTEST_ARGS)
+
+# What hosted projects run and no wheel has. REAL_PARTS_SUITES names what runs beside the tests of these parts themselves.
+REAL_PARTS_SUITES ?= sql_tests
+real-parts: setup
+	@sh scripts/debian_packages.sh debootstrap=debootstrap
+	@bin=$$($(PY) scripts/real_parts.py) && LOCAL_STACK_PG_BIN=$$bin $(PY) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile \
+		tests/real_parts tests/deploy/test_pg_cron.py $(REAL_PARTS_SUITES) $(PYTEST_ARGS)
 
 # IMAGE_OPTIONS='--build-arg BASE=...' goes to the builder.
 image:
@@ -135,5 +143,5 @@ lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:
-	rm -rf .venv .bench .canary node_modules bench/peers/node_modules bench/peers/.next dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .bench .canary .real-parts node_modules bench/peers/node_modules bench/peers/.next dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,7 +26,17 @@ import importlib, pkgutil, relay.commands
 for each in pkgutil.walk_packages(relay.commands.__path__, "relay.commands."):
     importlib.import_module(each.name)
 """
-SUITES = ["tests", "--ignore", "tests/deploy", "--ignore", "tests/browser", "-m", "not release"]
+SUITES = [
+    "tests",
+    "--ignore",
+    "tests/deploy",
+    "--ignore",
+    "tests/browser",
+    "--ignore",
+    "tests/real_parts",
+    "-m",
+    "not release",
+]
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<extras>\[[^\]]*\])?(?P<bounds>[^;]*)(?P<marker>;.*)?")
 
 

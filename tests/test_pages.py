@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from uuid import UUID
@@ -59,6 +60,18 @@ def test_another_total_is_the_rejection_that_local_development_names(seeded: Con
     assert reconcile(seeded, SEEDED.but(amount_minor=2999, amount="29.99"))["reason"] == "amount_mismatch"
 
 
+def test_an_order_from_before_comes_in_once_and_the_stock_stays(seeded: Connection) -> None:
+    (block,) = blocks("dumps-and-seeds.md", "Orders from before")
+    statement, _, shown = block.partition("-- ")
+    before = levels(seeded)
+
+    answers = [next(iter((seeded.execute(statement.encode()).fetchone() or {}).values())) for _ in range(2)]
+
+    assert [answer["outcome"] for answer in answers] == ["imported", "already_imported"]
+    assert json.loads(shown.replace("…, ", "")).items() <= answers[0].items()
+    assert levels(seeded) == before
+
+
 def test_stock_shows_what_was_sold_twice_and_who_waits_for_it(seeded: Connection) -> None:
     sold_twice, waiting = blocks("stock.md", "Why a number may be negative")
     product = "90d0c700-0000-4000-8000-000000000001"
@@ -110,7 +123,7 @@ def test_no_block_of_sql_is_left_out(page: str) -> None:
 
     tried = {
         "A seed", "Why a number may be negative", "Counting", "One database, one mode", "A trigger's `search_path`",
-        "A dump of the data",
+        "A dump of the data", "Orders from before",
     }  # fmt: skip
     assert {heading for heading in headings if blocks(page, heading)} <= tried
     assert text.count("```sql") == sum(len(blocks(page, heading)) for heading in headings)

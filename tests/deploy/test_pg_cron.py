@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,7 +31,9 @@ JOB: dict[str, Any] = {
 
 
 def bin_dir() -> Path:
-    """The programs of a PostgreSQL for which Debian's package of pg_cron is installed."""
+    """The programs of a PostgreSQL for which Debian's package of pg_cron is installed, or of the one that is named."""
+    if chosen := os.environ.get("LOCAL_STACK_PG_BIN"):
+        return Path(chosen)
     for control in sorted(Path("/usr/share/postgresql").glob("*/extension/pg_cron.control")):
         found = Path("/usr/lib/postgresql") / control.parent.parent.name / "bin"
         if (found / "initdb").is_file():
