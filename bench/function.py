@@ -1,4 +1,4 @@
-"""The function alone, under pgbench: the floor, replays, hot rows, items, history, and what each guard costs."""
+"""The function alone, under pgbench: floor, batches, replays, hot rows, items, history, and what each guard costs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bench.shop import ITEMS_IN_EACH, ORDERS, RECORDED, SQL, script
 from local_stack.stack import Stack
 
 CLIENTS = (1, 8, 32)
+BATCHES = (8, 32)  # payments in one call
 HISTORY_CLIENTS = 8
 SHOP = 120_000  # more than any run can pay
 REPLAYED = 1_000
@@ -70,12 +71,21 @@ class Bench:
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
-    def run(self, label: str, file: str, clients: int, *, role: str = "service_role", **variables: int) -> float:
-        """Transactions a second, once warm."""
+    def pay(self, count: int) -> None:
+        """So many payments, so that no session plans for an empty ledger and reads it from end to end ever after."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            for _ in range(count):
+                connection.execute(script("new.sql"))
+
+    def run(
+        self, label: str, file: str, clients: int, *, role: str = "service_role", size: int = 1, **variables: int
+    ) -> float:
+        """Payments a second, once warm; `size` of them are one transaction."""
+        variables["size"] = size
         self._pgbench(label, file, clients, WARM_UP_SECONDS, role, variables)
-        rate = self._pgbench(label, file, clients, self.seconds, role, variables)
+        rate = self._pgbench(label, file, clients, self.seconds, role, variables) * size
         self.rates.setdefault(label, []).append(rate)
-        sys.stderr.write(f"bench: {label}: {rate:,.0f} tps\n")
+        sys.stderr.write(f"bench: {label}: {rate:,.0f} a second\n")
         return rate
 
     def _pgbench(
@@ -113,6 +123,7 @@ def measure(rounds: int, seconds: int, history: int) -> dict[str, Any]:
         stocked.execute(script("shop.sql"))
         stocked.execute("select count(*) from bench.make_groups(%s, %s, %s)", SHOP, ORDERS, ITEMS_IN_EACH)
         stocked.execute("select bench.record_events(%s)", RECORDED)
+        stocked.pay(RECORDED)
         stocked.execute(script("floor.sql"))
         stocked.execute(script("stock_floor.sql"))
         stocked.execute("vacuum analyze")
@@ -144,6 +155,10 @@ def _against_the_floor(stack: Stack, rounds: int, seconds: int) -> dict[str, lis
             bench.run(f"new, {count}", "new.sql", clients)
             bench.run(f"replay, {count}", "replay.sql", clients, paid=REPLAYED)
             bench.run(f"hot replay, {count}", "hot_replay.sql", clients)
+            bench = _clone(stack, "stocked", "measured", seconds)
+            bench.rates = found
+            for size in BATCHES:
+                bench.run(f"new by {size}, {count}", "new_batch.sql", clients, size=size)
     return found
 
 

@@ -120,6 +120,11 @@ def _ratios(run: Run) -> list[tuple[str, float, str, bool]]:
         for clients in (1, 8, 32):
             at_least(f"new events over the floor, {of_clients(clients)}", _of(tps, "new", "floor", clients), 0.8)
         for clients in (1, 8, 32):
+            if f"new by 32, {of_clients(clients)}" in tps:
+                at_least(
+                    f"a batch of 32 over 32 singles, {of_clients(clients)}", _of(tps, "new by 32", "new", clients), 1.8
+                )
+        for clients in (1, 8, 32):
             at_least(f"replays over new events, {of_clients(clients)}", _of(tps, "replay", "new", clients), 6)
         at_least("replays of one hot row over spread ones, 32 clients", _of(tps, "hot replay", "replay", 32), 1)
         at_most("µs for each further item", _slope(function["items_us"]["function"]), 8)
@@ -212,7 +217,7 @@ def _function(run: Run) -> list[str]:
     return [
         "## The function",
         "pgbench, prepared statements, four items an event, without fsync.",
-        _table(["transactions", "tps"], rows),
+        _table(["payments", "a second"], rows),
         _table(["items of a payment", "µs", "µs at the floor"], items),
         f"Each further item: {slopes['function']} µs, at the floor {slopes['floor']} µs.",
     ]

@@ -14,7 +14,7 @@ from local_stack.platform import REGIMES
 from sql_tests.conftest import PROJECT_DIR
 from testkit import queues
 from testkit.database import Connection, Database, Role, Row, scalar
-from testkit.payments import reconcile
+from testkit.payments import reconcile, reconcile_together
 from testkit.queues import read, waiting
 from testkit.refunds import record, refund_in_full
 from testkit.shop import OrderGroup, Shop, new_user
@@ -114,6 +114,29 @@ def test_rolled_back_payment_is_not_announced(db: Database, superuser: Connectio
         service.rollback()
 
     assert waiting(superuser) == []
+    assert superuser.execute(UNANNOUNCED).fetchall() == []
+
+
+def test_batch_announces_the_groups_that_it_has_paid_and_no_other(
+    db: Database, superuser: Connection, service: Connection, shop: Shop
+) -> None:
+    """The second fails, and the third is deferred, once each has announced its group."""
+    groups = sorted((shop.order_group() for _ in range(5)), key=lambda group: group.id)
+    payments = [group.payment() for group in groups]
+    superuser.execute(
+        f"create function public.tg_shop() returns trigger language plpgsql as $$ begin raise 'no'; end $$;"
+        f"create trigger zz_shop before insert on public.inventory_ledger for each row"
+        f" when (new.stripe_webhook_event_id = '{payments[1].event_id}') execute function public.tg_shop()".encode()
+    )
+    payments[3] = payments[3].but(amount="1.00")
+
+    with db.connect("postgres", autocommit=False) as holder:
+        holder.execute("select id from public.orders where id = %s for update", [groups[2].order_ids[0]])
+        answers = reconcile_together(service, [*payments, payments[0]])
+
+    outcomes = [answer["outcome"] for answer in answers]
+    assert outcomes == ["applied", "failed", "deferred", "rejected", "applied", "replayed"]
+    assert waiting(superuser) == [message(superuser, "paid", groups[place]) for place in (0, 4)]
     assert superuser.execute(UNANNOUNCED).fetchall() == []
 
 

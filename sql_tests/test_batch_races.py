@@ -222,16 +222,18 @@ def test_batch_of_held_groups_ends_before_anybody_looks_for_a_deadlock(database:
 def test_groups_are_locked_by_id_in_whatever_order_the_payments_stand(
     database: RaceDatabase, groups: list[OrderGroup], payments: list[Payment]
 ) -> None:
-    """One that names no group itself stands where the group of its metadata does, whose row it shares."""
+    """One that names no group itself stands where the group of its metadata does, whose row it shares; others last."""
     named = payments[0].but(
         order_group_id=None,
         unmatched_reason="missing_reference",
         session_metadata={"order_group_id": str(groups[0].id).upper()},
     )
-    nameless = payments[3].but(order_group_id=None, unmatched_reason="missing_reference", session_metadata={})
-    batch = (nameless, payments[2], payments[1], named)
-    answers = ["unmatched", "applied", "applied", "unmatched"]
-    in_turn = [named.event_id, payments[1].event_id, payments[2].event_id, nameless.event_id]
+    nameless = payments[3].but(
+        order_group_id=None, unmatched_reason="missing_reference", session_metadata={}, event_id="evt_b"
+    )
+    batch = (nameless, nameless.rival().but(event_id="evt_a"), payments[2], payments[1], named)
+    answers = ["unmatched", "unmatched", "applied", "applied", "unmatched"]
+    in_turn = [named.event_id, payments[1].event_id, payments[2].event_id, "evt_a", "evt_b"]
     seen: list[list[str]] = []
     rival = database.rival(READ_COMMITTED)
 
@@ -250,7 +252,7 @@ def test_groups_are_locked_by_id_in_whatever_order_the_payments_stand(
         assert rival.end("rollback") == "rollback"
 
     ids = [str(group.id) for group in groups]
-    assert seen == [ids[1:], ids[2:], ids[3:], ids[3:]]
+    assert seen == [ids[1:], ids[2:], ids[3:], ids[3:], ids[3:]]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -45,6 +45,7 @@ from sql_tests.actions import (
     Move,
     Note,
     Pay,
+    PayTogether,
     RemoveItem,
     Resolve,
     SetDeadline,
@@ -300,6 +301,30 @@ class Marketplace(RuleBasedStateMachine):
     def resolve(self, payment: Payment, resolution: str) -> None:
         if payment.event_id in self.model.cases:
             self.do(Resolve(payment.event_id, resolution))
+
+    @rule(
+        target=payments,
+        paid_for=st.lists(groups, min_size=1, max_size=3),
+        known=st.lists(payments, max_size=2),
+        fault=st.sampled_from(sorted(SPOILT)),
+        turned=st.booleans(),
+    )
+    def send_together(
+        self, paid_for: list[OrderGroup], known: list[Payment], fault: str, turned: bool
+    ) -> MultipleResults[Payment]:
+        """Groups may be named twice, and payments come with their replays and twins."""
+        right = [self.right_payment(group) for group in paid_for]
+        sent = [
+            right[0].but(event_id=f"evt_{uuid4().hex}", **SPOILT[fault]),
+            *known,
+            *right,
+            *(p.twin() for p in known),
+        ]
+        if turned:
+            sent.reverse()
+        answers = self.do(PayTogether(tuple(sent))).split(", ")
+        self.sent_back |= {str(p.event_id) for p, answer in zip(sent, answers, strict=True) if answer == "resolved"}
+        return multiple(*sent)
 
     def right_payment(self, group: OrderGroup) -> Payment:
         total = self.model.groups[group.id].total

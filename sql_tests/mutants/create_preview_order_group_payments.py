@@ -50,14 +50,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_payment_that_cannot_be_read",),
     ),
     Mutant(
-        "preview-source-required",
-        "a preview without a source cannot be read",
-        FILE,
-        ', "p_source": "webhook"}',
-        "}",
-        ("test_parameters_with_defaults",),
-    ),
-    Mutant(
         "preview-asks-no-index",
         "a payment that has paid another group would be applied",
         FILE,
@@ -160,13 +152,5 @@ MUTANTS: tuple[Mutant, ...] = (
         "(x.reason <> 'foreign_account' or x.stripe_event_id = v_event.id)",
         "true",
         ("test_persons_word_on_foreign_money",),
-    ),
-    Mutant(
-        "account-not-read",
-        "the preview does not read the account",
-        FILE,
-        "        v_given.p_account\n",
-        "        null\n",
-        ("test_known_event_with_another_account",),
     ),
 )
