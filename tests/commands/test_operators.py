@@ -338,7 +338,11 @@ async def test_explain_tells_what_went_back_and_is_asked_by_any_id(project: Proj
         "oversold: ",
     ):
         assert part in told.output
-    ids = [payment.payment_intent_id, payment.checkout_session_id, payment.event_id, str(group.order_ids[0])]
+    (exception,) = project.query("select id from payments.exceptions where stripe_event_id = %s", rival.event_id)
+    ids = [
+        *(payment.payment_intent_id, payment.checkout_session_id, payment.event_id, group.order_ids[0]),
+        *(rival.payment_intent_id, rival.checkout_session_id, rival.event_id, exception["id"]),
+    ]
     for id_ in ids:
         assert (await project.relay("explain", str(id_))).output == told.output
     for id_ in ("re_told", "dp_told", "re_of_rival"):
