@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from relay.core.checkout import RECONCILING_TYPES
 from relay.server.webhook import PATH
 from testkit.payments import reconcile
 from testkit.project import Project
 from testkit.relay_under_test import serving
 from testkit.stripe_api_server import StripeServer
+from testkit.stripe_endpoints import endpoint
 from testkit.sweeping import settings
 from tests.documented import GROUP, SWEEP, documented, filled
 
@@ -41,6 +43,9 @@ async def test_a_documented_command_does_what_it_is_there_for(
     if command.startswith("exceptions reopen"):
         resolution = "select public.resolve_payment_exception(%s, 'refunded', 'ada', 'by mistake')"
         project.shop.service.execute(resolution, [exception["id"]])
+    if not command.startswith("endpoint create"):
+        url = "https://relay.example.com/api/stripe/webhook"
+        stripe.endpoints.append(endpoint(url, sorted(RECONCILING_TYPES)))
     words = [{GROUP: str(group.id), "17": str(exception["id"])}.get(word, word) for word in filled(command)]
     secret = f"{project.stack.stripe_webhook_secret},whsec_{secrets.token_hex(16)}"
 

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import sys
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -81,11 +82,16 @@ def run(arguments: argparse.Namespace) -> int:
         made = asyncio.run(_create(access, url, route))
     except StripeUnavailable as error:
         raise CommandError(str(error)) from None
-    if arguments.json:
-        names = ("id", "url", "enabled_events", "api_version", "livemode", "secret")
-        console.write_json({"setting": route.setting, **{name: made.get(name) for name in names}})
-    else:
-        output.show(_tell(made, route))
+    try:
+        if arguments.json:
+            names = ("id", "url", "enabled_events", "api_version", "livemode", "secret")
+            console.write_json({"setting": route.setting, **{name: made.get(name) for name in names}})
+        else:
+            output.show(_tell(made, route))
+        sys.stdout.flush()
+    except OSError:
+        output.complain(f"{made.get('id')} is made, and nobody has its secret: delete it in Stripe's dashboard")
+        raise
     return OK
 
 

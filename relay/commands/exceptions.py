@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,6 +22,7 @@ from relay.commands.exception_rows import (
     resolve,
     without_metadata,
 )
+from relay.commands.progress import Bar
 from relay.config import Settings
 from relay.core.errors import Declined
 from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
@@ -44,6 +46,9 @@ closes the exception.
 Needs the same settings as `relay serve`, so that one environment serves all commands; Stripe is not called.
 {STATUSES}
 """
+# Before --yes a person looks at some of them.
+_MOST_LISTED: Final = 20
+_MOST_DECLINED: Final = 5
 _ID: Final = "the exception's number, from the list"
 _FIRST: Final = (
     "order_group_status",
@@ -209,25 +214,32 @@ async def _resolve_all(arguments: argparse.Namespace, records: Records) -> int:
     if arguments.json:
         console.write_json(rows)
     else:
-        output.show(_table(rows))
-    raise CommandError(f"nothing was done: --yes closes these {len(rows)}", NO)
+        left = f"and {len(rows) - _MOST_LISTED:,} more\n" if len(rows) > _MOST_LISTED else ""
+        output.show(_table(rows[:_MOST_LISTED]) + left)
+    raise CommandError(f"nothing was done: --yes closes these {len(rows):,}", NO)
 
 
 async def _resolve_each(ids: list[int], arguments: argparse.Namespace, records: Records) -> int:
     """Close them one by one. What the database declines is told, and the others are closed all the same."""
     rows: list[ExceptionRow] = []
     declined: list[str] = []
-    for id_ in ids:
-        try:
-            rows.append(await _resolved(id_, arguments, records))
-        except Declined as error:
-            declined.append(terminal.clean(str(error)))
+    bar = Bar(sys.stderr)
+    try:
+        for done, id_ in enumerate(ids):
+            bar.show("resolved", done, len(ids))
+            try:
+                rows.append(await _resolved(id_, arguments, records))
+            except Declined as error:
+                declined.append(terminal.clean(str(error)))
+    finally:
+        bar.clear()
     if arguments.json:
         console.write_json(rows)
     else:
-        output.show(f"{len(rows)} resolved: {arguments.resolution}, by {terminal.clean(arguments.by)}.\n")
+        output.show(f"{len(rows):,} resolved: {arguments.resolution}, by {terminal.clean(arguments.by)}.\n")
     if declined:
-        raise CommandError(f"{len(declined)} of {len(ids)} were declined: {'; '.join(declined)}", NO)
+        told = "; ".join([*declined[:_MOST_DECLINED], *["and so on"][: len(declined) > _MOST_DECLINED]])
+        raise CommandError(f"{len(declined):,} of {len(ids):,} were declined: {told}", NO)
     return OK
 
 

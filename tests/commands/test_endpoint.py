@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -106,6 +108,25 @@ async def test_an_answer_that_breaks_off_makes_one_endpoint_and_its_secret_is_to
     assert made.status == 0
     assert len(stripe.endpoints) == 1
     assert json.loads(made.output)["secret"] == stripe.secrets[0]
+
+
+async def test_a_secret_that_cannot_be_written_is_said_to_be_lost(stripe: StripeServer) -> None:
+    """As on a full disk."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", "endpoint", "create", HOST),
+        env={"PATH": os.environ["PATH"], "STRIPE_SECRET_KEY": STRIPE_KEY, "STRIPE_API_BASE": stripe.url},
+        stdout=full,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(full)
+    _, errors = await process.communicate()
+
+    assert (process.returncode, errors.decode()) == (
+        2,
+        f"relay: {stripe.endpoints[0]['id']} is made, and nobody has its secret: delete it in Stripe's dashboard\n"
+        "relay: cannot write the output: No space left on device\n",
+    )
 
 
 @pytest.mark.parametrize(

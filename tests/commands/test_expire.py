@@ -293,7 +293,7 @@ async def test_more_groups_and_sessions_than_a_page_are_all_ended(project: Proje
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(401, "does not know STRIPE_SECRET_KEY"), (403, "not write Checkout Sessions")]
+    ("status", "words"), [(401, "does not know STRIPE_SECRET_KEY"), (403, "may not do this (403)")]
 )
 async def test_key_that_may_not_is_status_2_in_one_line_and_nothing_is_cancelled(
     project: Project, stripe: StripeServer, status: int, words: str

@@ -176,6 +176,30 @@ async def test_all_of_a_reason_are_resolved_only_with_yes(project: Project) -> N
     assert (again.status, again.output) == (0, "0 resolved: dismissed, by ada.\n")
 
 
+async def test_hundreds_of_foreign_payments_are_one_command(project: Project) -> None:
+    stray = Payment(
+        order_group_id=None, unmatched_reason="conflicting_references", amount_minor=1, amount="0.01", currency="usd"
+    )
+    for number in range(300):
+        reconcile(project.shop.service, stray.but(event_id=f"evt_stray_{number}"))
+    of_reason = ("exceptions", "resolve", "--reason", "conflicting_references")
+    word = ("--resolution", "dismissed", "--by", "ada", "--note", "another shop's")
+
+    asked = await project.relay(*of_reason, *word)
+    done = await project.relay(*of_reason, *word, "--yes")
+    numbers = [str(row["id"]) for row in project.query("select id from payments.exceptions where reason = %s limit 9",
+        "conflicting_references")]  # fmt: skip
+    again = await project.relay("exceptions", "resolve", *numbers, *word)
+
+    assert asked.errors == "relay: nothing was done: --yes closes these 300\n"
+    assert asked.output.count("\n") == 22
+    assert asked.output.endswith("\nand 280 more\n")
+    assert done == (0, "300 resolved: dismissed, by ada.\n", "")
+    assert again.errors.startswith("relay: 9 of 9 were declined: payment exception ")
+    assert again.errors.endswith("; and so on\n")
+    assert again.errors.count("was closed as dismissed by ada") == 5
+
+
 @pytest.mark.parametrize(
     "which", [[], ["1", "--reason", "amount_mismatch"], ["1", "--before", "1d"], ["1", "--yes"], ["--before", "1d"]]
 )
@@ -314,7 +338,11 @@ async def test_explain_tells_what_went_back_and_is_asked_by_any_id(project: Proj
         "oversold: ",
     ):
         assert part in told.output
-    ids = [payment.payment_intent_id, payment.checkout_session_id, payment.event_id, str(group.order_ids[0])]
+    (exception,) = project.query("select id from payments.exceptions where stripe_event_id = %s", rival.event_id)
+    ids = [
+        *(payment.payment_intent_id, payment.checkout_session_id, payment.event_id, group.order_ids[0]),
+        *(rival.payment_intent_id, rival.checkout_session_id, rival.event_id, exception["id"]),
+    ]
     for id_ in ids:
         assert (await project.relay("explain", str(id_))).output == told.output
     for id_ in ("re_told", "dp_told", "re_of_rival"):

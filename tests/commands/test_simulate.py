@@ -16,6 +16,8 @@ from testkit.command_line import Ended
 from testkit.data_api_server import DataApi, Reply
 from testkit.project import Project
 from testkit.relay_under_test import Relay, serving
+from testkit.stripe_api_server import StripeServer
+from testkit.sweeping import NO_REVERSALS, sweep
 
 pytestmark = pytest.mark.anyio
 
@@ -53,6 +55,33 @@ async def test_every_scenario_passes_on_groups_made_for_it(project: Project) -> 
         [uuid.UUID(group) for group in groups],
     )
     assert [row["name"] for row in sellers] == [NAME]
+
+
+async def test_a_simulation_leaves_the_next_sweep_nothing_and_the_report_no_money(
+    project: Project, stripe: StripeServer
+) -> None:
+    both = {"STRIPE_LIFECYCLE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}"}
+    async with serving(project.environment(**both)) as relay:
+        ended, played = await simulate(project, relay, "--create", **both)
+    assert (ended.status, ended.errors) == (0, "")
+    paid = project.query(
+        "select count(*) as groups from public.order_groups where stripe_checkout_session_id like 'cs_test_sim_%%'"
+        " and id = any(%s)",
+        [one["order_group_id"] for one in played.values() if one["order_group_id"]],
+    )
+
+    swept, told = await sweep(project, stripe)
+    report = json.loads((await project.relay("report", "--since", "1d", "--json")).output)
+
+    assert swept.status == 0
+    assert told == {
+        "known": 0, "applied": 0, "simulated": paid[0]["groups"], "applied_now": [], "rejected": [], "unmatched": [],
+        "failed": [], "paid_here_only": [], "refunds": NO_REVERSALS, "disputes": NO_REVERSALS,
+    }  # fmt: skip
+    assert paid[0]["groups"] > 5
+    assert (report["money"], report["sellers"]) == ([], [])
+    assert {one["outcome"] for one in report["totals"]} == {"simulated"}
+    assert {one["currency"] for one in report["simulated"]} == {"USD", "JPY", "KWD", "ISK"}
 
 
 async def test_expected_and_actual_stand_side_by_side(project: Project, relay: Relay) -> None:

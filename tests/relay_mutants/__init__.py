@@ -22,12 +22,20 @@ LOG = ("tests/server/test_log_writer.py",)
 TELEMETRY = ("tests/server/test_telemetry.py",)
 READINESS = ("tests/server/test_readiness.py",)
 DESCRIPTORS = ("tests/server/test_descriptors.py",)
+ENDPOINT = ("tests/commands/test_endpoint.py",)
+LINES = ("tests/server/test_log_lines.py",)
 DESK = ("tests/commands/test_desk.py",)
 LIFE = ("tests/server/test_life_cycle.py",)
 LIFECYCLE = ("tests/server/test_lifecycle.py",)
 LIFECYCLE_CORE = ("tests/core/test_lifecycle.py",)
 
 _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
+    # Secrets that are seen, and endpoints that are made twice
+    ("secret_in_the_sdks_log", "commands/endpoint.py", '        stripe.log = "info"', "        stripe.log = None", ENDPOINT),
+    ("endpoint_made_twice", "commands/stripe_api.py", "create_async(parameters, options)", "create_async(parameters)", ENDPOINT),
+    ("endpoint_beside_another", "commands/endpoint.py", "        if there:\n", "        if there is None:\n", ENDPOINT),
+    ("key_of_another_project", "config.py", "and named != hosted[1]", "and named == hosted[1]", ("tests/commands/test_check.py",)),
+    ("cursor_moved_by_the_log", "server/log_lines.py", "one if one.isprintable() else", "one if one else", LINES),
     # Counters that leak, gauges that nobody sets
     ("in_flight_stays", "server/deliveries.py", "            self._in_flight -= 1\n", "", COUNTERS),
     ("in_flight_gauge_stays", "server/deliveries.py", "            self._telemetry.metrics.in_flight.dec()\n", "", COUNTERS),
