@@ -38,7 +38,7 @@ async def check(settings: Settings, records: Records) -> Check:
     try:
         told = answers.read(ByMode, await records.call(FUNCTION, {}), of=FUNCTION)
     except NoVerdict as error:
-        return Check(NAME, True, f"not known: {error}", is_doubtful=True)
+        return Check(NAME, True, f"not known: {error.reason}", is_doubtful=True)
     paid = told["test"] if settings.livemode else told["live"]
     if paid["payments"] == 0:
         return Check(NAME, True, f"no payment of {other} mode was applied here")

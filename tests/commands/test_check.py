@@ -18,6 +18,11 @@ ok    stripe_key_mode  test events are reconciled, others are ignored
 """
 
 
+def reason_in(words: str) -> str:
+    """The reason that stands in the parentheses."""
+    return words.rpartition("(")[2].partition(":")[0]
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -65,7 +70,8 @@ async def test_a_database_that_does_not_answer_is_told_in_words(
 ) -> None:
     data_api.always = answer
 
-    assert await run("check", env=environ(data_api.url)) == (1, f"{WELL}FAIL  database         {words}\n", "")
+    told = f"{WELL}FAIL  database         {words}\nwarn  other_mode       not known: {reason_in(words)}\n"
+    assert await run("check", env=environ(data_api.url)) == (1, told, "")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +90,8 @@ async def test_a_database_that_does_not_answer_is_told_in_words(
     ids=["no host", "nobody"],
 )
 async def test_an_address_that_leads_nowhere_is_told_in_words(url: str, words: str) -> None:
-    assert await run("check", env=environ(url)) == (1, f"{WELL}FAIL  database         {words}\n", "")
+    told = f"{WELL}FAIL  database         {words}\nwarn  other_mode       not known: {reason_in(words)}\n"
+    assert await run("check", env=environ(url)) == (1, told, "")
 
 
 async def test_what_fails_in_the_database_is_told_with_what_to_do(data_api: DataApi) -> None:
@@ -100,7 +107,7 @@ async def test_what_fails_in_the_database_is_told_with_what_to_do(data_api: Data
     assert lines[place + 1].strip() == (
         "set this machine's clock by NTP: honest deliveries would be refused for their time"
     )
-    assert len(lines) == 13
+    assert len(lines) == 14
 
 
 async def test_a_key_of_another_project_is_named_before_anybody_is_asked() -> None:
