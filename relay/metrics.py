@@ -14,6 +14,9 @@ from relay.core.outcomes import REASONS_OF, REJECTIONS, UNMATCHED_REASONS, Notic
 # lock_timeout and statement_timeout.
 _SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0)
 
+# 32 is what the database takes in one call.
+_PAYMENTS_BUCKETS: Final = (1, 2, 4, 8, 16, 32)
+
 # prometheus-client reads this variable: the folder in which several processes share their values.
 SHARED_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -73,6 +76,12 @@ class Metrics:
             buckets=_SECONDS_BUCKETS,
             registry=self.registry,
         )
+        self.payments_per_call = Histogram(
+            "relay_payments_per_call",
+            "Payments that a call of the database function carried; its count is the number of calls.",
+            buckets=_PAYMENTS_BUCKETS,
+            registry=self.registry,
+        )
         self.notices = Counter(
             "relay_awaiting_funds_notices",
             "Notices to the database that an order group's money is under way, by what became of them.",
@@ -82,9 +91,12 @@ class Metrics:
         for outcome in (*Notice, Outcome.FAILED):
             self.notices.labels(outcome)
         self.rpc_retries = Counter(
-            "relay_rpc_retries", "Calls sent a second time, by why.", ("reason",), registry=self.registry
+            "relay_rpc_retries",
+            "Payments sent a second time, alone, after a call of their own or one that they shared; by why.",
+            ("reason",),
+            registry=self.registry,
         )
-        for reason in (Reason.DATABASE_UNAVAILABLE, Reason.DEADLOCK):
+        for reason in (Reason.DATABASE_UNAVAILABLE, Reason.DEADLOCK, Reason.LOCK_TIMEOUT, Reason.CONTRACT_VIOLATION):
             self.rpc_retries.labels(reason)
         # The mode says how the values of several workers are combined (relay.server.workers).
         self.in_flight = Gauge(

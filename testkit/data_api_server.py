@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from relay.core.currency import EXPONENTS
 from relay.server.readiness import CONTRACT_VERSION
@@ -19,6 +20,16 @@ class Call:
     path: str
     headers: dict[str, str]
     parameters: Json
+
+    @property
+    def function(self) -> str:
+        """The name of the function."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it is one of the readiness check's."""
+        return self.function == "reconciliation_readiness" or self.parameters == {"p_payments": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,8 @@ class DataApi:
         self.always: Behaviour | None = None
         self.notice: Json = {"outcome": "noted", "reason": None}
         self.verdict: Json = {"outcome": "applied", "reason": None}
+        self.members: dict[str, Json] = {}
+        """By event: what a call for several payments answers for it, where that is not what it would answer alone."""
         self.recorded: Json = {"outcome": "recorded", "reason": None, "order_group_id": None}
         self.cancelled: Json = {"outcome": "cancelled", "reason": None, "orders_cancelled": 1}
         self.readiness: Json = {
@@ -102,12 +115,12 @@ class DataApi:
     def healthy(self, call: Call) -> Reply:
         """What the real functions answer."""
         if call.path.endswith("/reconciliation_readiness"):
-            from datetime import UTC, datetime
-
-            return Reply(body={"server_time": datetime.now(UTC).isoformat(), **self.readiness})
-        if call.path.endswith("/payments_by_mode"):
+            return self.healthy_readiness()
+        if call.path.endswith(\"/payments_by_mode\"):
             return Reply(body=self.by_mode)
         sent = call.parameters
+        if call.path.endswith("/reconcile_order_group_payments"):
+            return Reply(body=[self.member(payment) for payment in sent["p_payments"]])
         if call.path.endswith("/note_awaiting_funds"):
             return Reply(body={"order_group_id": sent.get("p_order_group_id"), **self.notice})
         if call.path.endswith("/cancel_order_group"):
@@ -130,13 +143,23 @@ class DataApi:
             }
         )
 
+    def healthy_readiness(self) -> Reply:
+        """What the readiness function answers now."""
+        return Reply(body={"server_time": datetime.now(UTC).isoformat(), **self.readiness})
+
+    def member(self, payment: Json) -> Json:
+        """What a call for several payments answers for this one."""
+        alone = self.healthy(Call("/reconcile_order_group_payment", {}, payment)).body
+        assert isinstance(alone, dict)
+        return alone | self.members.get(payment["p_stripe_event_id"], {})
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._handlers.add(task)
         try:
             while call := await _read(reader):
-                if self.is_watched and call.path.endswith("/reconciliation_readiness"):
+                if self.is_watched and call.is_question:
                     self.asks.append(call)
                     writer.write(self.healthy(call).as_bytes())
                     await writer.drain()

@@ -4,7 +4,7 @@ Only the functions here read a database function's answer. An answer that does n
 verdict, because the relay must not report a payment as done on an answer that it misread.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -200,6 +200,20 @@ def read_verdict(
     if outcome not in (Outcome.REJECTED, Outcome.UNMATCHED) and reason is not None:
         return None
     return verdict
+
+
+def read_answers(data: object, payments: Sequence[Mapping[str, object]]) -> list[dict[str, object]] | None:
+    """Read what `reconcile_order_group_payments` returned for payments: an answer for each, in their order, which
+    `read_verdict` can read. None where they are not exactly the answers to these payments.
+    """
+    if not isinstance(data, list) or len(data) != len(payments):
+        return None
+    for answer, payment in zip(data, payments, strict=True):
+        if not isinstance(answer, dict) or answer.get("stripe_event_id") != payment["p_stripe_event_id"]:
+            return None
+        if answer.get("order_group_id", "") != payment["p_order_group_id"]:
+            return None
+    return data
 
 
 def _verdict_of(answer: Mapping[object, object]) -> Verdict | None:

@@ -1,6 +1,7 @@
 """Classifies error answers of the Data API, and exceptions on the way to it, as reasons. No I/O."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
@@ -21,6 +22,10 @@ _SQLSTATES: Final = (
     ("55P03", Reason.LOCK_TIMEOUT),
     ("40P01", Reason.DEADLOCK),
     ("42501", Reason.UNAUTHORIZED),
+    # PostgREST answers these with 403 or 401: https://docs.postgrest.org/en/v12/references/errors.html
+    ("28", Reason.UNAUTHORIZED),
+    ("PT401", Reason.UNAUTHORIZED),
+    ("PT403", Reason.UNAUTHORIZED),
     ("42883", Reason.CONTRACT_VIOLATION),  # the function, or one that it calls, does not exist
     ("25006", Reason.DATABASE_UNAVAILABLE),  # a replica, or a project that is read-only because its disk is full
     ("0A000", Reason.DATABASE_UNAVAILABLE),  # a replica does not support it
@@ -81,6 +86,17 @@ def from_answer(answer: httpx.Response) -> NoVerdict:
     if code in DECLINING:
         return Declined(message or code, reason=reason, detail=detail)
     return NoVerdict(reason, detail, retryable=code == "40P01")
+
+
+def from_member(answer: Mapping[str, object]) -> NoVerdict | None:
+    """Classify one answer of a call for several payments, by its SQLSTATE as an answer of its own would be; None where
+    it has a verdict. One that is `deferred` is retryable: it waits for a lock, and may do so alone.
+    """
+    if answer.get("outcome") not in ("failed", "deferred"):
+        return None
+    code = str(answer.get("sqlstate"))
+    detail = f"{code}, in a shared call" if _SAFE_CODE.fullmatch(code) else "in a shared call"
+    return NoVerdict(_reason_of(code, 400), detail, retryable=answer["outcome"] == "deferred")
 
 
 def _words_of(answer: httpx.Response) -> tuple[str | None, str | None]:

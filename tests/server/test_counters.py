@@ -133,7 +133,9 @@ async def test_a_call_is_measured_in_seconds_from_its_start_to_its_end_and_each_
         assert found[f"{name}_count"] == 1
     assert {name: value for name, value in found.items() if name.startswith("relay_rpc_retries_total")} == {
         'relay_rpc_retries_total{reason="database_unavailable"}': 1,
+        'relay_rpc_retries_total{reason="contract_violation"}': 0,
         'relay_rpc_retries_total{reason="deadlock"}': 0,
+        'relay_rpc_retries_total{reason="lock_timeout"}': 0,
     }
 
 
