@@ -116,7 +116,7 @@ class DataApi:
         """What the real functions answer."""
         if call.path.endswith("/reconciliation_readiness"):
             return self.healthy_readiness()
-        if call.path.endswith(\"/payments_by_mode\"):
+        if call.path.endswith("/payments_by_mode"):
             return Reply(body=self.by_mode)
         sent = call.parameters
         if call.path.endswith("/reconcile_order_group_payments"):

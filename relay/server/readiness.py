@@ -15,7 +15,7 @@ from typing import Final
 from relay.config import Settings
 from relay.core.currency import EXPONENTS
 from relay.core.errors import NoVerdict
-from relay.data_api.client import DataApi
+from relay.data_api.client import PLURAL_FUNCTION, DataApi
 from relay.data_api.remedies import remedy
 from relay.metrics import Metrics
 from relay.server.connection_limit import ConnectionLimit
@@ -242,9 +242,9 @@ class Readiness:
         return Check("serving", True, "deliveries are taken")
 
     async def _ask(self) -> list[Check]:
-        asked = self._clock()
+        asked, seconds = self._clock(), min(TIMEOUT_SECONDS, self._settings.rpc_timeout)
         try:
-            facts = await self._data_api.readiness(min(TIMEOUT_SECONDS, self._settings.rpc_timeout))
+            facts = await self._data_api.readiness(seconds)
         except NoVerdict as error:
             return [Check("database", False, f"{remedy(error)} ({error.reason}: {error.detail})")]
         middle = (asked + self._clock()) / 2
@@ -253,4 +253,16 @@ class Readiness:
         return [
             Check("database", True, "reached"),
             *judge_database(facts, now=middle, tolerance=self._settings.webhook_tolerance),
+            await self._sharing(seconds),
         ]
+
+    async def _sharing(self, seconds: float) -> Check:
+        """Always ok: payments that go one by one are reconciled as well as those that go together. The database of the
+        release before takes only one in a call.
+        """
+        try:
+            shares = await self._data_api.find_out_sharing(seconds)
+        except NoVerdict as error:
+            return Check("shared_calls", True, f"nobody knows: {error.reason} ({error.detail})", is_doubtful=True)
+        detail = "payments that wait go together" if shares else f"off: this database has no {PLURAL_FUNCTION}"
+        return Check("shared_calls", True, detail)

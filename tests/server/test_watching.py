@@ -154,7 +154,8 @@ async def test_a_server_watches_and_of_several_workers_one_does(data_api: DataAp
             assert 'relay_open_exceptions{reason="amount_mismatch"} 2.0' in text
             if options:
                 await until(partial(have_tried, relay.process.pid))
-            assert len(data_api.asks) == 1
+            asked = [call.function for call in data_api.asks]
+            assert asked == ["reconciliation_readiness", "reconcile_order_group_payments"]
 
 
 def have_tried(pid: int) -> bool:
