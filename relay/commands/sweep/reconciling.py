@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from relay.commands.finding import Finding
+from relay.commands.sweep.at_once import CONCURRENCY, PAYING_CALLS, AtOnce
 from relay.commands.sweep.findings import Applied, Findings
 from relay.commands.sweep.paid_session import PaidSession
 from relay.commands.sweep.preview import PreviewedAnswer, preview
@@ -26,9 +27,18 @@ class Reconciling:
     """Sends the payments of sessions to the database, and records the results as findings."""
 
     def __init__(
-        self, clients: Clients, findings: Findings, *, rules: Rules, dry_run: bool, back: Mapping[str, int]
+        self,
+        clients: Clients,
+        findings: Findings,
+        at_once: AtOnce,
+        *,
+        rules: Rules,
+        dry_run: bool,
+        back: Mapping[str, int],
     ) -> None:
         self._clients = clients
+        self._data_api = clients.data_api.apart(CONCURRENCY, few=PAYING_CALLS)
+        self._at_once = at_once
         self._findings = findings
         self._rules = rules
         self._dry_run = dry_run
@@ -89,9 +99,7 @@ class Reconciling:
 
     async def _send(self, decision: Sendable) -> Verdict:
         payment, reason = payment_of(decision), reason_of(decision)
-        return await with_retries(
-            lambda: self._clients.data_api.reconcile(payment, unmatched_reason=reason, source="sweep")
-        )
+        return await with_retries(lambda: self._data_api.reconcile(payment, unmatched_reason=reason, source="sweep"))
 
     async def _close(self, session: PaidSession, others: list[Sendable]) -> None:
         """Send the other events of a payment that has paid, so that the database closes their exceptions too. Raises
@@ -99,7 +107,9 @@ class Reconciling:
         """
         closable = {exception.event_id for exception in session.exceptions if exception.may_close}
         waiting = [decision for decision in others if payment_of(decision).event_id in closable]
-        for decision, previewed in zip(waiting, await preview(self._clients.records, waiting), strict=True):
+        async with self._at_once.slots:
+            answers = await preview(self._clients.records, waiting)
+        for decision, previewed in zip(waiting, answers, strict=True):
             if previewed.verdict.outcome is Outcome.ALREADY_PAID:
                 await self._send(decision)
 

@@ -6,6 +6,7 @@ that would have paid. Where Stripe has no such event (it never made one, or the 
 neither does a second sweep.
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
@@ -14,7 +15,7 @@ from relay.commands.finding import Finding
 from relay.commands.progress import Progress
 from relay.commands.stripe_api import Json, StripeApi
 from relay.commands.sweep import order_groups
-from relay.commands.sweep.at_once import AtOnce
+from relay.commands.sweep.at_once import PAYMENTS, AtOnce
 from relay.commands.sweep.findings import Findings
 from relay.commands.sweep.order_groups import OpenException, PaidGroup
 from relay.commands.sweep.paid_session import PaidSession, event_of
@@ -71,7 +72,7 @@ class Sweep:
             at_once=self._at_once,
         )
         self._reconciling = Reconciling(
-            clients, self._findings, rules=rules, dry_run=dry_run, back=self._reversals.back
+            clients, self._findings, self._at_once, rules=rules, dry_run=dry_run, back=self._reversals.back
         )
 
     async def run(self) -> Findings:
@@ -141,7 +142,7 @@ class Sweep:
 
     async def _reconcile(self) -> None:
         groups = await self._reconciling.prepare(self._unsettled.values())
-        await self._at_once.each("reconciled", groups, self._reconciling.reconcile)
+        await self._at_once.each("reconciled", groups, self._reconciling.reconcile, slots=asyncio.Semaphore(PAYMENTS))
 
     async def _check_paid_groups(self) -> None:
         """Compare the order groups that are paid in the database with Stripe's sessions."""
