@@ -59,6 +59,8 @@ def _readable(report: Report) -> str:
         f" in {report.seconds:.0f} s, seed {report.seed}",
         f"  {tally.attempts:,} attempts, {tally.retries:,} of them retries;"
         f" the relays (since their last start) sent {report.relay_retries:,} calls a second time",
+        f"  and {report.relay_calls:,} calls for {report.payments_called_for:,} payments,"
+        f" {report.shared_calls:,} of them shared",
         f"  quiet {report.seconds_to_quiet:.1f} s after the last fault",
         "  fault                      times  in flight  without verdict",
     ]

@@ -24,7 +24,8 @@ from local_stack.stack import Stack
 from relay.server import lifecycle, webhook
 from testkit.relay_process import RelayProcess
 
-BATCHES_AT_ONCE = 12
+# More than the relays have places for, so that payments share calls.
+BATCHES_AT_ONCE = 24
 # Above the function's lock_timeout (3 s); shorter than the default, so that dead connections cost the run less.
 RPC_TIMEOUT = "4"
 SHOWN_FINDINGS = 25
@@ -55,6 +56,10 @@ class Report:
     faults: dict[str, int] = field(default_factory=dict)
     idle_faults: int = 0
     relay_retries: int = 0
+    relay_calls: int = 0
+    shared_calls: int = 0
+    """How many of these took several payments."""
+    payments_called_for: int = 0
     seconds: float = 0.0
     seconds_to_quiet: float = 0.0
     """From the last fault to the last answer."""
@@ -70,6 +75,9 @@ class Report:
             "attempts": tally.attempts,
             "retries": tally.retries,
             "retries_inside_relays": self.relay_retries,
+            "calls_of_relays": self.relay_calls,
+            "shared_calls": self.shared_calls,
+            "payments_called_for": self.payments_called_for,
             "answers": dict(tally.answers.most_common()),
             "no_answer": dict(tally.no_answer.most_common()),
             "faults": self.faults,
@@ -108,7 +116,11 @@ async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: N
                 parts.callback(relay.stop)
                 await asyncio.to_thread(relay.start)
             await _send(report, stack, relays, proxy, plan_rng=generator.rng, plan=plan, secrets_of_routes=own, say=say)
-            report.relay_retries = sum([await _retries(relay) for relay in relays])
+            counted = [await _series(relay) for relay in relays]
+            report.relay_retries = _sum(counted, "relay_rpc_retries_total")
+            report.relay_calls = _sum(counted, "relay_payments_per_call_count")
+            report.shared_calls = report.relay_calls - _sum(counted, 'relay_payments_per_call_bucket{le="1.0"}')
+            report.payments_called_for = _sum(counted, "relay_payments_per_call_sum")
             for relay in relays:
                 await asyncio.to_thread(relay.stop)
         state = await asyncio.to_thread(look, stack)
@@ -161,8 +173,12 @@ async def _send(
     report.seconds = time.monotonic() - started
 
 
-async def _retries(relay: RelayProcess) -> int:
-    """Calls that the relay has sent a second time since its last start."""
+async def _series(relay: RelayProcess) -> dict[str, float]:
+    """What the relay has counted since its last start."""
     async with aiohttp.ClientSession() as http, http.get(f"{relay.url}/metrics") as response:
         lines = (await response.text()).splitlines()
-    return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("relay_rpc_retries_total")))
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def _sum(counted: list[dict[str, float]], beginning: str) -> int:
+    return int(sum(value for series in counted for name, value in series.items() if name.startswith(beginning)))

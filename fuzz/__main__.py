@@ -52,7 +52,8 @@ def _readable(report: Report) -> str:
     lines += [f"  sent     {count:>9,}  {kind}" for kind, count in report.sent.most_common()]
     lines += [f"  answered {count:>9,}  {ended}" for ended, count in report.answers.most_common()]
     lines += [
-        f"  {report.calls:,} calls of the Data API; memory grew by {report.grown_bytes / 2**20:.1f} MiB when warm"
+        f"  {report.calls:,} calls of the Data API, {report.shared:,} of them shared;"
+        f" memory grew by {report.grown_bytes / 2**20:.1f} MiB when warm"
     ]
     lines += [f"PROBLEM {problem}" for problem in report.problems]
     lines += ["nothing found" if not report.problems else f"{len(report.problems)} problems"]

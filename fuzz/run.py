@@ -41,6 +41,8 @@ class Report:
     sent: Counter[str] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
     calls: int = 0
+    shared: int = 0
+    """How many of them took several payments."""
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
     grown_bytes: int = 0
@@ -53,6 +55,7 @@ class Report:
             "sent": dict(sorted(self.sent.items())),
             "answers": dict(sorted(self.answers.items())),
             "data_api_calls": self.calls,
+            "shared_calls": self.shared,
             "seconds": round(self.seconds, 1),
             "memory_grown_bytes": self.grown_bytes,
             "problems": self.problems[:SHOWN_PROBLEMS],
@@ -152,10 +155,12 @@ class Phase:
         """Judge what has reached the Data API since, and forget it."""
         for call in self._data_api.calls:
             self._report.calls += 1
-            if problem := problem_of_call(call.path, call.parameters):
-                self._report.problems.append(
-                    f"the Data API was called with an odd {problem}: {call.parameters!r}"[:2000]
-                )
+            self._report.shared += len(call.alone) > 1
+            for each in call.alone:
+                if problem := problem_of_call(each.path, each.parameters):
+                    self._report.problems.append(
+                        f"the Data API was called with an odd {problem}: {each.parameters!r}"[:2000]
+                    )
         self._data_api.calls.clear()
 
     def _complain(self, kind: str, number: int, case: Case, problem: str) -> None:

@@ -27,6 +27,14 @@ class Call:
         return self.path.rpartition("/")[2]
 
     @property
+    def alone(self) -> "list[Call]":
+        """The calls of its own that it stands for: one for each payment that it takes together with others."""
+        if self.function != "reconcile_order_group_payments":
+            return [self]
+        single = self.path.removesuffix("s")
+        return [Call(single, self.headers, payment) for payment in self.parameters["p_payments"]]
+
+    @property
     def is_question(self) -> bool:
         """Whether it is one of the readiness check's."""
         return self.function == "reconciliation_readiness" or self.parameters == {"p_payments": []}
@@ -120,7 +128,7 @@ class DataApi:
             return Reply(body=self.by_mode)
         sent = call.parameters
         if call.path.endswith("/reconcile_order_group_payments"):
-            return Reply(body=[self.member(payment) for payment in sent["p_payments"]])
+            return Reply(body=[self.member(each) for each in call.alone])
         if call.path.endswith("/note_awaiting_funds"):
             return Reply(body={"order_group_id": sent.get("p_order_group_id"), **self.notice})
         if call.path.endswith("/cancel_order_group"):
@@ -147,11 +155,11 @@ class DataApi:
         """What the readiness function answers now."""
         return Reply(body={"server_time": datetime.now(UTC).isoformat(), **self.readiness})
 
-    def member(self, payment: Json) -> Json:
+    def member(self, call: Call) -> Json:
         """What a call for several payments answers for this one."""
-        alone = self.healthy(Call("/reconcile_order_group_payment", {}, payment)).body
+        alone = self.healthy(call).body
         assert isinstance(alone, dict)
-        return alone | self.members.get(payment["p_stripe_event_id"], {})
+        return alone | self.members.get(call.parameters["p_stripe_event_id"], {})
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

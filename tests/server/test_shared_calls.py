@@ -23,7 +23,7 @@ from relay.core.outcomes import Outcome, Verdict
 from relay.data_api import client, places
 from relay.metrics import Metrics
 from relay.server.webhook import rules_of
-from testkit.data_api_server import Behaviour, DataApi, Hang, Reply, Reset, Wait
+from testkit.data_api_server import Behaviour, Call, DataApi, Hang, Reply, Reset, Wait
 from testkit.polling import until
 from testkit.relay_under_test import Answer, Relay, environ, serving
 from testkit.stripe_events import Json, completed
@@ -50,12 +50,11 @@ def calls(data_api: DataApi) -> list[object]:
     """The events of the calls that were made: one, or those that went together. The readiness check's are left out."""
     found: list[object] = []
     for call in data_api.calls:
-        if call.function == TOGETHER and call.parameters["p_payments"]:
-            found.append([one["p_stripe_event_id"] for one in call.parameters["p_payments"]])
-        elif call.function == ALONE:
-            found.append(call.parameters["p_stripe_event_id"])
+        events = [each.parameters["p_stripe_event_id"] for each in call.alone if each.function == ALONE]
+        if call.function == TOGETHER and events:
+            found.append(events)
         elif not call.is_question:
-            found.append(call.function)
+            found += events or [call.function]
     return found
 
 
@@ -267,7 +266,7 @@ async def test_a_deferred_payment_takes_no_place_from_others_while_it_waits(rela
     data_api.members = {"evt_3": {"outcome": "deferred", "sqlstate": "55P03"}}
     locked = Wait()
     held = await held_behind(relay, data_api, *map(event, (1, 2, 3)))
-    data_api.script = [Reply(body=[data_api.member(one) for one in parameters_of(2, 3)]), locked]
+    data_api.script = [Reply(body=[data_api.member(one) for one in calls_of(2, 3)]), locked]
     held.gate.released.set()
     await until(lambda: len(data_api.calls) == 3)
 
@@ -368,7 +367,7 @@ async def test_where_all_places_are_taken_the_failure_stands(
     locked = Wait()
     async with serving(environ(data_api.url)) as relay:
         held = await held_behind(relay, data_api, *map(event, (1, 2, 3)))
-        data_api.script = [Reply(body=[data_api.member(one) for one in parameters_of(2, 3)]), locked]
+        data_api.script = [Reply(body=[data_api.member(one) for one in calls_of(2, 3)]), locked]
         held.gate.released.set()
         first, second, third = held.sent
         assert (await third).verdict == (500, "failed", "lock_timeout")
@@ -467,6 +466,10 @@ def payment_of(about: Json) -> Payment:
 
 def parameters_of(*numbers: int) -> list[dict[str, Any]]:
     return [client.parameters(payment_of(event(number)), None, "webhook") for number in numbers]
+
+
+def calls_of(*numbers: int) -> list[Call]:
+    return [Call(ALONE, {}, sent) for sent in parameters_of(*numbers)]
 
 
 @asynccontextmanager
