@@ -42,3 +42,9 @@ def recipe(name: str) -> Recipe:
             PEERS,
         ),
     }[name]
+
+
+def with_few_calls(few: int) -> Recipe:
+    """The relay with so many quick calls."""
+    python = str(PARTS / "relay/bin/python")
+    return Recipe(f"relay-{few}-calls", [python, "-m", "bench.few_calls", str(few)], ready_path="/healthz")

@@ -111,8 +111,20 @@ def _ratios(run: Run) -> list[tuple[str, float, str, bool]]:
             )
         at_most("a refusal over a bare read", _median(run, "relay, refusing", "cpu_us") / bare, 1.3)
     if path := run.get("whole_path"):
-        rates = path["per_second"]
-        at_least("whole path over posting straight", median(rates["relay"]) / median(rates["straight"]), 0.75)
+        figure = {label: _middle(samples) for label, samples in path["samples"].items()}
+
+        def ratio(of: str, over: str, unit: str = "per_second") -> float:
+            return figure[of][unit] / figure[over][unit]
+
+        for callers, aim in ((16, 1.3), (64, 1.6)):
+            words = f"whole path over posting straight, {callers} callers"
+            at_least(words, ratio(f"relay, {callers} callers", f"straight, {callers} callers"), aim)
+        at_least("whole path over batches straight", ratio("relay, 64 callers", "batches straight, 64 callers"), 0.6)
+        used = ratio("relay, 64 callers", "relay, 1 callers", "Postgres µs")
+        at_most("Postgres's time for an event, 64 callers over one", used, 0.6)
+        for unit in ("p50_ms", "p99_ms"):
+            alone = ratio("relay, 1 callers", "relay, each alone, 1 callers", unit)
+            at_most(f"one caller's {unit[:3]} over going alone by force", alone, 1.02)
         burst = path["burst_ms"]
         at_most("p99 of a burst of copies over different events", burst["copies"]["p99"] / burst["different"]["p99"], 2)
     if function := run.get("function"):
@@ -193,16 +205,23 @@ def _floors(run: Run) -> list[str]:
 def _whole_path(run: Run) -> list[str]:
     if not (path := run.get("whole_path")):
         return []
-    rates, burst = path["per_second"], path["burst_ms"]
-    rows = [[name, _spread(values)] for name, values in rates.items()]
-    bursts = [[name, f"{values['p50']:,.1f}", f"{values['p99']:,.1f}"] for name, values in burst.items()]
+    units = ("per_second", "p50_ms", "p99_ms", "relay µs", "PostgREST µs", "Postgres µs")
+    rows = [
+        [label, *(_spread([each[unit] for each in samples]) for unit in units)]
+        for label, samples in path["samples"].items()
+    ]
+    bursts = [[name, f"{values['p50']:,.1f}", f"{values['p99']:,.1f}"] for name, values in path["burst_ms"].items()]
     return [
         "## The whole path",
-        "Real PostgREST and Postgres; 16 callers; all processes on all cores.",
-        _table(["posted to", "events/s"], rows),
-        _table(["part", "processor µs an event"], [[part, _spread(used)] for part, used in path["cpu_us"].items()]),
+        "Real PostgREST and Postgres; all processes on all cores. The parts' times are processor time for an event.",
+        _table(["posted to", "events/s", "p50 ms", "p99 ms", *units[3:]], rows),
         _table(["burst of 32", "p50 ms", "p99 ms"], bursts),
     ]
+
+
+def _middle(samples: list[dict[str, float]]) -> dict[str, float]:
+    """The median of each figure."""
+    return {unit: median(each[unit] for each in samples) for unit in samples[0]}
 
 
 def _function(run: Run) -> list[str]:

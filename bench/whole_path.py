@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -17,69 +18,129 @@ from typing import Any
 import psycopg
 
 from bench import recipes
-from bench.callers import press
+from bench.callers import Request, press
 from bench.deliveries import Deliveries, payload_of
 from bench.environment import settings
 from bench.shop import pending_groups
 from bench.subject import Recipe, Subject, cpu_seconds
 from local_stack.stack import Stack
 
-CALLERS = 16
+CALLERS = (1, 16, 64)
 BURST = 32
+# Payments in each call that is posted straight, and how many of these calls are out at once.
+TOGETHER = 16
+GROUPS = 200_000
+ALL_ALONE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to have payments reconciled."""
+
+    name: str
+    port: int
+    request: Request
+    callers: int
+    payments: int = 1
+    """In each request."""
+
+    @property
+    def label(self) -> str:
+        """Its name in the tables."""
+        return f"{self.name}, {self.callers * self.payments} callers"
 
 
 async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[str, Any]:
-    """Events a second of both, and the latencies of bursts of copies and of different events."""
+    """Events a second and latencies of all ways, and the latencies of bursts of copies and of different events."""
     everywhere = os.sched_getaffinity(0)
     with ExitStack() as parts:
         stack = parts.enter_context(Stack(pool=20))
         connection = parts.enter_context(psycopg.connect(stack.dsn(), autocommit=True))
-        groups = pending_groups(connection)
-        prefix = Subject(
-            Recipe("prefix", [sys.executable, "-m", "bench.prefix", "{port}", str(stack.postgrest.port)]),
-            env={},
-            log=home / "prefix.log",
-            cpus=everywhere,
-        )
-        parts.callback(prefix.stop)
-        prefix.start()
-        env = settings(prefix.url, key=stack.service_role_key, webhook_secret=stack.stripe_webhook_secret)
-        relay = Subject(recipes.recipe("relay"), env=env, log=home / "relay-whole-path.log", cpus=everywhere)
-        parts.callback(relay.stop)
-        relay.start()
-        deliveries = Deliveries(stack.stripe_webhook_secret, host=f"{relay.host}:{relay.port}")
-        head = (
-            f"POST /rpc/reconcile_order_group_payment HTTP/1.1\r\nHost: {relay.host}\r\n"
-            f"apikey: {stack.service_role_key}\r\nAuthorization: Bearer {stack.service_role_key}\r\n"
-            "Content-Type: application/json\r\nContent-Profile: public\r\nAccept: */*\r\n"
-        ).encode()
+        groups = pending_groups(connection, GROUPS)
 
-        def straight() -> bytes:
-            content = payload_of(deliveries.body(next(groups)))
-            return head + b"Content-Length: %d\r\n\r\n" % len(content) + content
+        def started(recipe: Recipe, env: dict[str, str]) -> Subject:
+            subject = Subject(recipe, env=env, log=home / f"{recipe.name}-whole-path.log", cpus=everywhere)
+            parts.callback(subject.stop)
+            subject.start()
+            return subject
+
+        prefix = started(
+            Recipe("prefix", [sys.executable, "-m", "bench.prefix", "{port}", str(stack.postgrest.port)]), {}
+        )
+        env = settings(prefix.url, key=stack.service_role_key, webhook_secret=stack.stripe_webhook_secret)
+        relay = started(recipes.recipe("relay"), env)
+        alone = started(recipes.with_few_calls(ALL_ALONE), env)
+        deliveries = Deliveries(stack.stripe_webhook_secret, host=f"{relay.host}:{relay.port}")
+        straight = Straight(deliveries, groups, host=relay.host, key=stack.service_role_key)
 
         def delivered() -> bytes:
             return deliveries.request(deliveries.body(next(groups)))
 
-        both = {"straight": (stack.postgrest.port, straight), "relay": (relay.port, delivered)}
+        ways = [
+            way
+            for callers in CALLERS
+            for way in (
+                Way("straight", stack.postgrest.port, straight.one, callers),
+                Way("relay", relay.port, delivered, callers),
+                Way("relay, each alone", alone.port, delivered, callers),
+            )
+        ]
+        ways.append(Way("batches straight", stack.postgrest.port, straight.several, 64 // TOGETHER, TOGETHER))
         pids = {"relay": relay.pid, "PostgREST": stack.postgrest.pid, "Postgres": stack.postgres.server_pid}
-        rates: dict[str, list[float]] = {name: [] for name in both}
-        used: dict[str, list[float]] = {name: [] for name in pids}
+        samples: dict[str, list[dict[str, float]]] = {way.label: [] for way in ways}
         for number in range(rounds + 1):
-            for name, (port, request) in both.items():
-                before = {part: cpu_seconds(pid) for part, pid in pids.items() if pid}
-                load = await press(port, request, callers=CALLERS, seconds=seconds, expected=b'applied"')
-                if load.wrong:
-                    raise SystemExit(f"bench: {name} answered wrongly: {load.wrong[:1]}")
+            for way in ways if number % 2 else reversed(ways):
+                sample = await _sample(way, seconds, {part: pid for part, pid in pids.items() if pid})
                 if number:  # the first one warms up
-                    rates[name].append(load.per_second)
-                    if name == "relay":
-                        for part, seconds_before in before.items():
-                            spent = cpu_seconds(pids[part] or 0) - seconds_before
-                            used[part].append(spent / len(load.latencies) * 1e6)
-                    sys.stderr.write(f"bench: whole path, {name}: {load.per_second:,.0f}/s\n")
-        burst = await _bursts(relay.port, deliveries, groups, bursts)
-        return {"per_second": rates, "cpu_us": used, "burst_ms": burst}
+                    samples[way.label].append(sample)
+                    sys.stderr.write(f"bench: whole path, {way.label}: {sample['per_second']:,.0f}/s\n")
+        return {"samples": samples, "burst_ms": await _bursts(relay.port, deliveries, groups, bursts)}
+
+
+async def _sample(way: Way, seconds: float, pids: dict[str, int]) -> dict[str, float]:
+    """Events a second, milliseconds of a request, and the microseconds of processor time that each part spent on an
+    event.
+    """
+    before = {part: cpu_seconds(pid) for part, pid in pids.items()}
+    load = await press(way.port, way.request, callers=way.callers, seconds=seconds, expected=b'applied"')
+    if load.wrong:
+        raise SystemExit(f"bench: {way.label} answered wrongly: {load.wrong[:1]}")
+    events = len(load.latencies) * way.payments
+    used = {f"{part} µs": (cpu_seconds(pid) - before[part]) / events * 1e6 for part, pid in pids.items()}
+    return {
+        "per_second": load.per_second * way.payments,
+        "p50_ms": load.percentile(50) * 1e3,
+        "p99_ms": load.percentile(99) * 1e3,
+        **used,
+    }
+
+
+class Straight:
+    """Makes calls of the database functions that are ready to be posted to PostgREST."""
+
+    def __init__(self, deliveries: Deliveries, groups: Iterator[str], *, host: str, key: str) -> None:
+        self._deliveries = deliveries
+        self._groups = groups
+        self._headers = (
+            f"HTTP/1.1\r\nHost: {host}\r\napikey: {key}\r\nAuthorization: Bearer {key}\r\n"
+            "Content-Type: application/json\r\nContent-Profile: public\r\nAccept: */*\r\n"
+        )
+
+    def one(self) -> bytes:
+        """A call for one payment."""
+        return self._post("reconcile_order_group_payment", self._payment())
+
+    def several(self) -> bytes:
+        """A call for several payments, none of which is answered otherwise than `applied`."""
+        payments = b",".join(self._payment() for _ in range(TOGETHER))
+        return self._post("reconcile_order_group_payments", b'{"p_payments": [%s]}' % payments)
+
+    def _payment(self) -> bytes:
+        return payload_of(self._deliveries.body(next(self._groups)))
+
+    def _post(self, function: str, content: bytes) -> bytes:
+        head = f"POST /rpc/{function} {self._headers}Content-Length: {len(content)}\r\n\r\n"
+        return head.encode() + content
 
 
 async def _bursts(port: int, deliveries: Deliveries, groups: Iterator[str], bursts: int) -> dict[str, dict[str, float]]:
