@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 import pytest
 
 from local_stack.surface import StackSurface
 from relay.data_api import client, places
+from relay.server.app import TELEMETRY
 from testkit.database import scalar
 from testkit.invariants import broken_invariants
 from testkit.polling import until
@@ -41,14 +43,13 @@ def locked(stack: StackSurface, group: OrderGroup) -> Iterator[psycopg.Connectio
         holder.rollback()
 
 
-async def shown(relay: Relay, series: str) -> float:
-    _, text = await relay.get("/metrics")
-    return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"{series} "))
+def shown(relay: Relay, series: str) -> float | None:
+    return relay.app[TELEMETRY].metrics.registry.get_sample_value(series)
 
 
-async def calls(relay: Relay) -> tuple[float, float]:
+def calls(relay: Relay) -> tuple[float | None, float | None]:
     """How many calls were made, and for how many payments."""
-    return await shown(relay, "relay_payments_per_call_count"), await shown(relay, "relay_payments_per_call_sum")
+    return shown(relay, "relay_payments_per_call_count"), shown(relay, "relay_payments_per_call_sum")
 
 
 class Behind:
@@ -67,9 +68,10 @@ class Behind:
         await until(lambda: scalar(self._project.superuser, waits) == 1)
         for event in events:
             self._deliver(event)
-            async with asyncio.timeout(30):
-                while await shown(self._relay, "relay_rpcs_waiting") < len(self.sent) - 1:
-                    pass
+            await until(partial(self._are_waiting, len(self.sent) - 1))
+
+    def _are_waiting(self, count: int) -> bool:
+        return shown(self._relay, "relay_rpcs_waiting") == count
 
     def _deliver(self, event: Json) -> None:
         secret = self._stack.stripe_webhook_secret
@@ -112,7 +114,7 @@ async def test_each_payment_of_a_call_gets_its_own_answer(
         (500, "rejected", "amount_mismatch"),
         (200, "unmatched", "missing_reference"),
     ]
-    assert await calls(relay) == (2, 7)
+    assert calls(relay) == (2, 7)
     assert statuses(project, held, *groups) == ["paid", "paid", "paid", "pending", "pending"]
     assert broken_invariants(project.superuser) == []
 
@@ -131,7 +133,7 @@ async def test_a_payment_whose_group_is_held_goes_alone_and_the_others_do_not_wa
 
     assert others == [APPLIED] * 3
     assert (await third).verdict == APPLIED
-    assert await calls(relay) == (3, 5)
+    assert calls(relay) == (3, 5)
     assert statuses(project, held, before, locked_group, after) == ["paid"] * 4
 
 
@@ -158,7 +160,7 @@ async def test_a_fault_of_the_shops_own_trigger_is_one_payments_alone(
         project.superuser.execute("drop function public.tg_shop__fail() cascade")
 
     assert verdicts == [APPLIED, APPLIED, (500, "failed", "unexpected"), APPLIED]
-    assert await calls(relay) == (2, 4)
+    assert calls(relay) == (2, 4)
     assert statuses(project, held, before, poisoned, after) == ["paid", "paid", "pending", "paid"]
 
 

@@ -20,6 +20,7 @@ async def test_every_call_goes_below_the_path_of_the_project(data_api: DataApi, 
     below = path.rstrip("/")
     assert {call.path for call in data_api.calls} == {
         f"{below}/rest/v1/rpc/reconcile_order_group_payment",
+        f"{below}/rest/v1/rpc/reconcile_order_group_payments",
         f"{below}/rest/v1/rpc/reconciliation_readiness",
         f"{below}/rest/v1/rpc/payments_by_mode",
     }

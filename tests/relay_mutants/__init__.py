@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sql_tests.mutants.mutant import Mutant
 
+SHARED = ("tests/server/test_shared_calls.py",)
 COUNTERS = ("tests/server/test_counters.py",)
 CONFIG = ("tests/test_config.py",)
 FAILURES = ("tests/data_api/test_failures.py",)
@@ -40,10 +41,10 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("in_flight_stays", "server/deliveries.py", "            self._in_flight -= 1\n", "", COUNTERS),
     ("in_flight_gauge_stays", "server/deliveries.py", "            self._telemetry.metrics.in_flight.dec()\n", "", COUNTERS),
     ("in_flight_gauge_unset", "server/deliveries.py", "        self._telemetry.metrics.in_flight.inc()\n", "", COUNTERS),
-    ("waiting_stays", "data_api/client.py", "            self._waiting -= 1\n", "", COUNTERS),
     ("waiting_gauge_stays", "data_api/client.py", "            self._metrics.rpcs_waiting.dec()\n", "", COUNTERS),
     ("waiting_gauge_unset", "data_api/client.py", "        self._metrics.rpcs_waiting.inc()\n", "", COUNTERS),
-    ("slot_stays", "data_api/client.py", "                    self._slots.release()\n", "                    pass\n", COUNTERS),
+    ("place_stays", "data_api/places.py", "        self.leave()\n", "        pass\n", COUNTERS),
+    ("shared_uncounted", "data_api/client.py", "observe(len(payments))", "observe(1)", SHARED),
     (
         "large_place_stays",
         "server/deliveries.py",
@@ -76,7 +77,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("verdict_one_longer", "data_api/transport.py", "if len(body) > longest:", "if len(body) > longest + 1:", TRANSPORT),
     ("report_too_short", "data_api/transport.py", "MAX_ANSWER_BYTES: Final = 32", "MAX_ANSWER_BYTES: Final = 8", TRANSPORT),
     ("parts_left_out", "data_api/transport.py", "if auth is not None or others:", "if False:", TRANSPORT),
-    ("queue_one_longer", "data_api/client.py", "self._waiting >= MAX_WAITING", "self._waiting > MAX_WAITING", FAILURES),
+    ("queue_one_longer", "data_api/client.py", "(self._places.waiting) >= MAX_WAITING", "(self._places.waiting) > MAX_WAITING", FAILURES),
     ("body_one_longer", "server/deliveries.py", "    if len(body) > MAX_BODY_BYTES:\n", "    if len(body) > MAX_BODY_BYTES + 1:\n", WEBHOOK),
     ("unread_without_end", "server/connections.py", "        super().pause_writing()\n        self._limit_reading()\n", "        super().pause_writing()\n", UNREAD),
     ("late_reader_cut", "server/connections.py", "            self._reading_deadline.cancel()\n            self._reading_deadline = None\n", "            pass\n", UNREAD),
@@ -104,6 +105,26 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("missing_certificates", "config.py", "{_CERTIFICATES: fault} if fault else {}", "{}", LIFE),
     ("hangup_kills", "server/serving.py", '("SIGTERM", "SIGINT", "SIGHUP")', '("SIGTERM", "SIGINT")', LIFE),
     ("proxy_unnamed", "server/serving.py", "    if name := unused_proxy(settings):", "    if name := None:", LIFE),
+    # Who shares a call, who leaves it, and what follows from its end
+    ("one_too_many_together", "data_api/places.py", "len(together) < MOST_TOGETHER", "len(together) <= MOST_TOGETHER", SHARED),
+    ("metadata_without_end", "data_api/places.py", " or metadata > MOST_METADATA", "", SHARED),
+    ("notice_among_payments", "data_api/places.py", "waiting.payment is None or ", "", SHARED),
+    ("payments_with_a_notice", "data_api/places.py", "            if waiting.payment is None:\n                break\n", "", SHARED),
+    ("together_without_the_function", "data_api/places.py", "not self.shares or ", "", SHARED),
+    ("long_calls_keep_their_places", "data_api/places.py", "self._places.count(out=0, quick=-1)", "pass", SHARED),
+    ("beside_without_end", "data_api/places.py", "is_quick=False) if self._out < self._most else None", "is_quick=False)", SHARED),
+    ("one_ends_the_call_of_all", "data_api/places.py", "if all(answer.cancelled()", "if any(answer.cancelled()", SHARED),
+    ("call_that_nobody_waits_for", "data_api/places.py", "                call.cancel()\n", "                pass\n", SHARED),
+    ("turn_lost", "data_api/places.py", "turn.leave() if isinstance(turn, Place) else turn.cancel()", "pass", SHARED),
+    ("any_number_of_answers", "core/outcomes.py", "len(data) != len(payments)", "False", SHARED),
+    ("answer_to_another_event", "core/outcomes.py", 'answer.get("stripe_event_id") != payment["p_stripe_event_id"]', "False", SHARED),
+    ("answer_about_another_group", "core/outcomes.py", 'answer.get("order_group_id", "") != payment["p_order_group_id"]', "False", SHARED),
+    ("deferred_is_final", "data_api/failures.py", 'retryable=answer["outcome"] == "deferred"', "retryable=False", SHARED),
+    ("failed_again", "data_api/failures.py", 'retryable=answer["outcome"] == "deferred"', "retryable=True", SHARED),
+    ("down_and_called_again", "data_api/client.py", "failure.retryable |= failure.reason in _FAULTS_OF_THE_CALL", "failure.retryable = True", SHARED),
+    ("fault_of_the_call_is_final", "data_api/client.py", "failure.retryable |= failure.reason in _FAULTS_OF_THE_CALL", "pass", SHARED),
+    ("missing_function_again", "data_api/client.py", "                self._share(False)\n", "                pass\n", SHARED),
+    ("missing_function_for_ever", "data_api/client.py", "0.0 if shares else time.monotonic()", "3e9 if shares else time.monotonic()", SHARED),
     # Who may come into the desk, and what may be on its pages
     ("link_used_unseen", "commands/desk/door.py", "        if _same(token, self._used):\n            raise UsedLink\n", "", DESK),
     ("link_never_used_up", "commands/desk/door.py", "        self._used, self._token = self._token, None\n", "", DESK),
