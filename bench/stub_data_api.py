@@ -21,18 +21,23 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 RECONCILE = b"/rest/v1/rpc/reconcile_order_group_payment"
 
 
-def verdict_on(body: bytes) -> bytes:
+def verdict_on(payment: dict[str, object]) -> dict[str, object]:
     """What the function would return for a first, fitting payment."""
-    call = json.loads(body)
-    answer = {
+    return {
         "outcome": "applied",
         "reason": None,
-        "order_group_id": call["p_order_group_id"],
-        "stripe_event_id": call["p_stripe_event_id"],
+        "order_group_id": payment["p_order_group_id"],
+        "stripe_event_id": payment["p_stripe_event_id"],
         "orders_paid": 2,
         "ledger_entries": 5,
     }
-    content = json.dumps(answer).encode()
+
+
+def answer_to(body: bytes) -> bytes:
+    """To a call for one payment, or for several."""
+    call = json.loads(body)
+    several = call.get("p_payments")
+    content = json.dumps(verdict_on(call) if several is None else [verdict_on(each) for each in several]).encode()
     return HEADERS + b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
 
 
@@ -50,7 +55,7 @@ class _Connection(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             body, self._buffer = self._buffer[end + 4 : end + 4 + length], self._buffer[end + 4 + length :]
-            self._transport.write(verdict_on(body) if RECONCILE in head else NOT_FOUND)
+            self._transport.write(answer_to(body) if RECONCILE in head else NOT_FOUND)
 
 
 async def serve(port: int) -> None:

@@ -103,12 +103,12 @@ class Places:
 
     def _share(self, together: "list[_Waiting]") -> None:
         """Call once for all of them. The call is nobody's own: it ends early only when all of them have left."""
+        place = Place(self, is_quick=True)
         answers = [asyncio.get_running_loop().create_future() for _ in together]
-        call = asyncio.create_task(
-            self._answer(Place(self, is_quick=True), [one.payment or {} for one in together], answers)
-        )
+        call = asyncio.create_task(self._answer([one.payment or {} for one in together], answers))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
+        call.add_done_callback(lambda _: place.leave())
 
         def left(_: "asyncio.Future[object]") -> None:
             if all(answer.cancelled() for answer in answers):
@@ -118,11 +118,8 @@ class Places:
             answer.add_done_callback(left)
             waiting.turn.set_result(answer)
 
-    async def _answer(
-        self, place: "Place", payments: list[Parameters], answers: "list[asyncio.Future[object]]"
-    ) -> None:
-        with place:
-            found = await self._call_together(payments)
+    async def _answer(self, payments: list[Parameters], answers: "list[asyncio.Future[object]]") -> None:
+        found = await self._call_together(payments)
         for answer, one in zip(answers, found, strict=True):
             if not answer.done():
                 answer.set_result(one)

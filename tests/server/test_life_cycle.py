@@ -9,9 +9,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from relay.data_api.client import FEW_CALLS
 from relay.server.webhook import PATH
 from testkit.command_line import run, serve
 from testkit.data_api_server import DataApi, Wait
+from testkit.polling import until
 from testkit.relay_under_test import environ
 from testkit.stripe_events import completed, delivery
 from testkit.wire import connected
@@ -57,6 +59,25 @@ async def test_a_signal_makes_it_not_ready_finishes_the_delivery_in_hand_and_exi
         assert (status, answer["outcome"]) == (200, "applied")
         assert await relay.process.wait() == 0
         assert [(await relay.line())["message"] for _ in range(2)] == ["applied", "Stopped"]
+
+
+async def test_a_stop_finishes_what_waits_for_a_call_and_what_shares_one(data_api: DataApi) -> None:
+    async with serve(env=environ(data_api.url)) as relay:
+        gate = Wait()
+        data_api.always = gate
+        in_hand = [asyncio.create_task(post(relay.url)) for _ in range(FEW_CALLS + 8)]
+        await until(lambda: len(data_api.calls) > FEW_CALLS)
+
+        relay.process.send_signal(signal.SIGTERM)
+        assert (await relay.line())["message"].startswith("Stopping")
+        gate.released.set()
+
+        answers = [await one for one in in_hand]
+        assert [(status, answer["outcome"]) for status, answer in answers] == [(200, "applied")] * len(in_hand)
+        assert await relay.process.wait() == 0
+    sent = [each.parameters["p_stripe_event_id"] for call in data_api.calls for each in call.alone]
+    assert sorted(sent) == sorted(answer["event_id"] for _, answer in answers)
+    assert len(data_api.calls) < len(sent)
 
 
 async def test_an_idle_relay_stops_at_once(data_api: DataApi) -> None:

@@ -506,7 +506,8 @@ async def test_one_that_leaves_while_it_waits_is_not_sent(data_api: DataApi) -> 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_those_who_leave_in_the_moment_of_their_turn_give_the_place_on(count: int) -> None:
     async def call_together(payments: list[places.Parameters]) -> list[object]:
-        raise AssertionError(f"nobody is left to call for: {payments}")
+        await asyncio.Event().wait()
+        raise AssertionError(f"this call does not end by itself: {payments}")
 
     all_places = places.Places(call_together, few=1, most=1)
     place = all_places.take()
