@@ -14,7 +14,7 @@ import pytest
 from bench import results
 from bench.callers import press
 from bench.deliveries import Deliveries, payload_of
-from bench.stub_data_api import verdict_on
+from bench.stub_data_api import answer_to
 from relay.core.checkout import Payment, Rules, judge
 from relay.core.event import read_event
 from relay.core.outcomes import Outcome, Verdict, read_verdict
@@ -102,19 +102,26 @@ def test_call_that_is_posted_straight_is_the_one_that_the_relay_makes() -> None:
     assert posted == client.parameters(payment_in(body), None, "webhook")
 
 
-def test_stub_answers_as_the_function_would() -> None:
+def test_stub_answers_as_the_functions_would() -> None:
     body = Deliveries(WEBHOOK_SECRET, host="relay").body()
-    payment = payment_in(body)
+    payment, call = payment_in(body), payload_of(body)
 
-    content = verdict_on(payload_of(body)).partition(b"\r\n\r\n")[2].split(b"\r\n")[1]
+    alone = content_of(answer_to(call))
+    together = content_of(answer_to(b'{"p_payments": [%s, %s]}' % (call, call)))
 
     verdict = read_verdict(
-        json.loads(content),
+        alone,
         event_id=payment.event_id,
         order_group_id=payment.order_group_id,
         unmatched_reason=None,
     )
     assert verdict == Verdict(Outcome.APPLIED)
+    assert together == [alone, alone]
+
+
+def content_of(answer: bytes) -> object:
+    """The JSON of an answer whose body is one chunk."""
+    return json.loads(answer.partition(b"\r\n\r\n")[2].split(b"\r\n")[1])
 
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda folder: folder.name)
