@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.core import checkout
 from relay.core.event import Event
-from relay.data_api import client
+from relay.data_api import parameters as sent
 from testkit.command_line import Ended
 from testkit.database import Row
 from testkit.project import Project
@@ -44,7 +44,7 @@ def delivered(project: Project, event: Json) -> Row:
     if isinstance(decision, checkout.Unmatched):
         problem, decision = decision.reason, decision.payment
     assert isinstance(decision, checkout.Payment)
-    parameters = client.parameters(decision, problem, "webhook")
+    parameters = sent.parameters(decision, problem, "webhook")
     names = ", ".join(f"{name} => %({name})s" for name in parameters)
     values = {**parameters, "p_session_metadata": json.dumps(parameters["p_session_metadata"])}
     row = project.shop.service.execute(

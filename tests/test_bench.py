@@ -18,7 +18,7 @@ from bench.stub_data_api import answer_to
 from relay.core.checkout import Payment, Rules, judge
 from relay.core.event import read_event
 from relay.core.outcomes import Outcome, Verdict, read_verdict
-from relay.data_api import client
+from relay.data_api.parameters import parameters
 from relay.server.signature import verify
 from testkit.stripe_events import WEBHOOK_SECRET
 
@@ -99,7 +99,7 @@ def test_call_that_is_posted_straight_is_the_one_that_the_relay_makes() -> None:
 
     posted = json.loads(payload_of(body))
 
-    assert posted == client.parameters(payment_in(body), None, "webhook")
+    assert posted == parameters(payment_in(body), None, "webhook")
 
 
 def test_stub_answers_as_the_functions_would() -> None:

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from supabase import AsyncClient
 
@@ -26,7 +26,8 @@ from relay.core.outcomes import (
 )
 from relay.data_api import failures
 from relay.data_api.connection import open_client
-from relay.data_api.places import Parameters, Place, Places
+from relay.data_api.parameters import Parameters, Source, parameters, recording_parameters
+from relay.data_api.places import Place, Places
 from relay.metrics import Metrics
 
 FUNCTION: Final = "reconcile_order_group_payment"
@@ -34,7 +35,6 @@ PLURAL_FUNCTION: Final = "reconcile_order_group_payments"
 NOTICE_FUNCTION: Final = "note_awaiting_funds"
 CANCELLING_FUNCTION: Final = "cancel_order_group"
 RECORDING_FUNCTIONS: Final[Mapping[Kind, str]] = {"refund": "record_refund", "dispute": "record_dispute"}
-Source = Literal["webhook", "sweep", "replay"]
 # How many calls may run at the same time, and how many deliveries may wait for one of them. If the Data API hangs, it
 # holds 64 calls for RELAY_RPC_TIMEOUT. Deliveries that find the queue full are answered 500 at once, and Stripe sends
 # them again. PostgREST's own pool is smaller (10 by default), so more calls would only wait there.
@@ -261,43 +261,6 @@ class DataApi:
 
 def _of_unexpected_shape(data: object) -> NoVerdict:
     return NoVerdict(Reason.CONTRACT_VIOLATION, f"an answer of unexpected shape ({type(data).__name__})")
-
-
-def parameters(payment: Payment, unmatched_reason: Reason | None, source: Source) -> Parameters:
-    """The parameters of `reconcile_order_group_payment` for a payment."""
-    return {
-        "p_order_group_id": payment.order_group_id,
-        "p_stripe_event_id": payment.event_id,
-        "p_stripe_event_type": payment.event_type,
-        "p_stripe_event_created": payment.event_created,
-        "p_livemode": payment.livemode,
-        "p_checkout_session_id": payment.session_id,
-        "p_payment_intent_id": payment.payment_intent_id,
-        "p_amount_minor": payment.amount_minor,
-        "p_amount": payment.amount,
-        "p_currency": payment.currency,
-        "p_session_metadata": payment.metadata,
-        "p_source": source,
-        "p_unmatched_reason": unmatched_reason,
-        "p_account": payment.account,
-    }
-
-
-def recording_parameters(reversal: Reversal, source: Source) -> dict[str, object]:
-    """The parameters of `record_refund` or `record_dispute`."""
-    return {
-        f"p_{reversal.kind}_id": reversal.id,
-        "p_payment_intent_id": reversal.payment_intent_id,
-        "p_amount_minor": reversal.amount_minor,
-        "p_amount": reversal.amount,
-        "p_currency": reversal.currency,
-        "p_status": reversal.status,
-        "p_created": reversal.created,
-        "p_reason": reversal.reason,
-        "p_livemode": reversal.livemode,
-        "p_source": source,
-        "p_stripe_event_id": reversal.event_id,
-    }
 
 
 @asynccontextmanager

@@ -7,14 +7,14 @@ in which they came, and each place that becomes free takes what has collected by
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
-Parameters = dict[str, Any]
-"""One payment, as the parameters of `reconcile_order_group_payment`."""
-CallTogether = Callable[[list[Parameters]], Awaitable[list[object]]]
+from relay.data_api.parameters import Parameters
+
+CallTogether = Callable[[list[Parameters]], Coroutine[None, None, list[object]]]
 """Makes one call for several payments: an answer for each, in their order. It does not raise, except when cancelled."""
 
 # What the database function takes in one call.
@@ -39,7 +39,7 @@ class Places:
         self._most = most
         self._quick = 0
         self._out = 0
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[list[object]]] = set()
         self.waiting: deque[_Waiting] = deque()
         self.shares_from = 0.0
         """Until then, in monotonic seconds, those who wait go alone."""
@@ -105,24 +105,25 @@ class Places:
         """Call once for all of them. The call is nobody's own: it ends early only when all of them have left."""
         place = Place(self, is_quick=True)
         answers = [asyncio.get_running_loop().create_future() for _ in together]
-        call = asyncio.create_task(self._answer([one.payment or {} for one in together], answers))
+        call = asyncio.create_task(self._call_together([one.payment or {} for one in together]))
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        call.add_done_callback(lambda _: place.leave())
+
+        def ended(_: "asyncio.Task[list[object]]") -> None:
+            self._calls.discard(call)
+            place.leave()
+            if not call.cancelled():
+                for answer, one in zip(answers, call.result(), strict=True):
+                    if not answer.done():
+                        answer.set_result(one)
 
         def left(_: "asyncio.Future[object]") -> None:
             if all(answer.cancelled() for answer in answers):
                 call.cancel()
 
+        call.add_done_callback(ended)
         for waiting, answer in zip(together, answers, strict=True):
             answer.add_done_callback(left)
             waiting.turn.set_result(answer)
-
-    async def _answer(self, payments: list[Parameters], answers: "list[asyncio.Future[object]]") -> None:
-        found = await self._call_together(payments)
-        for answer, one in zip(answers, found, strict=True):
-            if not answer.done():
-                answer.set_result(one)
 
 
 class Place:

@@ -150,7 +150,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("webhooks_secrets", "server/lifecycle.py", "Route(settings.stripe_lifecycle_webhook_secrets", "Route(settings.stripe_webhook_secrets", LIFECYCLE),
     ("groupless_record", "server/lifecycle.py", "                delivery.order_group_id = recorded.order_group_id\n", "", LIFECYCLE),
     ("sessionless_cancel", "data_api/client.py", ', "p_checkout_session_id": ended.session_id', "", LIFECYCLE),
-    ("eventless_record", "data_api/client.py", '"p_stripe_event_id": reversal.event_id', '"p_stripe_event_id": None', LIFECYCLE),
+    ("eventless_record", "data_api/parameters.py", '"p_stripe_event_id": reversal.event_id', '"p_stripe_event_id": None', LIFECYCLE),
     ("another_refund", "core/outcomes.py", "data.get(key) != reversal_id", "False", LIFECYCLE),
     ("free_refund", "core/lifecycle.py", "not 0 < amount", "not 0 <= amount", LIFECYCLE_CORE),
     ("true_is_an_amount", "core/lifecycle.py", "type(amount) is not int", "not isinstance(amount, int)", LIFECYCLE_CORE),

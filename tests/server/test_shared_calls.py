@@ -21,6 +21,7 @@ from relay.core.errors import NoVerdict
 from relay.core.event import read_event
 from relay.core.outcomes import Outcome, Verdict
 from relay.data_api import client, places
+from relay.data_api.parameters import Parameters, parameters
 from relay.metrics import Metrics
 from relay.server.app import TELEMETRY
 from relay.server.webhook import rules_of
@@ -473,7 +474,7 @@ def payment_of(about: Json) -> Payment:
 
 
 def parameters_of(*numbers: int) -> list[dict[str, Any]]:
-    return [client.parameters(payment_of(event(number)), None, "webhook") for number in numbers]
+    return [parameters(payment_of(event(number)), None, "webhook") for number in numbers]
 
 
 def calls_of(*numbers: int) -> list[Call]:
@@ -505,7 +506,7 @@ async def test_one_that_leaves_while_it_waits_is_not_sent(data_api: DataApi) -> 
 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_those_who_leave_in_the_moment_of_their_turn_give_the_place_on(count: int) -> None:
-    async def call_together(payments: list[places.Parameters]) -> list[object]:
+    async def call_together(payments: list[Parameters]) -> list[object]:
         await asyncio.Event().wait()
         raise AssertionError(f"this call does not end by itself: {payments}")
 

@@ -7,8 +7,8 @@ from typing import Final
 from relay.commands.sweep.sendable import Sendable, payment_of, reason_of
 from relay.core.errors import NoVerdict
 from relay.core.outcomes import Outcome, Reason, Verdict, read_verdict
-from relay.data_api.client import parameters
 from relay.data_api.connection import with_retries
+from relay.data_api.parameters import parameters
 from relay.data_api.records import Records
 
 FUNCTION: Final = "preview_order_group_payments"
