@@ -2,7 +2,6 @@
 
 import copy
 import math
-import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -167,12 +166,6 @@ REPORT = {
     ],
     "checks": [{"claim": "An order follows its order group", "ok": False, "faults": 1, "examples": ["o: paid"]}],
 }
-
-
-@pytest.fixture(autouse=True)
-def same_finders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pygal puts a finder into sys.meta_path that is none for this Python; every later import would warn of it."""
-    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
 
 
 def tell_story(answer: Any) -> str:

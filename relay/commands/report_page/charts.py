@@ -12,6 +12,7 @@ import pygal
 from markupsafe import Markup
 from pygal.style import Style
 
+from relay.commands.report_page.axis import lines
 from relay.commands.report_page.figures import Facts
 from relay.core.currency import decimals_of
 
@@ -27,7 +28,6 @@ COLOURS = {
 _WIDTH, _HEIGHT = 480, 260
 # So many labels stand beside each other on a phone. The others are left out, evenly.
 _MOST_LABELS: Final = {len("2026-11-23"): 7, len("2026-11"): 5, len("2026"): 7}
-_MOST_LINES: Final = 5
 # Fewer payments are read from the table.
 _LEAST_PAYMENTS: Final = 3
 # Charts of more currencies would make the page unreadable; the table has all currencies.
@@ -77,18 +77,6 @@ def money(periods: Sequence[str], amounts: Sequence[Decimal], currency: str, spa
     chart.value_formatter = lambda value: f"{value:,.{shown}f}"
     chart.add("paid", [{"value": float(amount), "formatter": _exactly(amount, decimals)} for amount in amounts])
     return _svg(chart, f"Paid in {currency} {span}")
-
-
-def lines(highest: float, *, whole: bool) -> list[float]:
-    """Where the lines of the y axis are, from zero to the first that no bar passes: round numbers, five at most."""
-    if highest <= 0:
-        return [0, 1]
-    smallest = 10.0 ** math.floor(math.log10(highest / (_MOST_LINES - 1)))
-    steps = (unit * smallest for unit in (1, 2, 5, 10))
-    step = next(one for one in steps if one * (_MOST_LINES - 1) >= highest)
-    if whole:
-        step = max(1, math.ceil(step))
-    return [round(step * place, 12) for place in range(math.ceil(highest / step) + 1)]
 
 
 def _exactly(amount: Decimal, decimals: int) -> Callable[[float], str]:
