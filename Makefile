@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench browser help setup demo shop site test release-test check deploy-test real-parts image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
+.PHONY: bench browser chromium pictures help setup demo shop site test release-test check deploy-test real-parts image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -32,6 +32,7 @@ help:
 	@echo "make relay-mutants  the same for the relay's own code; MUTANTS='ID ...' takes some"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
 	@echo "make browser the report, the sample shop and the site in a real Chromium; as root on Debian installs it"
+	@echo "make pictures  draw the README's pictures of the desk and the report anew"
 	@echo "make canary  the relay's suites with the newest versions of its libraries, pre-releases included; make floors: the oldest"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"
@@ -130,10 +131,15 @@ schema: setup
 versions: setup
 	@$(PY) -m sql_tests.versions
 
-browser: setup
+browser: setup chromium
+	@$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
+
+pictures: setup chromium
+	@$(PY) -m tests.browser.pictures
+
+chromium: setup
 	@command -v google-chrome >/dev/null || command -v chromium-browser >/dev/null || sh scripts/debian_packages.sh chromium=chromium
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements/browser.txt
-	@$(PY) -m pytest -q tests/browser $(PYTEST_ARGS)
 
 # CANARY_ARGS names what pytest runs instead of the relay's suites.
 canary floors: setup
