@@ -15,7 +15,7 @@ SUITE = "trixie"
 MAJOR = "17"
 PACKAGES = [
     f"postgresql-{MAJOR}",
-    *(f"postgresql-{MAJOR}-{name}" for name in ("cron", "plpgsql-check", "pgtap", "pgaudit")),
+    *(f"postgresql-{MAJOR}-{name}" for name in ("cron", "plpgsql-check", "pgtap", "pgaudit", "plproxy")),
 ]
 HOME = ROOT / ".real-parts"
 SYSTEM = HOME / "system"

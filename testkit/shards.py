@@ -1,0 +1,84 @@
+"""A router before two shards: three PostgreSQL servers of Debian's, and the Data API before the router."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from local_stack import platform, supabase_cli
+from local_stack.errors import PartMissingError
+from local_stack.postgres import Postgres
+from local_stack.stack import Stack
+from testkit.database import SUPERUSER, Database
+
+PARTS = Path(__file__).resolve().parent.parent / "deploy" / "shards"
+ROUTER = "relay_router"
+LOGIN = """
+create role {name} login noinherit password {password};
+grant service_role to {name};
+alter role {name} set role = 'service_role';
+alter role {name} set statement_timeout = '60s'
+"""
+
+
+class Cluster:
+    """A context manager, ready when entered. `stack` is the router's, as one database's would be; `shards` the databases
+    behind it, `servers` their servers. Raises StackError with the remedy where a part is missing or fails.
+    """
+
+    def __init__(self, shards: int = 2) -> None:
+        self._number = shards
+        self._exit = ExitStack()
+        self.servers: list[Postgres] = []
+        self.shards: list[Database] = []
+        self.stack: Stack
+
+    def __enter__(self) -> Self:
+        if "LOCAL_STACK_PG_BIN" not in os.environ:
+            raise PartMissingError("PL/Proxy comes with `make real-parts`, and `make shards` runs with it")
+        with ExitStack() as parts:
+            for number in range(self._number):
+                server = parts.enter_context(Postgres())
+                self.servers.append(server)
+                password = self.servers[0].password
+                self.shards.append(_shard(server, number=number, of=self._number, router_password=password))
+            self.stack = parts.enter_context(Stack(migrate=self._install))
+            self.router = Database("postgres", "127.0.0.1", self.stack.postgres.port, self.stack.postgres.password)
+            self._exit = parts.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    def _install(self, url: str) -> str:
+        addresses = [
+            make_conninfo(host=shard.host, port=shard.port, dbname=shard.name, sslmode="disable")
+            for shard in self.shards
+        ]
+        with psycopg.connect(url, user=SUPERUSER, autocommit=True) as superuser:
+            for part in ("router.sql", "router_reading.sql"):
+                superuser.execute((PARTS / part).read_bytes())
+            superuser.execute("select shards.connect(%s, %s, %s)", [addresses, ROUTER, self.shards[0].password])
+        return ""
+
+
+def _shard(server: Postgres, *, number: int, of: int, router_password: str) -> Database:
+    """A project like any other, and what makes it a shard."""
+    database = Database("postgres", server.host, server.port, server.password)
+    platform.install(database.dsn(SUPERUSER), password=server.password)
+    supabase_cli.db_push(database.url("postgres"))
+    with database.connect() as superuser:
+        superuser.execute(sql.SQL(LOGIN).format(name=sql.Identifier(ROUTER), password=sql.Literal(router_password)))
+    with database.connect("postgres") as owner:
+        owner.execute((PARTS / "shard.sql").read_bytes())
+        owner.execute("select shards.become(%s, %s)", [number, of])
+    return database
