@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
+from chaos.ground import Ground, Sharded
 from chaos.run import FULL, SHORT, Report, Size, run
 from local_stack.errors import StackError
 from local_stack.signals import signals_as_interrupt
@@ -25,15 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--full", action="store_true", help=f"{FULL.events:,} events and {FULL.faults} faults")
     parser.add_argument("--seed", type=int, default=_from_env("seed"), help="repeat a run's plan; its report names it")
+    parser.add_argument("--shards", action="store_true", help="a router before two databases (make shards)")
     parser.add_argument("--json", action="store_true", help="print the report as one object")
     options = parser.parse_args(arguments)
     base = FULL if options.full else SHORT
     sizes = {each.name: _from_env(each.name) or getattr(base, each.name) for each in fields(Size)}
     seed = options.seed if options.seed is not None else secrets.randbelow(10**9)
+    ground = Sharded if options.shards else Ground
     _say(f"seed {seed}")
     try:
         with signals_as_interrupt():
-            report = asyncio.run(run(seed=seed, size=Size(**sizes), say=_say))
+            report = asyncio.run(run(seed=seed, size=Size(**sizes), say=_say, ground=ground))
     except StackError as error:
         _say(str(error))
         return 2

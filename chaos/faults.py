@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
 
-from chaos.database import connect
+from chaos.ground import Ground
 from chaos.proxy import Proxy
 from chaos.senders import Senders
-from local_stack.stack import Stack
+from local_stack.postgres import Postgres
 from testkit.relay_process import RelayProcess
+from testkit.shards import ROUTER
 
 DELAY_SECONDS = (0.2, 0.8)
 DELAYED_FOR_SECONDS = 1.0
@@ -26,13 +27,14 @@ class Faults:
     """Strikes the parts of a stack and its relays. What was stopped is started again beside the next faults."""
 
     def __init__(
-        self, stack: Stack, relays: Sequence[RelayProcess], proxy: Proxy, senders: Senders, rng: random.Random
+        self, ground: Ground, relays: Sequence[RelayProcess], proxy: Proxy, senders: Senders, rng: random.Random
     ) -> None:
         self.struck: Counter[str] = Counter()
         self.idle = 0
         """Faults that hit nothing in flight."""
         self.kills = 0
-        self._stack = stack
+        self._stack = ground.stack
+        self._shards = ground.shards
         self._relays = relays
         self._proxy = proxy
         self._senders = senders
@@ -40,6 +42,7 @@ class Faults:
         self._relay_locks = [asyncio.Lock() for _ in relays]
         self._postgres_lock = asyncio.Lock()
         self._postgrest_lock = asyncio.Lock()
+        self._shard_locks = [asyncio.Lock() for _ in self._shards]
         self._recoveries: set[asyncio.Task[None]] = set()
         self._kinds: dict[str, tuple[Callable[[str], Awaitable[None]], int]] = {
             "relay killed": (self._kill_relay, 4),
@@ -52,6 +55,11 @@ class Faults:
             "connections delayed": (self._delay_connections, 2),
             "connections dead": (self._kill_connections, 1),
         }
+        if self._shards:
+            self._kinds |= {
+                "shard stopped at once": (self._stop_shard, 2),
+                "shard's backends terminated": (self._terminate_backends_of_shard, 4),
+            }
 
     def schedule(self, count: int) -> list[str]:
         """So many kinds of faults, each in its share, shuffled."""
@@ -118,24 +126,38 @@ class Faults:
         """Those of the Data API that are at work; all of them where none is."""
         async with self._postgres_lock:
             self._note(kind)
-            await asyncio.to_thread(self._terminate)
+            await asyncio.to_thread(self._terminate, self._stack.postgres, "authenticator")
 
-    def _terminate(self) -> None:
+    async def _terminate_backends_of_shard(self, kind: str) -> None:
+        """Those of the router."""
+        number = self._rng.randrange(len(self._shards))
+        async with self._shard_locks[number]:
+            self._note(kind)
+            await asyncio.to_thread(self._terminate, self._shards[number], ROUTER)
+
+    def _terminate(self, postgres: Postgres, user: str) -> None:
         try:
-            with connect(self._stack) as superuser:
+            with psycopg.connect(postgres.dsn(), autocommit=True) as superuser:
                 superuser.execute(
-                    "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'authenticator'"
+                    "select pg_terminate_backend(pid) from pg_stat_activity where usename = %(user)s"
                     " and (state <> 'idle' or not exists (select from pg_stat_activity"
-                    " where usename = 'authenticator' and state <> 'idle'))"
+                    " where usename = %(user)s and state <> 'idle'))",
+                    {"user": user},
                 )
         except psycopg.OperationalError as error:
             raise RuntimeError("the chaos run has lost its own session") from error
 
     async def _stop_postgres(self, kind: str) -> None:
         """`immediate`: no checkpoint, no good-bye; what was acknowledged must come back from the log."""
-        await self._postgres_lock.acquire()
+        await self._stop_at_once(kind, self._stack.postgres, self._postgres_lock)
+
+    async def _stop_shard(self, kind: str) -> None:
+        number = self._rng.randrange(len(self._shards))
+        await self._stop_at_once(kind, self._shards[number], self._shard_locks[number])
+
+    async def _stop_at_once(self, kind: str, postgres: Postgres, lock: asyncio.Lock) -> None:
+        await lock.acquire()
         self._note(kind)
-        postgres = self._stack.postgres
         pid = postgres.server_pid
         if pid is None:
             raise RuntimeError("Postgres is gone though nobody stopped it")
@@ -145,7 +167,7 @@ class Faults:
             postgres.halt()  # waits until it is gone
             postgres.start()
 
-        self._recover(self._postgres_lock, start)
+        self._recover(lock, start)
 
     async def _kill_postgrest(self, kind: str) -> None:
         await self._postgrest_lock.acquire()

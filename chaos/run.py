@@ -14,13 +14,13 @@ from pathlib import Path
 
 import aiohttp
 
-from chaos.database import PRODUCTS, SELLERS, fill, look
+from chaos.database import PRODUCTS, SELLERS
 from chaos.faults import Faults
+from chaos.ground import Ground
 from chaos.plan import Generator, Sent, batches
 from chaos.proxy import Proxy
 from chaos.senders import PATIENCE_SECONDS, Senders, Tally
 from chaos.verdict import findings
-from local_stack.stack import Stack
 from relay.server import lifecycle, webhook
 from testkit.relay_process import RelayProcess
 
@@ -90,7 +90,9 @@ class Report:
         }
 
 
-async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: None) -> Report:
+async def run(
+    *, seed: int, size: Size, say: Callable[[str], None] = lambda _: None, ground: type[Ground] = Ground
+) -> Report:
     """Run it. Raises StackError where a part is missing or does not come back."""
     report = Report(seed, size)
     generator = Generator(seed, sellers=SELLERS, products=PRODUCTS)
@@ -99,8 +101,9 @@ async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: N
     report.deliveries = sum(map(len, plan))
     with ExitStack() as parts:
         logs = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
-        stack = parts.enter_context(Stack())
-        await asyncio.to_thread(fill, stack, scenarios)
+        there = parts.enter_context(ground())
+        stack = there.stack
+        await asyncio.to_thread(there.fill, scenarios)
         say(f"{report.deliveries:,} deliveries of {size.events:,} events, {size.faults} faults")
         async with Proxy(stack.gateway.port).listening() as proxy:
             lifecycle_secret = f"whsec_{secrets.token_hex(24)}"
@@ -115,7 +118,7 @@ async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: N
             for relay in relays:
                 parts.callback(relay.stop)
                 await asyncio.to_thread(relay.start)
-            await _send(report, stack, relays, proxy, plan_rng=generator.rng, plan=plan, secrets_of_routes=own, say=say)
+            await _send(report, there, relays, proxy, plan_rng=generator.rng, plan=plan, secrets_of_routes=own, say=say)
             counted = [await _series(relay) for relay in relays]
             report.relay_retries = _sum(counted, "relay_rpc_retries_total")
             report.relay_calls = _sum(counted, "relay_payments_per_call_count")
@@ -123,7 +126,7 @@ async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: N
             report.payments_called_for = _sum(counted, "relay_payments_per_call_sum")
             for relay in relays:
                 await asyncio.to_thread(relay.stop)
-        state = await asyncio.to_thread(look, stack)
+        state = await asyncio.to_thread(there.look)
         lines = [line for relay in relays for line in relay.log.read_text().splitlines()]
         kills = report.faults.get("relay killed", 0)
         report.findings += findings(scenarios, report.tally, state, lines, kills=kills)
@@ -132,7 +135,7 @@ async def run(*, seed: int, size: Size, say: Callable[[str], None] = lambda _: N
 
 async def _send(
     report: Report,
-    stack: Stack,
+    there: Ground,
     relays: list[RelayProcess],
     proxy: Proxy,
     *,
@@ -148,7 +151,7 @@ async def _send(
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
         ports = [relay.port for relay in relays]
         senders = Senders(ports, secrets_of_routes, random.Random(plan_rng.random()), http)
-        faults = Faults(stack, relays, proxy, senders, random.Random(plan_rng.random()))
+        faults = Faults(there, relays, proxy, senders, random.Random(plan_rng.random()))
         kinds = faults.schedule(report.size.faults)
         progress = asyncio.Event()
         senders.on_finished = progress.set

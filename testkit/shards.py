@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,8 +19,11 @@ from local_stack import platform, supabase_cli
 from local_stack.errors import PartMissingError
 from local_stack.postgres import Postgres
 from local_stack.stack import Stack
-from testkit.database import SUPERUSER, Database
+from testkit.database import SUPERUSER, Database, scalar
+from testkit.shop import Shop, open_shop
 
+# What each shard has for itself, in the order in which one refers to the other.
+COMMON = ("auth.users", "public.sellers", "public.seller_members", "public.products")
 PARTS = Path(__file__).resolve().parent.parent / "deploy" / "shards"
 ROUTER = "relay_router"
 LOGIN = """
@@ -58,6 +64,29 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._exit.close()
+
+    def shards_of(self, keys: Iterable[str]) -> list[int]:
+        """Where what has these keys lies, by the shards' numbers."""
+        with self.router.connect() as router:
+            places = scalar(router, "select array_agg(shards.place(k)) from unnest(%s::text[]) as k", list(keys))
+        return [place % self._number for place in places or []]
+
+    def open_shops(self, *, sellers: int = 2, products: int = 3) -> list[Shop]:
+        """One shop, which each shard knows: sellers, products and users have the same ids everywhere."""
+        with self.shards[0].connect() as superuser:
+            service = self.shards[0].act_as("service_role")
+            shop = open_shop(superuser, service, sellers=sellers, products=products)
+            rows = {table: superuser.execute(f"select * from {table}".encode()).fetchall() for table in COMMON}
+        shops = [shop]
+        for shard in self.shards[1:]:
+            with shard.connect() as superuser:
+                for table, known in rows.items():
+                    superuser.execute(
+                        f"insert into {table} select * from jsonb_populate_recordset(null::{table}, %s)".encode(),
+                        [json.dumps(known, default=str)],
+                    )
+            shops.append(replace(shop, service=shard.act_as("service_role")))
+        return shops
 
     def _install(self, url: str) -> str:
         addresses = [

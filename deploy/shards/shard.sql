@@ -67,6 +67,7 @@ begin
             from payments.exceptions as x
         )
     );
+    perform payments.record_definitions(array['payments.exceptions_id_seq']);
 end;
 $$;
 comment on function shards.become(integer, integer) is 'Makes this database the shard of that number, counted from 0.';
