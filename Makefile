@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench browser chromium pictures help setup demo shop site test release-test check deploy-test real-parts image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
+.PHONY: bench browser chromium pictures help setup demo shop site test release-test check deploy-test real-parts shards image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -21,7 +21,8 @@ help:
 	@echo "make site    the documentation as a site, with search, in dist/site"
 	@echo "make release-test  upgrades in both directions, making room in a project that lives, short runs of chaos, fuzz and mutants"
 	@echo "make deploy-test   nginx before two relays, the units, the alerts, and pg_cron; as root installs what it needs of Debian"
-	@echo "make real-parts  the SQL suites on Debian 13's PostgreSQL 17 with pg_cron, plpgsql_check, pgTAP and pgaudit; as root on Debian"
+	@echo "make real-parts  the SQL suites on Debian 13's PostgreSQL 17 with pg_cron, plpgsql_check, pgTAP, pgaudit and PL/Proxy; as root on Debian"
+	@echo "make shards  the chaos run over a router and two databases, with PL/Proxy of Debian 13; as root on Debian"
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps data, keys and ports"
 	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
@@ -90,6 +91,12 @@ real-parts: setup
 	@sh scripts/debian_packages.sh debootstrap=debootstrap
 	@bin=$$($(PY) scripts/real_parts.py) && LOCAL_STACK_PG_BIN=$$bin $(PY) -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile \
 		tests/real_parts tests/deploy/test_pg_cron.py $(REAL_PARTS_SUITES) $(PYTEST_ARGS)
+
+# The databases and settings of `make chaos`, a router (deploy/shards) before two of them; it ends with the invariants of each
+# and across both.
+shards: setup
+	@sh scripts/debian_packages.sh debootstrap=debootstrap
+	@bin=$$($(PY) scripts/real_parts.py) && LOCAL_STACK_PG_BIN=$$bin $(PY) -m chaos --shards $(if $(FULL),--full)
 
 # IMAGE_OPTIONS='--build-arg BASE=...' goes to the builder.
 image:

@@ -30,7 +30,8 @@ exec "{loader}" --library-path "{libraries}" --argv0 "{programs}/{name}" "{behin
 
 def main() -> None:
     """Build what is missing, and say where it is."""
-    if not SYSTEM.exists():
+    if any(not (SYSTEM / "var/lib/dpkg/info" / f"{package}.list").exists() for package in PACKAGES):
+        shutil.rmtree(SYSTEM, ignore_errors=True)
         build()
     if not BEHIND.exists():
         wrap()

@@ -35,8 +35,8 @@ alter role {name} set statement_timeout = '60s'
 
 
 class Cluster:
-    """A context manager, ready when entered. `stack` is the router's, as one database's would be; `shards` the databases
-    behind it, `servers` their servers. Raises StackError with the remedy where a part is missing or fails.
+    """A context manager, ready when entered. `stack` is the router's, as one database's would be; `shards` are the
+    databases behind it, `servers` their servers. Raises StackError with the remedy where a part is missing or fails.
     """
 
     def __init__(self, shards: int = 2) -> None:
@@ -74,7 +74,7 @@ class Cluster:
     def open_shops(self, *, sellers: int = 2, products: int = 3) -> list[Shop]:
         """One shop, which each shard knows: sellers, products and users have the same ids everywhere."""
         with self.shards[0].connect() as superuser:
-            service = self.shards[0].act_as("service_role")
+            service = self._exit.enter_context(self.shards[0].act_as("service_role"))
             shop = open_shop(superuser, service, sellers=sellers, products=products)
             rows = {table: superuser.execute(f"select * from {table}".encode()).fetchall() for table in COMMON}
         shops = [shop]
@@ -85,7 +85,7 @@ class Cluster:
                         f"insert into {table} select * from jsonb_populate_recordset(null::{table}, %s)".encode(),
                         [json.dumps(known, default=str)],
                     )
-            shops.append(replace(shop, service=shard.act_as("service_role")))
+            shops.append(replace(shop, service=self._exit.enter_context(shard.act_as("service_role"))))
         return shops
 
     def _install(self, url: str) -> str:

@@ -220,6 +220,25 @@ as $$
     select f.shard, f.fact, f.id, f.order_group_id from shards.facts() as f;
 $$;
 
+-- Raises PL/Proxy's own errors as what they are: a shard gave no answer (08006), which the relay tells from a fault of the
+-- database. What a shard has raised comes with the shard's SQLSTATE anyway.
+create or replace function shards.raise_again(p_message text)
+returns void
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+    if starts_with(p_message, 'PL/Proxy function ') then
+        raise exception 'a shard gives no answer: %', p_message
+            using errcode = 'connection_failure';
+    end if;
+    raise exception '%', p_message
+        using errcode = 'internal_error';
+end;
+$$;
+comment on function shards.raise_again(text) is 'Raises what a shard that gives no answer is.';
+
 -- Payments
 
 -- Reads the order group that a payment names, as the shard will. Returns: null where it names none that can be read.
@@ -359,6 +378,9 @@ begin
     return shards.reconcile_alone(
         shards.place_of(v_payment), v_payment, shards.claim_for(jsonb_build_array(v_payment))
     );
+exception
+    when internal_error then
+        perform shards.raise_again(sqlerrm);
 end;
 $$;
 comment on function public.reconcile_order_group_payment(
@@ -474,6 +496,9 @@ begin
         ) as p
         cross join lateral shards.preview_together(p.places, p.payments, p.positions) as r
     );
+exception
+    when internal_error then
+        perform shards.raise_again(sqlerrm);
 end;
 $$;
 comment on function public.preview_order_group_payments(jsonb) is
@@ -490,14 +515,18 @@ volatile
 set search_path = ''
 as $$
 declare
-    v_verdict constant pg_catalog.jsonb := shards.record_unclaimed(
+    v_verdict pg_catalog.jsonb;
+begin
+    v_verdict := shards.record_unclaimed(
         shards.place(btrim(p_arguments ->> 'p_payment_intent_id')), p_kind, p_arguments
     );
-begin
     if v_verdict ->> 'outcome' = 'claimed' then
         return shards.record(shards.place(v_verdict ->> 'order_group_id'), p_kind, p_arguments);
     end if;
     return v_verdict;
+exception
+    when internal_error then
+        perform shards.raise_again(sqlerrm);
 end;
 $$;
 comment on function shards.record_money_back(text, jsonb) is 'Records a refund or dispute on the shard of its payment.';
@@ -593,23 +622,55 @@ as $$
     cluster 'shards';
     run on shards.place(p_order_group_id::text);
 $$;
-create or replace function public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text default null)
+create or replace function shards.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text)
 returns jsonb
 language plproxy
-security definer
 as $$
     cluster 'shards';
     run on shards.place(p_order_group_id::text);
+    target public.cancel_order_group;
+$$;
+create or replace function public.cancel_order_group(p_order_group_id uuid, p_checkout_session_id text default null)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    return shards.cancel_order_group(p_order_group_id, p_checkout_session_id);
+exception
+    when internal_error then
+        perform shards.raise_again(sqlerrm);
+end;
+$$;
+create or replace function shards.note_awaiting_funds(
+    p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamptz
+)
+returns jsonb
+language plproxy
+as $$
+    cluster 'shards';
+    run on shards.place(p_order_group_id::text);
+    target public.note_awaiting_funds;
 $$;
 create or replace function public.note_awaiting_funds(
     p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamptz
 )
 returns jsonb
-language plproxy
+language plpgsql
+volatile
 security definer
+set search_path = ''
 as $$
-    cluster 'shards';
-    run on shards.place(p_order_group_id::text);
+begin
+    return shards.note_awaiting_funds(
+        p_order_group_id, p_checkout_session_id, p_stripe_event_id, p_stripe_event_created
+    );
+exception
+    when internal_error then
+        perform shards.raise_again(sqlerrm);
+end;
 $$;
 create or replace function public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid)
 returns jsonb
@@ -653,6 +714,14 @@ comment on function shards.place_of_exception(bigint) is 'Where an exception is 
 create or replace function public.resolve_payment_exception(
     p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text default null
 )
+returns jsonb
+language plproxy
+security definer
+as $$
+    cluster 'shards';
+    run on shards.place_of_exception(p_exception_id);
+$$;
+create or replace function public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text)
 returns jsonb
 language plproxy
 security definer

@@ -109,6 +109,26 @@ as $$
     order by m.id, m.order_group_id nulls last;
 $$;
 
+create or replace function shards.security_findings()
+returns table (finding text, object text, detail text)
+language plproxy
+as $$
+    cluster 'shards';
+    run on all;
+    target public.security_findings;
+$$;
+create or replace function public.security_findings()
+returns table (finding text, object text, detail text)
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+    select f.*
+    from shards.security_findings() as f
+    order by f.finding, f.object, f.detail;
+$$;
+
 -- Objects that are added up
 
 create or replace function shards.payment_report(p_since timestamptz, p_until timestamptz)
