@@ -7,9 +7,12 @@ import os
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 import psycopg
 from psycopg import sql
@@ -19,8 +22,9 @@ from local_stack import platform, supabase_cli
 from local_stack.errors import PartMissingError
 from local_stack.postgres import Postgres
 from local_stack.stack import Stack
-from testkit.database import SUPERUSER, Database, scalar
-from testkit.shop import Shop, open_shop
+from testkit.database import SUPERUSER, Connection, Database, Row, scalar
+from testkit.payments import Payment
+from testkit.shop import OrderGroup, Shop, open_shop
 
 # What each shard has for itself, in the order in which one refers to the other.
 COMMON = ("auth.users", "public.sellers", "public.seller_members", "public.products")
@@ -111,3 +115,51 @@ def _shard(server: Postgres, *, number: int, of: int, router_password: str) -> D
         owner.execute((PARTS / "shard.sql").read_bytes())
         owner.execute("select shards.become(%s, %s)", [number, of])
     return database
+
+
+def group_on(cluster: Cluster, shops: list[Shop], service: Connection, number: int) -> OrderGroup:
+    """A pending group of that shard, made through the router."""
+    seller = shops[0].sellers[0]
+    group_id = next(made for made in iter(uuid4, None) if cluster.shards_of([str(made)]) == [number])
+    orders = [
+        {
+            "seller_id": str(seller.id),
+            "total_amount": "12.50",
+            "items": [{"product_id": str(seller.product_ids[0]), "quantity": 2, "unit_amount": "6.25"}],
+        }
+    ]
+    made = scalar(
+        service,
+        "select public.create_order_group(%s, %s, 'USD', %s)",
+        group_id,
+        shops[0].buyer_id,
+        json.dumps(orders),
+    )
+    assert made["outcome"] == "created"
+    return OrderGroup(
+        id=group_id,
+        buyer_id=shops[0].buyer_id,
+        currency="USD",
+        total_amount=Decimal(made["total_amount"]),
+        order_ids=(),
+        item_ids=(),
+    )
+
+
+def id_on(cluster: Cluster, number: int, prefix: str) -> str:
+    """One of Stripe's ids whose claim lies on that shard."""
+    return next(id_ for id_ in (f"{prefix}_{uuid4().hex}" for _ in count()) if cluster.shards_of([id_]) == [number])
+
+
+def all_on(cluster: Cluster, payment: Payment, number: int) -> Payment:
+    """The payment, with all of its claims on one shard."""
+    return payment.but(
+        event_id=id_on(cluster, number, "evt"),
+        checkout_session_id=id_on(cluster, number, "cs_test"),
+        payment_intent_id=id_on(cluster, number, "pi"),
+    )
+
+
+def brief(verdict: Row) -> tuple[str, str | None]:
+    """Its outcome and its reason."""
+    return verdict["outcome"], verdict["reason"]

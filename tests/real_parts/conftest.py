@@ -11,6 +11,8 @@ from local_stack import platform, supabase_cli
 from local_stack.errors import PartMissingError
 from local_stack.postgres import Postgres
 from testkit.database import SUPERUSER, Connection, Database
+from testkit.shards import Cluster
+from testkit.shop import Shop
 
 NAME = "shop"
 PRELOADED = "pg_cron,pgaudit,plpgsql_check"
@@ -44,6 +46,39 @@ def project(server: Postgres) -> Database:
         superuser.execute("create extension pgtap with schema extensions")
     supabase_cli.db_push(database.url("postgres"))
     return database
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def shops(cluster: Cluster) -> list[Shop]:
+    return cluster.open_shops()
+
+
+@pytest.fixture
+def routed(cluster: Cluster) -> Iterator[Connection]:
+    """`service_role` at the router, as the Data API opens it."""
+    with cluster.router.act_as("service_role") as connection:
+        yield connection
+
+
+@pytest.fixture
+def owner(cluster: Cluster) -> Iterator[Connection]:
+    """The router's."""
+    with cluster.router.connect("postgres") as connection:
+        yield connection
+
+
+@pytest.fixture
+def sound(cluster: Cluster) -> Iterator[None]:
+    """After the test each invariant holds, those of each shard and those across them."""
+    yield
+    with cluster.router.connect("postgres") as owner:
+        assert owner.execute("select * from shards.broken_invariants()").fetchall() == []
 
 
 @pytest.fixture
