@@ -108,7 +108,16 @@ begin
     select
         c.id,
         c.order_group_id,
-        case when c.is_paid then clock_timestamp() else c.claimed_at end,
+        -- What was refused is true of now, and what was paid for ever.
+        case
+            when not c.is_paid and (c.id, c.order_group_id) in (
+                select
+                    w.id,
+                    w.order_group_id
+                from unnest(p_ids, p_order_groups) as w (id, order_group_id)
+            ) then c.claimed_at
+            else clock_timestamp()
+        end,
         exists (
             select 1
             from payments.refunds as r

@@ -224,6 +224,9 @@ def test_a_claim_that_nobody_relied_on_for_an_hour_is_given_up_and_another_group
                 "update shards.claims set claimed_at = claimed_at - interval '1 hour' where order_group_id = %s",
                 [first.id],
             )
+    assert brief(reconcile(routed, right)) == ("rejected", "payment_already_used"), (
+        "and this does not prolong the claim"
+    )
     released = owner.execute("select id, state from shards.sweep_claims(clock_timestamp())").fetchall()
 
     assert {row["id"] for row in released if row["state"] == "released"} == {
@@ -231,6 +234,7 @@ def test_a_claim_that_nobody_relied_on_for_an_hour_is_given_up_and_another_group
         wrong.checkout_session_id,
         wrong.payment_intent_id,
     }
+    assert [brief(told) for told in preview(routed, [right])] == [("applied", None)]
     assert brief(reconcile(routed, right)) == ("applied", None)
     still_open = routed.execute(
         "select id from public.list_payment_exceptions(p_event => %s)", [right.event_id]
