@@ -68,7 +68,7 @@ Edit = tuple[str, str, str]
 
 RELAYS: Final[dict[int, list[Edit]]] = {
     1: [
-        ("data_api/client.py", '        "p_source": source,\n        "p_unmatched', '        "p_unmatched'),
+        ("data_api/parameters.py", '        "p_source": source,\n        "p_unmatched', '        "p_unmatched'),
         (
             "core/outcomes.py",
             "    AMOUNT_MISSING = ",
@@ -77,7 +77,7 @@ RELAYS: Final[dict[int, list[Edit]]] = {
     ],
     2: [
         (
-            "data_api/client.py",
+            "data_api/parameters.py",
             '        "p_livemode": payment',
             '        "p_next": None,\n        "p_livemode": payment',
         )
