@@ -15,7 +15,7 @@ import pytest
 
 from local_stack.surface import StackSurface
 from relay.commands.report.command import EXTRA
-from relay.commands.report_page import axis
+from relay.commands.report_page import axis, charts
 from relay.commands.report_page.figures import Facts, Report
 from testkit.database import Connection
 from testkit.payments import Payment
@@ -369,8 +369,6 @@ def test_the_y_axis_has_round_numbers_and_five_lines_at_most(highest: float, who
 def test_fewer_than_three_payments_are_no_chart(payments: int, drawn: list[str]) -> None:
     facts = facts_of("2026-11-01", "2026-12-01", "2026-11-23")
     facts.report["totals"][0]["payments"] = payments
-
-    from relay.commands.report_page import charts  # here: pygal changes how this process imports
 
     shown = charts.drawn(facts)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -15,6 +16,9 @@ from pygal.style import Style
 from relay.commands.report_page.axis import lines
 from relay.commands.report_page.figures import Facts
 from relay.core.currency import decimals_of
+
+# pygal adds a finder of an old kind, for maps that are not drawn here; later imports would stumble over it, or warn.
+sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
 # The palette of Okabe and Ito: distinct for colour-blind people, readable as grey, on white as on black.
 COLOURS = {
