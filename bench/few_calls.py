@@ -8,5 +8,5 @@ from relay import cli
 from relay.data_api import client
 
 if __name__ == "__main__":
-    client.FEW_CALLS = int(sys.argv[1])  # type: ignore[misc]
+    client.FEW_CALLS = int(sys.argv[1])  # type: ignore[misc]  # a constant, but for this measurement
     sys.exit(cli.main(["serve"]))

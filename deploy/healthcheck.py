@@ -6,7 +6,7 @@ import sys
 
 PORT = os.environ.get("RELAY_PORT") or os.environ.get("PORT") or "8080"
 # Where the relay listens if nobody says otherwise. Of several addresses the first says enough: it binds all or none.
-HOST = (os.environ.get("RELAY_HOST") or "0.0.0.0").split(",")[0].strip()  # noqa: S104
+HOST = (os.environ.get("RELAY_HOST") or "0.0.0.0").split(",")[0].strip()  # noqa: S104  the default of RELAY_HOST
 # Listening everywhere means here too.
 HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, not listened on
 CONNECTION = http.client.HTTPConnection(HERE.get(HOST, HOST), int(PORT), timeout=2)

@@ -34,8 +34,8 @@ STILL_DYING = "pre-existing shared memory block"
 STILL_DYING_WITHIN = 600  # characters at the end of the log: this start's words, not those of an earlier one
 THROWAWAY = ["-c", "fsync=off", "-c", "full_page_writes=off"]  # a crash of the machine loses nothing of value
 
-MEMORY = "/dev/shm"  # noqa: S108 - each home in it is closed to others
-ROOM = 8 * 1024**3  # bytes; the suites' clusters take a fourth of it
+MEMORY = "/dev/shm"  # noqa: S108  each home in it is closed to others
+ROOM = 8 * 1024**3  # bytes; the suites' clusters take less than one eighth of it
 
 
 def has_room(directory: str) -> bool:
@@ -241,7 +241,7 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]  # the libr
     def _new_home(self) -> Path:
         """A directory that the server's user may enter, though TMPDIR itself may be closed to it.
 
-        In memory where there is plenty: a database is hundreds of files, made and removed there in a tenth of the time.
+        In memory where there is plenty: a database is hundreds of files, made there much faster.
         """
         identity = server_identity(Path("/nonexistent"))
         first = [tempfile.gettempdir()] if "TMPDIR" in os.environ or not has_room(MEMORY) else [MEMORY]

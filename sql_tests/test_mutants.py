@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sql_tests.mutants import MUTANTS, Mutant, create_reconcile_order_group_payment, migration
+from sql_tests.mutants import MUTANTS, Mutant, migration
 from sql_tests.mutants.mutant import MIGRATIONS
 from sql_tests.mutation import Result, table, try_mutant
 from sql_tests.suite import Watch, judge
@@ -64,7 +64,7 @@ def test_mutant_that_does_not_even_apply_is_broken_not_killed(server: Database) 
     nonsense = Mutant(
         "nonsense",
         "no SQL",
-        create_reconcile_order_group_payment.FILE,
+        "create_reconcile_order_group_payment",
         "v_event.processed_at := clock_timestamp();",
         "get nothing;",
     )

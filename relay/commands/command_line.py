@@ -25,9 +25,9 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **settings: object) -> None:
-        super().__init__(**{"allow_abbrev": False, **settings})  # type: ignore[arg-type]
+        super().__init__(**{"allow_abbrev": False, **settings})  # type: ignore[arg-type]  # argparse checks them itself
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # overloaded in argparse
         """Parse; what is left over is an error here, where the options are known, and not in the outermost parser."""
         self._words = list(args or ())
         found, rest = super().parse_known_args(args, namespace)

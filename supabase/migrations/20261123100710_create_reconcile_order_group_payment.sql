@@ -423,7 +423,7 @@ comment on function payments.judge(payments.stripe_events, text, public.order_gr
 revoke execute on function payments.judge(payments.stripe_events, text, public.order_groups)
 from public, anon, authenticated, service_role;
 
--- Judges what the unique indexes of stripe_events say to a payment that is else good, and whose group is pending.
+-- Judges what the unique indexes of stripe_events say to a payment that is otherwise good, and whose group is pending.
 -- Called by: payments.reconcile() where they refused the event, payments.preview() instead of asking them. Returns: the
 -- reason, or null where nothing is taken; raises XX001 where the group is pending but an event has paid it. Locks: nothing.
 create or replace function payments.judge_taken(p_event payments.stripe_events)
@@ -573,10 +573,10 @@ revoke execute on function payments.pay(payments.stripe_events, integer)
 from public, anon, authenticated, service_role;
 
 -- Has one payment judged under its locks, and does what was decided.
--- Called by: public.reconcile_order_group_payment(), public.reconcile_order_group_payments(). Returns: the verdict. Locks: the event id, the payment intent, the order
--- group, the payment's exceptions by id, the orders of a pending group by id; the unique indexes of stripe_events make rivals for one payment
--- wait for each other.
--- Its lookups are by index, which `random_page_cost` says: a session that met a table when it was small would else scan it
+-- Called by: public.reconcile_order_group_payment(), public.reconcile_order_group_payments(). Returns: the verdict.
+-- Locks: the event id, the payment intent, the order group, the payment's exceptions by id, the orders of a pending group
+-- by id; the unique indexes of stripe_events make rivals for one payment wait for each other.
+-- Its lookups are by index, which `random_page_cost` says: a session that met a table when it was small would otherwise scan it
 -- for as long as it keeps its plans, and the currencies' one page always.
 create or replace function payments.reconcile(p_event payments.stripe_events, p_unmatched_reason text)
 returns jsonb

@@ -16,7 +16,7 @@ import venv
 import zipfile
 from collections.abc import Iterator, Mapping
 from email.message import Message
-from importlib.metadata import DistributionFinder, MetadataPathFinder
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -153,9 +153,9 @@ def link_dependencies(target: Path, lock: str) -> None:
     with; so no registry is asked. Anything that is not locked for production is not there."""
     target.mkdir()
     for name in locked(lock):
-        # Not by distribution(): that asks every finder in this process, and one of pygal's answers for all.
-        found = next(iter(MetadataPathFinder.find_distributions(DistributionFinder.Context(name=name))), None)
-        if found is None:
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
             continue  # its marker is for another platform
         for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
             link = target / top

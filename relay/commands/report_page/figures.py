@@ -21,8 +21,6 @@ _MOST_DAYS: Final = 92
 _MOST_MONTHS: Final = 60
 _MONTH: Final = len("2026-11")
 _YEAR: Final = len("2026")
-SIMULATED: Final = "simulated"
-"""The outcome of what `relay simulate` has sent: no money."""
 
 
 class Total(TypedDict):
