@@ -40,7 +40,7 @@ payments.lock_order_group_of_held_child(p_order_group_id uuid) | text | sql vola
 payments.lock_payment_intent(p_payment_intent_id text) | void | plpgsql volatile invoker
 payments.malformed_field(p_orders jsonb) | text | plpgsql immutable invoker
 payments.malformed_line(p_lines jsonb) | text | plpgsql immutable invoker
-payments.money_lines(p_since timestamptz, p_until timestamptz) | TABLE(happened_at timestamptz, kind text, id text, order_group_id uuid, order_id uuid, seller_id uuid, checkout_session_id text, payment_intent_id text, currency text, amount numeric) | plpgsql stable invoker | work_mem=64MB, random_page_cost=1.1, jit=off
+payments.money_lines(p_since timestamptz, p_until timestamptz) | TABLE(happened_at timestamptz, kind text, id text, order_group_id uuid, order_id uuid, seller_id uuid, checkout_session_id text, payment_intent_id text, currency text, amount numeric, is_simulated boolean) | plpgsql stable invoker | work_mem=64MB, random_page_cost=1.1, jit=off
 payments.named_order_group(p_session_metadata jsonb) | uuid | plpgsql immutable invoker
 payments.normalise_event(p_order_group_id uuid, p_stripe_event_id text, p_stripe_event_type text, p_stripe_event_created timestamptz, p_livemode boolean, p_checkout_session_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_session_metadata jsonb, p_source text, p_unmatched_reason text, p_account text) | payments.stripe_events | plpgsql stable invoker
 payments.normalise_refund(p_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text, p_livemode boolean, p_source text, p_stripe_event_id text) | payments.refunds | plpgsql stable invoker

@@ -2146,7 +2146,7 @@ $_$;
 
 COMMENT ON FUNCTION payments.malformed_line(p_lines jsonb) IS 'The first field of the lines of a return that cannot be read.';
 
-CREATE FUNCTION payments.money_lines(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(happened_at timestamp with time zone, kind text, id text, order_group_id uuid, order_id uuid, seller_id uuid, checkout_session_id text, payment_intent_id text, currency text, amount numeric)
+CREATE FUNCTION payments.money_lines(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(happened_at timestamp with time zone, kind text, id text, order_group_id uuid, order_id uuid, seller_id uuid, checkout_session_id text, payment_intent_id text, currency text, amount numeric, is_simulated boolean)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET work_mem TO '64MB'
@@ -2208,89 +2208,114 @@ begin
                 and not (o.at >= p_since and o.at < p_until)
         ) as x
         order by x.payment, x.status, x.at, x.id
+    ),
+
+    told (
+        happened_at, kind, id, order_group_id, order_id, seller_id, checkout_session_id, payment_intent_id, currency, amount
+    ) as (
+        select
+            e.at,
+            'payment',
+            e.id,
+            e.order_group_id,
+            null::pg_catalog.uuid,
+            null::pg_catalog.uuid,
+            e.checkout_session_id,
+            e.payment_intent_id,
+            e.currency,
+            -- What no bigint of minor units can be is no money; NaN is greater than any number.
+            case when abs(e.amount) < 1e19 then e.amount end
+        from applied as e
+        union all
+        select
+            e.at,
+            'already_paid',
+            e.id,
+            e.order_group_id,
+            null,
+            null,
+            e.checkout_session_id,
+            e.payment_intent_id,
+            e.currency,
+            null
+        from event as e
+        where e.outcome = 'already_paid'
+        union all
+        select
+            e.at,
+            'order',
+            o.id::pg_catalog.text,
+            o.order_group_id,
+            o.id,
+            o.seller_id,
+            e.checkout_session_id,
+            e.payment_intent_id,
+            o.currency,
+            o.total_amount
+        from applied as e
+        inner join public.orders as o on e.order_group_id = o.order_group_id
+        union all
+        select
+            x.began_at,
+            case x.status when 'resolved' then 'resolved' else r.outcome end,
+            x.stripe_event_id,
+            x.order_group_id,
+            null,
+            null,
+            x.checkout_session_id,
+            x.payment_intent_id,
+            x.details -> 'received' ->> 'currency',
+            -- Evidence is read as it is, also where a person has written it: what is no number is no money.
+            case
+                when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
+                    then (x.details -> 'received' ->> 'amount')::pg_catalog.numeric
+            end
+        from set_aside_payment as x
+        inner join payments.reasons as r on x.reason = r.reason
+        where x.began_at >= p_since
+        union all
+        select
+            r.created_at,
+            'refund',
+            r.id,
+            case when r.set_aside_reason is null then r.order_group_id end,
+            null,
+            null,
+            g.stripe_checkout_session_id,
+            r.payment_intent_id,
+            r.currency,
+            -r.amount
+        from payments.refunds as r
+        left join public.order_groups as g on r.order_group_id = g.id
+        where r.created_at >= p_since and r.created_at < p_until and r.status = 'succeeded'
+        union all
+        select
+            c.changed_at,
+            'order_refund',
+            c.order_id::pg_catalog.text,
+            c.order_group_id,
+            c.order_id,
+            c.seller_id,
+            g.stripe_checkout_session_id,
+            g.stripe_payment_intent_id,
+            o.currency,
+            case c.to_status when 'refunded' then -o.total_amount else o.total_amount end
+        from public.order_status_changes as c
+        inner join public.orders as o on c.order_id = o.id
+        inner join public.order_groups as g on c.order_group_id = g.id
+        where
+            c.changed_at >= p_since
+            and c.changed_at < p_until
+            and 'refunded' in (c.from_status, c.to_status)
+            and c.order_id is not null
     )
 
     select
-        e.at,
-        'payment',
-        e.id,
-        e.order_group_id,
-        null::pg_catalog.uuid,
-        null::pg_catalog.uuid,
-        e.checkout_session_id,
-        e.payment_intent_id,
-        e.currency,
-        -- What no bigint of minor units can be is no money; NaN is greater than any number.
-        case when abs(e.amount) < 1e19 then e.amount end
-    from applied as e
-    union all
-    select
-        e.at,
-        'order',
-        o.id::pg_catalog.text,
-        o.order_group_id,
-        o.id,
-        o.seller_id,
-        e.checkout_session_id,
-        e.payment_intent_id,
-        o.currency,
-        o.total_amount
-    from applied as e
-    inner join public.orders as o on e.order_group_id = o.order_group_id
-    union all
-    select
-        x.began_at,
-        case x.status when 'resolved' then 'resolved' else r.outcome end,
-        x.stripe_event_id,
-        x.order_group_id,
-        null,
-        null,
-        x.checkout_session_id,
-        x.payment_intent_id,
-        x.details -> 'received' ->> 'currency',
-        -- Evidence is read as it is, also where a person has written it: what is no number is no money.
-        case
-            when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
-                then (x.details -> 'received' ->> 'amount')::pg_catalog.numeric
-        end
-    from set_aside_payment as x
-    inner join payments.reasons as r on x.reason = r.reason
-    where x.began_at >= p_since
-    union all
-    select
-        r.created_at,
-        'refund',
-        r.id,
-        case when r.set_aside_reason is null then r.order_group_id end,
-        null,
-        null,
-        g.stripe_checkout_session_id,
-        r.payment_intent_id,
-        r.currency,
-        -r.amount
-    from payments.refunds as r
-    left join public.order_groups as g on r.order_group_id = g.id
-    where r.created_at >= p_since and r.created_at < p_until and r.status = 'succeeded'
-    union all
-    select
-        c.changed_at,
-        'order_refund',
-        c.order_id::pg_catalog.text,
-        c.order_group_id,
-        c.order_id,
-        c.seller_id,
-        g.stripe_checkout_session_id,
-        g.stripe_payment_intent_id,
-        o.currency,
-        case c.to_status when 'refunded' then -o.total_amount else o.total_amount end
-    from public.order_status_changes as c
-    inner join public.orders as o on c.order_id = o.id
-    inner join public.order_groups as g on c.order_group_id = g.id
-    where
-        c.changed_at >= p_since
-        and c.changed_at < p_until
-        and 'refunded' in (c.from_status, c.to_status)
-        and c.order_id is not null;
+        t.*,
+        -- `relay simulate` gives its sessions and payment intents such ids, which Stripe never does.
+        coalesce(starts_with(t.checkout_session_id, 'cs_test_sim_'), false)
+        or coalesce(starts_with(t.payment_intent_id, 'pi_sim_'), false)
+    from told as t;
 end;
 $_$;
 
@@ -5979,6 +6004,10 @@ begin
         raise exception 'a payment of the past needs its time, its mode and its checkout session'
             using errcode = 'invalid_parameter_value';
     end if;
+    if p_paid_at < '2000-01-01 00:00+00' or p_paid_at > clock_timestamp() then
+        raise exception 'p_paid_at must lie between the year 2000 and now, not be %', p_paid_at
+            using errcode = 'invalid_parameter_value';
+    end if;
 
     begin
         v_made := public.create_order_group(p_order_group_id, p_buyer_id, p_currency, p_orders);
@@ -6025,6 +6054,9 @@ begin
                 when 'already_paid' then 'already_imported'
                 else 'rejected'
             end;
+            if v_verdict ->> 'outcome' = 'resolved' then
+                v_verdict := v_verdict || '{"reason": "payment_resolved"}';
+            end if;
         end if;
         if v_outcome = 'rejected' then
             -- Undoes what was written by then, the payment's exception too: there is no delivery that could come again.
@@ -6209,7 +6241,7 @@ begin
             jsonb_build_object(
                 'at', l.happened_at,
                 'day', (l.happened_at at time zone 'UTC')::pg_catalog.date,
-                'kind', l.kind,
+                'kind', case when l.is_simulated then 'simulated_' else '' end || l.kind,
                 'id', l.id,
                 'order_group_id', l.order_group_id,
                 'order_id', l.order_id,
@@ -6224,6 +6256,7 @@ begin
         ), '[]'::pg_catalog.jsonb)
         from payments.money_lines(p_since, p_until) as l
         left join public.sellers as s on l.seller_id = s.id
+        where l.kind <> 'already_paid'
     );
 end;
 $$;
@@ -6256,10 +6289,8 @@ begin
                 l.seller_id,
                 l.currency,
                 l.amount,
-                (l.happened_at at time zone 'UTC')::pg_catalog.date as day,
-                -- `relay simulate` gives its sessions and refunds such ids, which Stripe never does.
-                coalesce(starts_with(l.checkout_session_id, 'cs_test_sim_'), false)
-                or coalesce(starts_with(l.payment_intent_id, 'pi_sim_'), false) as is_simulated
+                l.is_simulated,
+                (l.happened_at at time zone 'UTC')::pg_catalog.date as day
             from payments.money_lines(p_since, p_until) as l
         ),
 
@@ -6281,20 +6312,9 @@ begin
                     end as outcome,
                     l.amount
                 from line as l
-                where l.kind in ('payment', 'rejected', 'unmatched', 'resolved')
-                union all
-                -- A twin tells of money that its payment has brought already.
-                select
-                    (coalesce(e.created_at, e.processed_at) at time zone 'UTC')::pg_catalog.date,
-                    e.currency,
-                    e.outcome,
-                    null
-                from payments.stripe_events as e
                 where
-                    e.outcome = 'already_paid'
-                    and not starts_with(coalesce(e.checkout_session_id, ''), 'cs_test_sim_')
-                    and coalesce(e.created_at, e.processed_at) >= p_since
-                    and coalesce(e.created_at, e.processed_at) < p_until
+                    l.kind in ('payment', 'rejected', 'unmatched', 'resolved')
+                    or (l.kind = 'already_paid' and not l.is_simulated)
             ) as o
             group by o.day, o.currency, o.outcome
         ),
@@ -6371,6 +6391,7 @@ begin
                         l.day,
                         count(*) as lines
                     from line as l
+                    where l.kind <> 'already_paid'
                     group by l.day
                 ) as d
             ),

@@ -18,6 +18,7 @@ from testkit.database import Connection, Database, Row, scalar
 from testkit.order_group_requests import OrderGroupRequest, request
 from testkit.payments import Payment, reconcile
 from testkit.previewed import preview
+from testkit.refunds import Refund, record
 from testkit.shop import Shop
 
 PAID_AT = datetime(2023, 5, 17, 9, 30, tzinfo=UTC)
@@ -84,6 +85,19 @@ class Past:
 def past(shop: Shop, **changes: Any) -> Past:
     """Two orders, of 4.90 each, with five items of three products."""
     return Past(request=request(shop)).but(**changes)
+
+
+def payment_of(sold: Past) -> Payment:
+    """The payment as Stripe's own event tells it."""
+    return Payment(
+        order_group_id=sold.id,
+        amount_minor=980,
+        amount="9.80",
+        livemode=True,
+        event_created=PAID_AT,
+        checkout_session_id=sold.checkout_session_id,
+        payment_intent_id=sold.payment_intent_id,
+    )
 
 
 def verdict(told: Row) -> tuple[str, str | None]:
@@ -208,14 +222,7 @@ def test_sweep_knows_the_payment_and_a_late_event_of_it_changes_nothing(
 ) -> None:
     sold = past(shop)
     sold.send(service)
-    payment = Payment(
-        order_group_id=sold.id,
-        amount_minor=980,
-        amount="9.80",
-        livemode=True,
-        checkout_session_id=sold.checkout_session_id,
-        payment_intent_id=sold.payment_intent_id,
-    )
+    payment = payment_of(sold)
 
     assert [told["is_known"] for told in preview(service, [payment])] == [True]
     assert reconcile(service, payment)["outcome"] == "already_paid"
@@ -291,6 +298,34 @@ def test_payment_without_time_mode_or_session_is_refused(
     assert db.snapshot() == before
 
 
+@pytest.mark.parametrize("paid_at", [datetime(1999, 12, 31, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)])
+def test_time_that_is_not_of_the_past_is_refused(
+    db: Database, service: Connection, shop: Shop, paid_at: datetime
+) -> None:
+    before = db.snapshot()
+
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="p_paid_at"):
+        past(shop, paid_at=paid_at).send(service)
+
+    assert db.snapshot() == before
+
+
+def test_payment_that_was_settled_otherwise_is_rejected_and_says_so(
+    db: Database, service: Connection, shop: Shop
+) -> None:
+    gone_back, settled = past(shop), past(shop)
+    assert record(service, Refund.of(payment_of(gone_back)))["outcome"] == "recorded"
+    early = payment_of(settled)
+    assert reconcile(service, early)["reason"] == "order_group_not_found"
+    exception = scalar(service, "select id from public.list_payment_exceptions(p_event => %s)", early.event_id)
+    service.execute("select public.resolve_payment_exception(%s, 'refunded', 'ada', 'by hand')", [exception])
+    before = db.snapshot()
+
+    for sold in (gone_back, settled, settled.but(event_id=early.event_id)):
+        assert verdict(sold.send(service)) == ("rejected", "payment_resolved")
+    assert db.snapshot() == before
+
+
 @pytest.mark.parametrize("end", ENDS)
 def test_of_two_imports_at_once_one_imports(database: RaceDatabase, end: End) -> None:
     sold = past(database.shop)
@@ -311,17 +346,7 @@ def test_of_two_imports_at_once_one_imports(database: RaceDatabase, end: End) ->
 def test_import_and_the_payments_own_event_wait_for_each_other(database: RaceDatabase, end: End) -> None:
     """The event comes while the import is under way: it waits for it, and never meets half of it."""
     sold = past(database.shop, event_id=f"evt_{uuid4().hex}")
-    payment = Payment(
-        order_group_id=sold.id,
-        amount_minor=980,
-        amount="9.80",
-        livemode=True,
-        event_id=sold.event_id,
-        event_created=PAID_AT,
-        checkout_session_id=sold.checkout_session_id,
-        payment_intent_id=sold.payment_intent_id,
-        session_metadata={"cart": "7"},
-    )
+    payment = payment_of(sold).but(event_id=sold.event_id, session_metadata={"cart": "7"})
     one, other = (database.rival(IsolationLevel.READ_COMMITTED) for _ in range(2))
 
     one.start(lambda connection: sold.send(connection)["outcome"])

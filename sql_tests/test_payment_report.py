@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -75,8 +76,16 @@ def test_what_was_simulated_is_no_money_and_apart(service: Connection, shop: Sho
     service.execute(refund, [NOW])
 
     told = report(service)
+    lines = scalar(service, "select public.payment_lines(%s, %s)", told["since"], told["until"])
 
     assert totals(told) == {("USD", "applied"): (1, "74.24"), ("USD", "simulated"): (2, "74.25")}
+    assert sum(day["lines"] for day in told["days"]) == len(lines)
+    assert Counter(line["kind"] for line in lines if line["kind"].endswith(("payment", "rejected", "refund"))) == {
+        "payment": 1,
+        "simulated_payment": 1,
+        "simulated_rejected": 1,
+        "simulated_refund": 1,
+    }
     assert told["money"] == [{"currency": "USD", "gross": "74.24", "refunded": "0", "net": "74.24"}]
     assert told["simulated"] == [{"currency": "USD", "gross": "74.24", "refunded": "4.24", "net": "70.00"}]
     assert sum(Decimal(one["gross"]) for one in told["sellers"]) == Decimal("74.24")

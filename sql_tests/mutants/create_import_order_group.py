@@ -16,6 +16,22 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_payment_without_time_mode_or_session",),
     ),
     Mutant(
+        "import-of-tomorrow",
+        "a payment of the past may be one of the next century",
+        FILE,
+        "    if p_paid_at < '2000-01-01 00:00+00' or p_paid_at > clock_timestamp() then\n",
+        "    if p_paid_at < '2000-01-01 00:00+00' then\n",
+        ("test_time_that_is_not_of_the_past",),
+    ),
+    Mutant(
+        "import-rejects-without-a-word",
+        "an import of a payment whose money went back is rejected without a reason",
+        FILE,
+        "if v_verdict ->> 'outcome' = 'resolved' then",
+        "if false then",
+        ("test_payment_that_was_settled_otherwise",),
+    ),
+    Mutant(
         "import-empties-the-shelf",
         "what was sold long ago is taken from today's stock",
         FILE,

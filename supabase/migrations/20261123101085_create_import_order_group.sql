@@ -6,8 +6,9 @@
 -- Writes an order group of the past with its orders, items, event and ledger, or nothing.
 -- Called by: a script of the shop's, as service_role. Returns: an object with `outcome` (imported, already_imported where this
 -- payment has paid this very group, rejected), `reason` (those of create_order_group() and reconcile_order_group_payment();
--- order_group_differs where a group of that id was not paid by this payment), `detail`, `order_group_id`, `stripe_event_id`,
--- `orders_paid`, `ledger_entries`; raises 22023 for a payment without a time, mode or session. Locks: the new order group, which
+-- order_group_differs where a group of that id was not paid by this payment; payment_resolved where the payment is on record as
+-- money that went back or was dismissed), `detail`, `order_group_id`, `stripe_event_id`, `orders_paid`, `ledger_entries`; raises
+-- 22023 for a payment without a mode or session, or whose time is not of the past. Locks: the new order group, which
 -- nobody else sees before the commit, so that a payment's locks may come after it: the event id, the payment intent.
 -- What was sold had come in before: each product's pieces are a receipt first, so that the stock stays what it is.
 create or replace function public.import_order_group(
@@ -42,6 +43,10 @@ declare
 begin
     if v_event_id is null or p_paid_at is null or p_livemode is null then
         raise exception 'a payment of the past needs its time, its mode and its checkout session'
+            using errcode = 'invalid_parameter_value';
+    end if;
+    if p_paid_at < '2000-01-01 00:00+00' or p_paid_at > clock_timestamp() then
+        raise exception 'p_paid_at must lie between the year 2000 and now, not be %', p_paid_at
             using errcode = 'invalid_parameter_value';
     end if;
 
@@ -90,6 +95,9 @@ begin
                 when 'already_paid' then 'already_imported'
                 else 'rejected'
             end;
+            if v_verdict ->> 'outcome' = 'resolved' then
+                v_verdict := v_verdict || '{"reason": "payment_resolved"}';
+            end if;
         end if;
         if v_outcome = 'rejected' then
             -- Undoes what was written by then, the payment's exception too: there is no delivery that could come again.

@@ -7,7 +7,7 @@
 -- Tells what came, whose part it is, and what went back. Kinds: `payment`, one that paid its group; `order`, a seller's part of
 -- it; `rejected`, `unmatched` and `resolved`, money that was set aside, once per payment however many events it has; `refund`,
 -- one that has succeeded, negative, with its group where the payment had paid one; `order_refund`, an order that was given up,
--- negative, and positive where that was taken back.
+-- negative, and positive where that was taken back; `already_paid`, a further event of a payment that had paid, no money.
 -- Called by: the functions below, public.payment_report(). Returns: one row per line, amounts in major units, null where what
 -- came is no money. Locks: nothing.
 create or replace function payments.money_lines(p_since timestamptz, p_until timestamptz)
@@ -21,7 +21,8 @@ returns table (
     checkout_session_id text,
     payment_intent_id text,
     currency text,
-    amount numeric
+    amount numeric,
+    is_simulated boolean
 )
 language plpgsql
 stable
@@ -86,89 +87,114 @@ begin
                 and not (o.at >= p_since and o.at < p_until)
         ) as x
         order by x.payment, x.status, x.at, x.id
+    ),
+
+    told (
+        happened_at, kind, id, order_group_id, order_id, seller_id, checkout_session_id, payment_intent_id, currency, amount
+    ) as (
+        select
+            e.at,
+            'payment',
+            e.id,
+            e.order_group_id,
+            null::pg_catalog.uuid,
+            null::pg_catalog.uuid,
+            e.checkout_session_id,
+            e.payment_intent_id,
+            e.currency,
+            -- What no bigint of minor units can be is no money; NaN is greater than any number.
+            case when abs(e.amount) < 1e19 then e.amount end
+        from applied as e
+        union all
+        select
+            e.at,
+            'already_paid',
+            e.id,
+            e.order_group_id,
+            null,
+            null,
+            e.checkout_session_id,
+            e.payment_intent_id,
+            e.currency,
+            null
+        from event as e
+        where e.outcome = 'already_paid'
+        union all
+        select
+            e.at,
+            'order',
+            o.id::pg_catalog.text,
+            o.order_group_id,
+            o.id,
+            o.seller_id,
+            e.checkout_session_id,
+            e.payment_intent_id,
+            o.currency,
+            o.total_amount
+        from applied as e
+        inner join public.orders as o on e.order_group_id = o.order_group_id
+        union all
+        select
+            x.began_at,
+            case x.status when 'resolved' then 'resolved' else r.outcome end,
+            x.stripe_event_id,
+            x.order_group_id,
+            null,
+            null,
+            x.checkout_session_id,
+            x.payment_intent_id,
+            x.details -> 'received' ->> 'currency',
+            -- Evidence is read as it is, also where a person has written it: what is no number is no money.
+            case
+                when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
+                    then (x.details -> 'received' ->> 'amount')::pg_catalog.numeric
+            end
+        from set_aside_payment as x
+        inner join payments.reasons as r on x.reason = r.reason
+        where x.began_at >= p_since
+        union all
+        select
+            r.created_at,
+            'refund',
+            r.id,
+            case when r.set_aside_reason is null then r.order_group_id end,
+            null,
+            null,
+            g.stripe_checkout_session_id,
+            r.payment_intent_id,
+            r.currency,
+            -r.amount
+        from payments.refunds as r
+        left join public.order_groups as g on r.order_group_id = g.id
+        where r.created_at >= p_since and r.created_at < p_until and r.status = 'succeeded'
+        union all
+        select
+            c.changed_at,
+            'order_refund',
+            c.order_id::pg_catalog.text,
+            c.order_group_id,
+            c.order_id,
+            c.seller_id,
+            g.stripe_checkout_session_id,
+            g.stripe_payment_intent_id,
+            o.currency,
+            case c.to_status when 'refunded' then -o.total_amount else o.total_amount end
+        from public.order_status_changes as c
+        inner join public.orders as o on c.order_id = o.id
+        inner join public.order_groups as g on c.order_group_id = g.id
+        where
+            c.changed_at >= p_since
+            and c.changed_at < p_until
+            and 'refunded' in (c.from_status, c.to_status)
+            and c.order_id is not null
     )
 
     select
-        e.at,
-        'payment',
-        e.id,
-        e.order_group_id,
-        null::pg_catalog.uuid,
-        null::pg_catalog.uuid,
-        e.checkout_session_id,
-        e.payment_intent_id,
-        e.currency,
-        -- What no bigint of minor units can be is no money; NaN is greater than any number.
-        case when abs(e.amount) < 1e19 then e.amount end
-    from applied as e
-    union all
-    select
-        e.at,
-        'order',
-        o.id::pg_catalog.text,
-        o.order_group_id,
-        o.id,
-        o.seller_id,
-        e.checkout_session_id,
-        e.payment_intent_id,
-        o.currency,
-        o.total_amount
-    from applied as e
-    inner join public.orders as o on e.order_group_id = o.order_group_id
-    union all
-    select
-        x.began_at,
-        case x.status when 'resolved' then 'resolved' else r.outcome end,
-        x.stripe_event_id,
-        x.order_group_id,
-        null,
-        null,
-        x.checkout_session_id,
-        x.payment_intent_id,
-        x.details -> 'received' ->> 'currency',
-        -- Evidence is read as it is, also where a person has written it: what is no number is no money.
-        case
-            when x.details -> 'received' ->> 'amount' ~ '^-?[0-9]{1,40}([.][0-9]{1,40})?$'
-                then (x.details -> 'received' ->> 'amount')::pg_catalog.numeric
-        end
-    from set_aside_payment as x
-    inner join payments.reasons as r on x.reason = r.reason
-    where x.began_at >= p_since
-    union all
-    select
-        r.created_at,
-        'refund',
-        r.id,
-        case when r.set_aside_reason is null then r.order_group_id end,
-        null,
-        null,
-        g.stripe_checkout_session_id,
-        r.payment_intent_id,
-        r.currency,
-        -r.amount
-    from payments.refunds as r
-    left join public.order_groups as g on r.order_group_id = g.id
-    where r.created_at >= p_since and r.created_at < p_until and r.status = 'succeeded'
-    union all
-    select
-        c.changed_at,
-        'order_refund',
-        c.order_id::pg_catalog.text,
-        c.order_group_id,
-        c.order_id,
-        c.seller_id,
-        g.stripe_checkout_session_id,
-        g.stripe_payment_intent_id,
-        o.currency,
-        case c.to_status when 'refunded' then -o.total_amount else o.total_amount end
-    from public.order_status_changes as c
-    inner join public.orders as o on c.order_id = o.id
-    inner join public.order_groups as g on c.order_group_id = g.id
-    where
-        c.changed_at >= p_since
-        and c.changed_at < p_until
-        and 'refunded' in (c.from_status, c.to_status)
-        and c.order_id is not null;
+        t.*,
+        -- `relay simulate` gives its sessions and payment intents such ids, which Stripe never does.
+        coalesce(starts_with(t.checkout_session_id, 'cs_test_sim_'), false)
+        or coalesce(starts_with(t.payment_intent_id, 'pi_sim_'), false)
+    from told as t;
 end;
 $$;
 comment on function payments.money_lines(timestamptz, timestamptz) is
@@ -176,7 +202,8 @@ comment on function payments.money_lines(timestamptz, timestamptz) is
 revoke execute on function payments.money_lines(timestamptz, timestamptz)
 from public, anon, authenticated, service_role;
 
--- Tells the lines of a window in their order of time.
+-- Tells the lines of a window in their order of time. A kind of what `relay simulate` has made up begins with `simulated_`, so
+-- that sums by kind are the report's.
 -- Called by: `relay report`, as service_role, for a day at a time. Returns: an array of objects, money as text, days UTC, the
 -- window half open; raises 22023 for a window that is none. Locks: nothing.
 create or replace function public.payment_lines(p_since timestamptz, p_until timestamptz)
@@ -198,7 +225,7 @@ begin
             jsonb_build_object(
                 'at', l.happened_at,
                 'day', (l.happened_at at time zone 'UTC')::pg_catalog.date,
-                'kind', l.kind,
+                'kind', case when l.is_simulated then 'simulated_' else '' end || l.kind,
                 'id', l.id,
                 'order_group_id', l.order_group_id,
                 'order_id', l.order_id,
@@ -213,6 +240,7 @@ begin
         ), '[]'::pg_catalog.jsonb)
         from payments.money_lines(p_since, p_until) as l
         left join public.sellers as s on l.seller_id = s.id
+        where l.kind <> 'already_paid'
     );
 end;
 $$;

@@ -40,10 +40,8 @@ begin
                 l.seller_id,
                 l.currency,
                 l.amount,
-                (l.happened_at at time zone 'UTC')::pg_catalog.date as day,
-                -- `relay simulate` gives its sessions and refunds such ids, which Stripe never does.
-                coalesce(starts_with(l.checkout_session_id, 'cs_test_sim_'), false)
-                or coalesce(starts_with(l.payment_intent_id, 'pi_sim_'), false) as is_simulated
+                l.is_simulated,
+                (l.happened_at at time zone 'UTC')::pg_catalog.date as day
             from payments.money_lines(p_since, p_until) as l
         ),
 
@@ -65,20 +63,9 @@ begin
                     end as outcome,
                     l.amount
                 from line as l
-                where l.kind in ('payment', 'rejected', 'unmatched', 'resolved')
-                union all
-                -- A twin tells of money that its payment has brought already.
-                select
-                    (coalesce(e.created_at, e.processed_at) at time zone 'UTC')::pg_catalog.date,
-                    e.currency,
-                    e.outcome,
-                    null
-                from payments.stripe_events as e
                 where
-                    e.outcome = 'already_paid'
-                    and not starts_with(coalesce(e.checkout_session_id, ''), 'cs_test_sim_')
-                    and coalesce(e.created_at, e.processed_at) >= p_since
-                    and coalesce(e.created_at, e.processed_at) < p_until
+                    l.kind in ('payment', 'rejected', 'unmatched', 'resolved')
+                    or (l.kind = 'already_paid' and not l.is_simulated)
             ) as o
             group by o.day, o.currency, o.outcome
         ),
@@ -155,6 +142,7 @@ begin
                         l.day,
                         count(*) as lines
                     from line as l
+                    where l.kind <> 'already_paid'
                     group by l.day
                 ) as d
             ),
