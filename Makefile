@@ -156,5 +156,5 @@ lock: setup
 	@$(PY) scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean:
-	rm -rf .venv .bench .canary .real-parts node_modules bench/peers/node_modules bench/peers/.next dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf --one-file-system .venv .bench .canary .real-parts node_modules bench/peers/node_modules bench/peers/.next dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -43,6 +43,8 @@ def build() -> None:
     if os.geteuid() != 0 or shutil.which("debootstrap", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         sys.exit("real parts need debootstrap, as root (on Debian: apt-get install debootstrap)")
     half = HOME / "half"
+    # A run of debootstrap that was killed leaves the kernel's own files mounted there.
+    subprocess.run(["umount", str(half / "proc"), str(half / "sys")], stderr=subprocess.DEVNULL, check=False)
     shutil.rmtree(half, ignore_errors=True)
     HOME.mkdir(exist_ok=True)
     print(f"building Debian {SUITE} with {', '.join(PACKAGES)} in {SYSTEM} (a minute) ...", file=sys.stderr)

@@ -17,6 +17,7 @@ from sql_tests.model import FROZEN, Item, Model, Order
 from testkit.database import Connection, scalar
 from testkit.order_group_requests import OrderGroupRequest, line
 from testkit.payments import Payment, reconcile, reconcile_together
+from testkit.refunds import Refund, record
 from testkit.shop import Shop
 
 Actor = Literal["service_role", "postgres"]  # the shop's server, or the owner, who may edit carts by hand
@@ -191,6 +192,26 @@ class GiveUp:
 
     def predict(self, model: Model) -> str:
         return model.give_up(self.order_id, goods_return=self.goods_return)
+
+
+@dataclass(frozen=True, slots=True)
+class SendBack:
+    """A refund of the payment that has paid the group, or the status that it has reached."""
+
+    actor: ClassVar[Actor] = "service_role"
+    group_id: UUID
+    refund: Refund
+
+    def perform(self, connection: Connection) -> str:
+        answer = record(connection, self.refund)
+        return f"{answer['outcome']} {answer['reason'] or ''}".strip()
+
+    def predict(self, model: Model) -> str:
+        refund = self.refund
+        assert refund.id
+        assert refund.amount_minor
+        assert refund.status
+        return model.refund(self.group_id, refund.id, refund.amount_minor, refund.status)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from testkit.payments import EXPONENTS, Payment
 
 FROZEN = "23514"  # the SQLSTATE of an edit that comes too late
 CLOSED_ALREADY = "55000"
+REFUND_RANKS = {"pending": 0, "requires_action": 1, "succeeded": 2, "failed": 3, "canceled": 3}
 PATH = ("paid", "fulfilled", "shipped", "delivered")
 KNOWN_CURRENCIES = {"USD", "EUR", "JPY", "KWD", "ISK"}
 CENTLESS = {"ISK": 100, "UGX": 100}  # minor units must be a multiple of this
@@ -56,6 +57,17 @@ class Group:
     """Its time has passed."""
     awaited_by: str | None = None
     """The event that said that its money is under way."""
+    refunds: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Refunds of the payment that has paid it: minor units and status."""
+    went_along: dict[UUID, str] = field(default_factory=dict)
+    """Where the orders were that all of its money took along."""
+
+    @property
+    def total_minor(self) -> int:
+        return int(self.total.scaleb(EXPONENTS.get(self.currency, 2)))
+
+    def minor_back(self, *statuses: str) -> int:
+        return sum(minor for minor, status in self.refunds.values() if status in statuses)
 
 
 @dataclass(slots=True)
@@ -135,7 +147,7 @@ class Model:
             return self._set_aside(payment, "unmatched" if payment.unmatched_reason else "rejected", reason)
         assert payment.order_group_id is not None
         group = self.groups[payment.order_group_id]
-        outcome = "already_paid" if group.status == "paid" else "applied"
+        outcome = "applied" if group.status == "pending" else "already_paid"
         if outcome == "applied" and (closed := self._sent_back(payment)):
             self._set_aside(payment, "rejected", closed.reason)
             self.cases[payment.event_id].resolution = closed.resolution
@@ -247,6 +259,25 @@ class Model:
             self.give_back(order.group_id, lines)
         return "refunded"
 
+    def refund(self, group_id: UUID, refund_id: str, minor: int, status: str) -> str:
+        """A refund of the payment that has paid the group, which fits it: all of it takes the orders along."""
+        group, orders = self.groups[group_id], self.orders_of(group_id)
+        known = group.refunds.get(refund_id)
+        if known and REFUND_RANKS[status] <= REFUND_RANKS[known[1]]:
+            return "replayed"
+        group.refunds[refund_id] = (minor, status)
+        is_all = group.minor_back("succeeded") == group.total_minor
+        if is_all and group.status == "paid":
+            group.status = "refunded"
+            group.went_along = {key: order.status for key, order in orders.items() if order.status != "refunded"}
+            for key in group.went_along:
+                orders[key].status = "refunded"
+        elif not is_all and group.status == "refunded":
+            group.status = "paid"
+            for key, status_before in group.went_along.items():
+                orders[key].status = status_before
+        return "recorded"
+
     def claim(self, group_id: UUID, buyer_id: UUID) -> str:
         group = self.groups[group_id]
         if group.buyer_id == buyer_id:
@@ -310,7 +341,7 @@ class Model:
         if group_id not in self.groups:
             return "order_group_not_found"
         group, orders, items = self.groups[group_id], self.orders_of(group_id), self.items_of(group_id)
-        if group.status not in {"pending", "paid"}:
+        if group.status == "cancelled" or (group.status == "refunded" and not _is_same_payment(payment, group.paid_by)):
             return "order_group_not_payable"
         if not orders or set(orders) != {item.order_id for item in items.values()}:
             return "order_group_empty"
@@ -381,6 +412,7 @@ class Model:
                     group.had_buyer,
                     self._metadata_of(group),
                     group.awaited_by,
+                    Decimal(group.minor_back("succeeded")).scaleb(-EXPONENTS.get(group.currency, 2)),
                 )
                 for key, group in self.groups.items()
             },
@@ -412,7 +444,8 @@ class Model:
             "groups": _keyed(
                 connection.execute(
                     "select id, status, total_amount, stripe_webhook_event_id, buyer_id, buyer_since is not null,"
-                    " stripe_session_metadata, awaiting_funds_event_id from public.order_groups where id = any(%s)",
+                    " stripe_session_metadata, awaiting_funds_event_id, refunded_amount from public.order_groups"
+                    " where id = any(%s)",
                     [groups],
                 )
             ),
@@ -484,6 +517,8 @@ _FINGERPRINT = " union all ".join(
         "public.inventory_ledger",
         "payments.stripe_events",
         "payments.exceptions",
+        "payments.refunds",
+        "payments.refund_status_changes",
     )
 ).encode()
 

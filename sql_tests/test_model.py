@@ -48,14 +48,16 @@ from sql_tests.actions import (
     PayTogether,
     RemoveItem,
     Resolve,
+    SendBack,
     SetDeadline,
     attempt,
 )
-from sql_tests.model import Model, fingerprint
-from testkit.database import Connection, Database
+from sql_tests.model import CENTLESS, Model, fingerprint
+from testkit.database import Connection, Database, scalar
 from testkit.invariants import broken_invariants
 from testkit.payments import Payment, reconcile
 from testkit.previewed import preview
+from testkit.refunds import Refund
 from testkit.shop import OrderGroup, Shop, open_shop
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
@@ -98,6 +100,7 @@ class Marketplace(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.shop: Shop = open_shop(self.superuser, self.service, products=2)
+        self.refunds: list[SendBack] = []
         self.model = Model()
         self.sent_back: set[str] = set()
         self.requests: list[Create] = []
@@ -190,7 +193,9 @@ class Marketplace(RuleBasedStateMachine):
 
     @rule(group=groups, quantity=QUANTITIES, place=st.integers(0, 1))
     def add_item(self, group: OrderGroup, quantity: int, place: int) -> None:
-        self.do(AddItem(group.order_ids[0], self.shop.sellers[0].product_ids[place], quantity))
+        seller_id = scalar(self.superuser, "select seller_id from public.orders where id = %s", group.order_ids[0])
+        (seller,) = (seller for seller in self.shop.sellers if seller.id == seller_id)
+        self.do(AddItem(group.order_ids[0], seller.product_ids[place], quantity))
 
     @rule(group=groups, paid_between=st.booleans())
     def add_order_and_fill_it(self, group: OrderGroup, paid_between: bool) -> None:
@@ -375,6 +380,40 @@ class Marketplace(RuleBasedStateMachine):
         for action in reversed(actions) if is_up_first else actions:
             self.do(action)
         self.do(actions[0])
+
+    # money that goes back
+
+    @rule(group=groups, share=st.sampled_from([2, 1]), status=st.sampled_from(["pending", "succeeded"]))
+    def refund(self, group: OrderGroup, share: int, status: str) -> None:
+        """What is left of the payment, or half of it."""
+        known = self.model.groups[group.id]
+        unit = CENTLESS.get(known.currency, 1)
+        room = known.total_minor - known.minor_back("pending", "requires_action", "succeeded")
+        minor = room // share // unit * unit
+        if known.paid_by and known.paid_by.payment_intent_id and minor:
+            self.refunds.append(SendBack(group.id, Refund.of(known.paid_by, minor, status=status)))
+            self.do(self.refunds[-1])
+
+    @precondition(lambda self: self.refunds)
+    @rule(number=st.integers(0, 9), status=st.sampled_from(["requires_action", "succeeded", "failed", "canceled"]))
+    def refund_goes_on(self, number: int, status: str) -> None:
+        sent = self.refunds[-1 - number % len(self.refunds)]
+        self.do(replace(sent, refund=sent.refund.then(status)))
+
+    @rule(shape=SHAPES, is_given_up=st.booleans(), is_shipped=st.booleans(), fails=st.booleans())
+    def buy_and_refund(
+        self, shape: tuple[str, int, int, int], is_given_up: bool, is_shipped: bool, fails: bool
+    ) -> None:
+        """Its orders go along from wherever they are, and back if the refund fails."""
+        group = self.make(shape)
+        self.send(self.right_payment(group))
+        if is_shipped:
+            self.do(Advance(group.order_ids[0], "fulfilled"))
+        if is_given_up:
+            self.do(GiveUp(group.order_ids[-1]))
+        self.refund(group, share=1, status="succeeded")
+        if fails:
+            self.refund_goes_on(number=0, status="failed")
 
     # stock
 

@@ -263,6 +263,7 @@ def test_orders_and_items_of_a_story_are_told_whole_and_in_order(
         {
             "id": str(order["id"]),
             "seller_id": str(order["seller_id"]),
+            "seller": scalar(superuser, "select name from public.sellers where id = %s", order["seller_id"]),
             "status": "paid",
             "total_amount": str(order["total_amount"]),
             "paid_at": scalar(superuser, "select to_jsonb(%s::timestamptz)", order["paid_at"]),

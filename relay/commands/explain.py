@@ -12,7 +12,7 @@ from relay.commands.endings import NO, OK, STATUSES
 from relay.commands.exception_rows import without_metadata
 from relay.config import Settings
 from relay.core.currency import format_amount
-from relay.data_api.records import Clients, Records
+from relay.data_api.records import Clients
 
 NAME: Final = "explain"
 HELP: Final = "tell an order group's story: events, decisions, rules, refunds, ledger"
@@ -30,13 +30,6 @@ Needs the same settings as `relay serve`; Stripe is not called.
 _FINDER: Final = "find_order_groups"
 # An exception's number, or an id of Stripe's; the sweep makes event ids of its own out of a session's.
 _ID: Final = re.compile(r"[0-9]{1,18}|[a-z]{2,8}_[A-Za-z0-9_]{1,250}")
-
-
-class Seller(TypedDict):
-    """A seller."""
-
-    id: str
-    name: str
 
 
 class Found(TypedDict):
@@ -75,19 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             console.write_json(told[0] if len(told) == 1 else {**(found or {}), "stories": told})
         else:
-            sellers = await _sellers(clients.records, told)
-            parts = [stories.tell(story, sellers) for story in told]
+            parts = [stories.tell(story) for story in told]
             output.show((_about(found, arguments.id) if found else "") + "\n".join(parts))
         return OK if any(story["order_group"] for story in told) else NO
 
     return console.run(work)
-
-
-async def _sellers(records: Records, told: list[stories.Story]) -> dict[str, str]:
-    """The names of the sellers, by their ids. Raises NoVerdict."""
-    ids = sorted({order["seller_id"] for story in told for order in story["orders"]})
-    rows = await records.rows("sellers", "id,name", ("id", "in", f"({','.join(ids)})")) if ids else []
-    return {row["id"]: row["name"] for row in answers.read(list[Seller], rows, of="sellers")}
 
 
 def _id(argument: str) -> str:

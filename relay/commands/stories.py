@@ -40,6 +40,7 @@ class Order(TypedDict):
 
     id: str
     seller_id: str
+    seller: str
     status: str
     total_amount: str
     items: list[Item]
@@ -150,8 +151,8 @@ class Story(TypedDict):
     timeline: list[Entry]
 
 
-def tell(story: Story, sellers: Mapping[str, str]) -> str:
-    """The story as text; `sellers` are names by id. Raises NoVerdict where an entry's shape is unexpected."""
+def tell(story: Story) -> str:
+    """The story as text. Raises NoVerdict where an entry's shape is unexpected."""
     group = story["order_group"]
     parts = [f"Order group {terminal.clean(story['order_group_id'])}\n{terminal.clean(story['verdict'])}\n"]
     if group:
@@ -173,7 +174,7 @@ def tell(story: Story, sellers: Mapping[str, str]) -> str:
         currency = group["currency"] if group else None
         rows = [
             (
-                sellers.get(order["seller_id"], order["seller_id"]),
+                order["seller"],
                 order["status"],
                 format_amount(order["total_amount"], currency),
                 terminal.counted(len(order["items"]), "item"),

@@ -43,6 +43,7 @@ begin
         jsonb_build_object(
             'id', o.id,
             'seller_id', o.seller_id,
+            'seller', w.name,
             'status', o.status,
             'total_amount', o.total_amount::pg_catalog.text,
             'paid_at', o.paid_at,
@@ -73,6 +74,7 @@ begin
     ), '[]'::pg_catalog.jsonb)
     into v_orders
     from public.orders as o
+    inner join public.sellers as w on o.seller_id = w.id
     where o.order_group_id = p_order_group_id;
 
     select coalesce(jsonb_agg(entry.story order by entry.at, entry.place, entry.id), '[]'::pg_catalog.jsonb)

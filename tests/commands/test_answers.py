@@ -72,7 +72,16 @@ STORY = {
         "stripe_checkout_session_id": "cs_1",
         "stripe_payment_intent_id": None,
     },
-    "orders": [{"id": GROUP, "seller_id": GROUP, "status": "paid", "total_amount": "74.24", "items": [ITEM]}],
+    "orders": [
+        {
+            "id": GROUP,
+            "seller_id": GROUP,
+            "seller": "Ada",
+            "status": "paid",
+            "total_amount": "74.24",
+            "items": [ITEM],
+        }
+    ],
     "timeline": [
         {"at": TIME, "kind": "order_group_created", "rule": "it starts pending"},
         {

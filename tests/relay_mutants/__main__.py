@@ -22,7 +22,11 @@ def main() -> int:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         trials = {pool.submit(killer_of, mutant): mutant.id for mutant in chosen}
         for trial in as_completed(trials):
-            killer = trial.result()
+            try:
+                killer = trial.result()
+            except ValueError as error:
+                killer = ""
+                print(error, flush=True)
             print(f"{trials[trial]}: {killer or 'SURVIVED'}", flush=True)
             survivors += [] if killer else [trials[trial]]
     print(f"{len(chosen)} mutants, {len(chosen) - len(survivors)} killed", *survivors, sep="\n  ")

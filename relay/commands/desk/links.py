@@ -4,10 +4,10 @@ import re
 from typing import Final
 from urllib.parse import quote
 
+from relay.commands.made_up_ids import is_made_up
+
 _DASHBOARD: Final = "https://dashboard.stripe.com"
 _ID: Final = re.compile(r"(evt|pi|cs|re|dp|du|ch|py)_[A-Za-z0-9_]{6,250}")
-# `relay simulate` and the sweep make ids of their own, which Stripe does not know.
-_OURS: Final = re.compile(r"[a-z]+_(?:test_)?sim_|sweep_")
 _PLACES: Final = {"evt": "events", "pi": "payments", "ch": "payments", "py": "payments"}
 
 
@@ -16,7 +16,7 @@ def dashboard(id_: object, *, livemode: bool) -> str | None:
     id of Stripe's.
     """
     match = _ID.fullmatch(id_) if isinstance(id_, str) else None
-    if match is None or _OURS.match(match[0]):
+    if match is None or is_made_up(match[0]):
         return None
     base = _DASHBOARD if livemode else f"{_DASHBOARD}/test"
     place = _PLACES.get(match[1])

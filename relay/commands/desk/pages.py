@@ -164,10 +164,7 @@ class Pages:
             raise Refusal(404, "There is no such order group", "An order group's id is a UUID.") from None
         told = await self._story(id_)
         status = 200 if told["order_group"] or told["timeline"] else 404
-        sellers = await self._sellers({order["seller_id"] for order in told["orders"]})
-        return self._view.page(
-            request, "group.html", status=status, story=told, steps=story.steps(told), sellers=sellers, id=id_
-        )
+        return self._view.page(request, "group.html", status=status, story=told, steps=story.steps(told), id=id_)
 
     async def stock(self, request: web.Request) -> web.Response:
         """What is on hand, the least available first."""

@@ -1,11 +1,12 @@
 """Builds and signs events as Stripe does, for a simulation. No I/O, except that ids are random."""
 
 import json
-import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
 from stripe import WebhookSignature
+
+from relay.commands.made_up_ids import new_id
 
 Json = dict[str, Any]
 COMPLETED: Final = "checkout.session.completed"
@@ -15,11 +16,6 @@ FAILED: Final = "checkout.session.async_payment_failed"
 # The API version only says how Stripe would have shaped the session; the relay reads any.
 _API_VERSION: Final = "2026-10-28.endive"
 _SESSION_SECONDS: Final = 60
-
-
-def new_id(prefix: str) -> str:
-    """A random id with `sim` in it, which Stripe's own ids never have."""
-    return f"{prefix}_sim_{secrets.token_hex(12)}"
 
 
 def session(*, reference: str | None, amount_minor: int, currency: str, now: int, **changes: Any) -> Json:

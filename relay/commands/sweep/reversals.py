@@ -10,6 +10,7 @@ from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Final
 
+from relay.commands.made_up_ids import is_made_up
 from relay.commands.progress import Progress
 from relay.commands.stripe_api import StripeApi
 from relay.commands.sweep.at_once import AtOnce
@@ -23,8 +24,6 @@ from relay.core.outcomes import Outcome, Reason
 from relay.data_api.connection import with_retries
 from relay.data_api.records import Clients
 
-# Refunds and disputes of `relay simulate`, which Stripe never had.
-SIMULATED: Final = ("re_sim_", "dp_sim_")
 NOT_FOUND: Final = "not_found"
 STATUS_DIFFERS: Final = "status_differs"
 
@@ -74,7 +73,7 @@ class Reversals:
             self._of(known.kind).known += self._is_known(known)
         await self._record_ours(unknown, of_sessions)
         for recorded in self._on_record.values():
-            if recorded.id not in listed and not recorded.id.startswith(SIMULATED):
+            if recorded.id not in listed and not is_made_up(recorded.id):
                 self._of(recorded.kind).here_only.append(_finding_here(recorded, NOT_FOUND))
 
     def _of(self, kind: Kind) -> ReversalFindings:

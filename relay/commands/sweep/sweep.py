@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from relay.commands.finding import Finding
+from relay.commands.made_up_ids import is_made_up
 from relay.commands.progress import Progress
 from relay.commands.stripe_api import Json, StripeApi
 from relay.commands.sweep import order_groups
@@ -28,8 +29,6 @@ from relay.core.errors import MalformedEvent
 from relay.core.outcomes import Reason
 from relay.data_api.records import Clients
 
-# Sessions of `relay simulate`, which Stripe never had.
-SIMULATED: Final = "cs_test_sim_"
 SESSION_NOT_FOUND: Final = "session_not_found"
 SESSION_NOT_PAID: Final = "session_not_paid"
 SESSION_NAMES_ANOTHER_GROUP: Final = "session_names_another_group"
@@ -149,7 +148,7 @@ class Sweep:
         paid_otherwise: list[Sendable] = []
 
         async def look_at(group: PaidGroup) -> None:
-            if (group.session_id or "").startswith(SIMULATED):
+            if group.session_id and is_made_up(group.session_id):
                 self._findings.simulated += 1
                 return
             decision, reason = await self._paid_by(group)
