@@ -24,11 +24,17 @@ def described(sweep: Mapping[str, Any]) -> str:
     """When it ran, and over which window: ", 2026-11-23 12:00:00 UTC, over ..."; empty for the file of an older
     release.
     """
-    since, until, at = (sweep.get(name) for name in ("since", "until", "finished_at"))
-    if since is None or until is None or at is None:
+    at, swept = sweep.get("finished_at"), window(sweep)
+    return f", {when(at)}{swept}" if at is not None and swept else ""
+
+
+def window(sweep: Mapping[str, Any]) -> str:
+    """What it swept: ", over ... to ..."; empty for the file of an older release."""
+    since, until = sweep.get("since"), sweep.get("until")
+    if since is None or until is None:
         return ""
     dry = ", a dry run that wrote nothing" if sweep.get("dry_run") is True else ""
-    return f", {when(at)}, over {when(since)} to {when(until)}{dry}"
+    return f", over {when(since)} to {when(until)}{dry}"
 
 
 def read_file(path: Path) -> dict[str, Any]:

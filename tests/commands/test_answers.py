@@ -178,7 +178,7 @@ REPORT = {
 
 
 def tell_story(answer: Any) -> str:
-    return stories.tell(answers.read(stories.Story, answer, of="f"), {GROUP: "Ada's"})
+    return stories.tell(answers.read(stories.Story, answer, of="f"))
 
 
 def tell_exception(answer: Any) -> str:

@@ -371,6 +371,10 @@ async def test_the_last_sweep_is_read_anew_for_each_look(project: Project, tmp_p
     file.write_text(json.dumps(SWEEP))
     async with desk(project, "--sweep", str(file)) as opened:
         assert "No drift was left." in (await opened.get("/sweep")).words
+        times = {"since": "2026-11-20T00:00:00+00:00", "until": "2026-11-23T00:00:00+00:00", "dry_run": True}
+        file.write_text(json.dumps(SWEEP | times))
+        swept = "ago, over 2026-11-20 00:00:00 UTC to 2026-11-23 00:00:00 UTC, a dry run that wrote nothing."
+        assert swept in (await opened.get("/sweep")).words
         finding = {"checkout_session_id": "cs_test_<b>", "order_group_id": None, "reason": "amount_mismatch"}
         applied = {
             "checkout_session_id": "cs_1",

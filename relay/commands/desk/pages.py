@@ -209,7 +209,15 @@ class Pages:
         ]
         applied = [one for one in _list((found or {}).get("applied_now")) if one.keys() >= _APPLIED]
         return self._view.page(
-            request, "sweep.html", path=path, found=found, fault=fault, written=written, rows=facts, applied=applied
+            request,
+            "sweep.html",
+            path=path,
+            found=found,
+            fault=fault,
+            written=written,
+            swept=sweep_lists.window(found or {}),
+            rows=facts,
+            applied=applied,
         )
 
     async def report(self, request: web.Request) -> web.Response:
