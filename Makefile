@@ -54,7 +54,7 @@ check: setup
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m sqlfluff lint --disable-progress-bar $(MIGRATIONS) $(EXAMPLES)
+	@$(PY) -m sqlfluff lint --disable-progress-bar $(MIGRATIONS) $(EXAMPLES) deploy/shards
 	@"$(CURDIR)/.venv/bin/squawk" $(addsuffix /*.sql,$(MIGRATIONS) $(EXAMPLES))
 	@"$(CURDIR)/.venv/bin/hadolint" Containerfile
 	@"$(CURDIR)/.venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
