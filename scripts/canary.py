@@ -136,7 +136,7 @@ def newest(place: Environment) -> list[str]:
 
 
 def floors(place: Environment) -> list[str]:
-    """Take the oldest of each, together; nothing has failed. Exits where they do not go together: there is nothing to run."""
+    """Take the oldest of each, together. Exits where they do not go together: there is nothing to run then."""
     fault = place.install(*(each.at_floor for each in dependencies())) or place.fault()
     if fault:
         sys.exit(f"canary: FAILED the floors together: {fault}")
