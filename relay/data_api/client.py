@@ -41,7 +41,7 @@ RECORDING_FUNCTIONS: Final[Mapping[Kind, str]] = {"refund": "record_refund", "di
 MAX_CALLS: Final = 64
 MAX_WAITING: Final = 256
 # How many calls are quick ones at the same time. Further payments wait for each other and share a transaction, which
-# costs the database some 0.6 of what it costs alone. Two to four did equally well; docs/performance.md has the figures.
+# costs the database some 0.6 of what it costs alone. Two to four did equally well (docs/performance-tried.md).
 FEW_CALLS: Final = 4
 # The lifecycle route has a queue of its own, and fewer calls: refunds that hang take no place from payments.
 MAX_LIFECYCLE_CALLS: Final = 8

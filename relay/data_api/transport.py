@@ -1,7 +1,7 @@
 """The HTTP client that supabase-py uses: httpx's interface in front of aiohttp's client.
 
 supabase-py sends everything through `request` of an httpx client. httpx itself needs several times the processor time
-that aiohttp needs for the same call (docs/performance.md), so `request` hands over to aiohttp. Every failure is
+that aiohttp needs for the same call (docs/performance-tried.md), so `request` hands over to aiohttp. Every failure is
 classified and raised here, as NoVerdict or Declined.
 """
 
