@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 from uuid import UUID
@@ -26,6 +26,7 @@ from sql_tests.actions import (
     Move,
     Note,
     Pay,
+    SendBack,
     SetDeadline,
 )
 from sql_tests.model import Model
@@ -34,6 +35,7 @@ from testkit.database import Connection, Database, past_every_guard, scalar
 from testkit.invariants import INVARIANTS, broken_invariants
 from testkit.payments import Payment
 from testkit.previewed import preview
+from testkit.refunds import Dispute, Refund
 from testkit.shop import OrderGroup, Shop, open_shop
 
 
@@ -95,6 +97,28 @@ def stocked(shop: Shop) -> Shop:
 def created(request: Create) -> Create:
     assert request.perform(request.shop.service) == "created"
     return request
+
+
+def sent_back_first(shop: Shop) -> Pay:
+    """A payment whose money has gone back, and which the bank has asked back, before it came."""
+    group = shop.order_group()
+    payment = group.payment()
+    for told in (Refund.of(payment), Dispute.of(payment)):
+        assert SendBack(group.id, told).perform(shop.service) == "recorded"
+    return Pay(payment)
+
+
+def sent_back(shop: Shop, *, then: str) -> SendBack:
+    """All money of a group goes back; what Stripe says of it next."""
+    first = refund_of_all(shop, sold(shop))
+    assert first.perform(shop.service) == "recorded"
+    return replace(first, refund=first.refund.then(then))
+
+
+def refund_of_all(shop: Shop, group: OrderGroup) -> SendBack:
+    """Of a group that is paid."""
+    intent = scalar(shop.service, "select stripe_payment_intent_id from public.order_groups where id = %s", group.id)
+    return SendBack(group.id, Refund.of(group.payment(), payment_intent_id=intent))
 
 
 TOO_MANY = "rejected exceeds_commit"
@@ -160,6 +184,20 @@ CALLS: dict[str, tuple[Callable[[Shop], Action], str]] = {
     ),
     "an order that is given up": (lambda shop: GiveUp(sold(shop).order_ids[0]), "refunded"),
     "an order that is given up again": (lambda shop: GiveUp(given_up(shop)), "already_refunded"),
+    "a refund of a part": (lambda _: SendBack(key("group96"), Refund.of(old_payment(96), 100)), "recorded"),
+    "a refund of all": (lambda shop: refund_of_all(shop, sold(shop)), "recorded"),
+    "a refund of too much": (
+        lambda _: SendBack(key("group98"), Refund.of(old_payment(98), 2100)),
+        "rejected exceeds_payment",
+    ),
+    "a refund once more": (lambda shop: sent_back(shop, then="succeeded"), "replayed"),
+    "a refund that failed after all": (lambda shop: sent_back(shop, then="failed"), "recorded"),
+    "a refund that comes first": (
+        lambda shop: SendBack(key("nobody"), Refund.of(shop.order_group().payment())),
+        "recorded",
+    ),
+    "a payment that went back before it came": (sent_back_first, "resolved"),
+    "a dispute": (lambda _: SendBack(key("group99"), Dispute.of(old_payment(99))), "recorded"),
     "a notice of funds under way": (lambda shop: Note(shop.order_group().id), "noted"),
     "an added item": (
         lambda shop: AddItem(shop.order_group().order_ids[0], shop.sellers[0].product_ids[0]),
