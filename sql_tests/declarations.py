@@ -1,4 +1,4 @@
-"""What each function, column and index of the project is declared to be; read by `test_declarations.py`.
+"""What each function, column, policy and index of the project is declared to be; read by `test_declarations.py`.
 
 One line each. Of a function: name and parameters, result, what it is, and its own settings besides the empty `search_path` that
 all have. What is not said: owned by `postgres`, neither strict nor leakproof, not for parallel plans.
@@ -420,4 +420,30 @@ public.order_groups.buyer_id n_distinct=300
 public.order_groups_reserved_product_ids_idx fastupdate=off
 public.orders fillfactor=80
 public.orders.seller_id n_distinct=300
+"""
+
+POLICIES = """
+payments.currencies | Nobody can read currencies | permissive for r to public using false
+payments.dispute_status_changes | Nobody can read steps of disputes | permissive for r to public using false
+payments.disputes | Nobody can read disputes | permissive for r to public using false
+payments.exceptions | Nobody can read exceptions | permissive for r to public using false
+payments.expected_definitions | Nobody can read expected definitions | permissive for r to public using false
+payments.expected_grants | Nobody can read expected grants | permissive for r to public using false
+payments.invariants | Nobody can read invariants | permissive for r to public using false
+payments.last_expiry | Nobody can read the last expiry | permissive for r to public using false
+payments.metadata_erasures | Nobody can read metadata erasures | permissive for r to public using false
+payments.notifications | Nobody can read notifications | permissive for r to public using false
+payments.reasons | Nobody can read reasons | permissive for r to public using false
+payments.refund_status_changes | Nobody can read steps of refunds | permissive for r to public using false
+payments.refunds | Nobody can read refunds | permissive for r to public using false
+payments.status_change_notes | Nobody can read notes of status changes | permissive for r to public using false
+payments.stripe_events | Nobody can read Stripe events | permissive for r to public using false
+public.inventory_ledger | Members can read their sellers' stock movements | permissive for r to authenticated using (seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))
+public.order_groups | Buyers can read their own order groups | permissive for r to authenticated using (buyer_id = ( SELECT auth.uid() AS uid))
+public.order_items | Buyers and the seller's members can read an item | permissive for r to authenticated using ((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR (order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))
+public.order_status_changes | Buyers and the seller's members can read a status change | permissive for r to authenticated using ((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR (order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))
+public.orders | Buyers and the seller's members can read an order | permissive for r to authenticated using ((seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m WHERE (m.user_id = ( SELECT auth.uid() AS uid))))) OR (order_group_id = ANY (ARRAY( SELECT g.id FROM public.order_groups g WHERE (g.buyer_id = ( SELECT auth.uid() AS uid)) ORDER BY g.created_at DESC))))
+public.products | Members can read their sellers' products | permissive for r to authenticated using (seller_id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))
+public.seller_members | Members can read their own memberships | permissive for r to authenticated using (user_id = ( SELECT auth.uid() AS uid))
+public.sellers | Members can read their own sellers | permissive for r to authenticated using (id = ANY (ARRAY( SELECT m.seller_id FROM public.seller_members m WHERE (m.user_id = ( SELECT auth.uid() AS uid)))))
 """

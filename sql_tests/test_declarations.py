@@ -1,4 +1,4 @@
-"""What the catalogue says of each function, column and index is what `declarations.py` says, no more and no less.
+"""What the catalogue says of each function, column, policy and index is what `declarations.py` says, and no more.
 
 A session that reads and writes rows does not notice most of it: PostgREST opens a read-only transaction for a function
 that is not volatile, applies its `lock_timeout` and isolation to the call, and names its parameters in the call.
@@ -6,7 +6,7 @@ that is not volatile, applies its `lock_timeout` and isolation to the call, and 
 
 from __future__ import annotations
 
-from sql_tests.declarations import COLUMNS, FUNCTIONS, INDEXES, STORAGE
+from sql_tests.declarations import COLUMNS, FUNCTIONS, INDEXES, POLICIES, STORAGE
 from testkit.database import Connection
 
 OURS = "('public'::regnamespace, 'payments'::regnamespace)"
@@ -64,6 +64,17 @@ def test_each_column_has_its_type_its_default_and_may_be_null_or_not(superuser: 
     """
 
     assert lines(superuser, query) == listed(COLUMNS)
+
+
+def test_each_policy_lets_these_read_these_rows(superuser: Connection) -> None:
+    """Also those that nobody could use without a privilege that is not granted."""
+    query = """
+        select concat_ws(' | ', object, name, regexp_replace(definition, '\\s+', ' ', 'g'))
+        from payments.definitions()
+        where kind = 'policy'
+    """
+
+    assert lines(superuser, query) == listed(POLICIES)
 
 
 def test_each_index_is_there_in_its_form(superuser: Connection) -> None:

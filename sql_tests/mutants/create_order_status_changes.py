@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import HEALTHY, MATRIX
+from sql_tests.mutants.killers import HEALTHY, MATRIX, POLICIES
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_order_status_changes"
@@ -36,7 +36,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "    seller_id = any(array(\n        select m.seller_id\n        from public.seller_members as m\n",
         (
             "test_change_is_read_by",
-            HEALTHY,
+            POLICIES,
         ),
     ),
     Mutant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import HEALTHY, MATRIX
+from sql_tests.mutants.killers import MATRIX, POLICIES
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_order_tables"
@@ -207,7 +207,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        from public.seller_members as m\n        where m.user_id = (select auth.uid())\n    ))\n"
         "    or order_group_id = any(array(\n        select g.id\n        from public.order_groups as g\n"
         "        where (select auth.uid()) is not null\n",
-        (HEALTHY,),
+        (POLICIES,),
     ),
     Mutant(
         "orders-of-no-member",
@@ -239,7 +239,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        from public.seller_members as m\n    ))\n    or order_group_id = any(array(\n"
         "        select g.id\n        from public.order_groups as g\n"
         "        where g.buyer_id = (select auth.uid())\n",
-        (HEALTHY,),
+        (POLICIES,),
     ),
     Mutant(
         "items-of-everybody",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import HEALTHY, MATRIX
+from sql_tests.mutants.killers import HEALTHY, MATRIX, POLICIES
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_payments_schema"
@@ -112,7 +112,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "for select to public using (false)",
         "for select to public using (true)",
-        (HEALTHY,),
+        (POLICIES,),
     ),
     Mutant(
         "currency-of-two-letters",

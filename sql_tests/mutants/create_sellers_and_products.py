@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import HEALTHY, LINTER, MATRIX
+from sql_tests.mutants.killers import LINTER, MATRIX, POLICIES
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_sellers_and_products"
@@ -128,7 +128,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "on public.seller_members\nfor select",
         "on public.seller_members\nfor all",
-        (HEALTHY,),
+        (POLICIES,),
     ),
     Mutant(
         "seller-unrenamable",

@@ -2,6 +2,7 @@
 
 MATRIX = "test_catalogue_holds_exactly_the_matrix"
 HEALTHY = "test_healthy_database_has_no_finding"
+POLICIES = "test_each_policy_lets_these_read_these_rows"
 SOWN = "test_each_sown_fault_is_found"
 LINTER = "test_linter_of_supabase_finds_nothing"
 SPOILT = "test_spoilt_payment_is_rejected"
