@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -70,10 +70,11 @@ def test_what_was_simulated_is_no_money_and_apart(service: Connection, shop: Sho
     )  # fmt: skip
     for payment in (real, played, played.twin(), rejected):
         reconcile(service, payment)
-    refund = (
-        "select public.record_refund('re_sim_1', 'pi_sim_1', 424, 4.24, 'usd', 'succeeded', %s, p_livemode => false)"
+    refund: LiteralString = (
+        "select public.record_refund(%s, %s, 424, 4.24, 'usd', 'succeeded', %s, p_livemode => false)"
     )
-    service.execute(refund, [NOW])
+    service.execute(refund, ["re_sim_1", "pi_sim_1", NOW])
+    service.execute(refund, ["re_sim_2", "pi_sim_of_no_payment", NOW])
 
     told = report(service)
     lines = scalar(service, "select public.payment_lines(%s, %s)", told["since"], told["until"])
@@ -84,7 +85,7 @@ def test_what_was_simulated_is_no_money_and_apart(service: Connection, shop: Sho
         "payment": 1,
         "simulated_payment": 1,
         "simulated_rejected": 1,
-        "simulated_refund": 1,
+        "simulated_refund": 2,
     }
     assert told["money"] == [{"currency": "USD", "gross": "74.24", "refunded": "0", "net": "74.24"}]
     assert told["simulated"] == [{"currency": "USD", "gross": "74.24", "refunded": "4.24", "net": "70.00"}]
