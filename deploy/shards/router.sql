@@ -239,6 +239,20 @@ end;
 $$;
 comment on function shards.raise_again(text) is 'Raises what a shard that gives no answer is.';
 
+-- Chooses the answer of the shard that has the order that was asked for; where none has it, they all say the same.
+create or replace function shards.of_the_one_that_has_it(p_answers jsonb [])
+returns jsonb
+language sql
+immutable
+set search_path = ''
+as $$
+    select a.told
+    from unnest(p_answers) as a (told)
+    order by a.told ->> 'reason' is not distinct from 'order_not_found'
+    limit 1;
+$$;
+comment on function shards.of_the_one_that_has_it(jsonb []) is 'What the shard answers that has the order.';
+
 -- Payments
 
 -- Reads the order group that a payment names, as the shard will. Returns: null where it names none that can be read.
@@ -697,6 +711,59 @@ security definer
 as $$
     cluster 'shards';
     run on shards.place(p_order_group_id::text);
+$$;
+
+-- Orders: an order's id does not say where it lies, so all shards are asked, and those that do not have it change nothing.
+
+create or replace function shards.refund_order(p_order_id uuid, p_note text, p_return_items boolean)
+returns setof jsonb
+language plproxy
+as $$
+    cluster 'shards';
+    run on all;
+    target public.refund_order;
+$$;
+create or replace function public.refund_order(p_order_id uuid, p_note text, p_return_items boolean default true)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    return shards.of_the_one_that_has_it(array(
+        select o.told
+        from shards.refund_order(p_order_id, p_note, p_return_items) as o (told)
+    ));
+exception
+    when internal_error then
+        perform shards.raise_again(sqlerrm);
+end;
+$$;
+create or replace function shards.advance_order(p_order_id uuid, p_status text)
+returns setof jsonb
+language plproxy
+as $$
+    cluster 'shards';
+    run on all;
+    target public.advance_order;
+$$;
+create or replace function public.advance_order(p_order_id uuid, p_status text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+begin
+    return shards.of_the_one_that_has_it(array(
+        select o.told
+        from shards.advance_order(p_order_id, p_status) as o (told)
+    ));
+exception
+    when internal_error then
+        perform shards.raise_again(sqlerrm);
+end;
 $$;
 
 -- Exceptions: the last digits of a number, in twos, are its shard's.

@@ -109,6 +109,42 @@ as $$
     order by m.id, m.order_group_id nulls last;
 $$;
 
+create or replace function shards.payment_lines(p_since timestamptz, p_until timestamptz)
+returns setof jsonb
+language plproxy
+as $$
+    cluster 'shards';
+    run on all;
+    target public.payment_lines;
+$$;
+-- A refund that came before its payment lies on two shards, and is one line: the one that names its order group.
+create or replace function public.payment_lines(p_since timestamptz, p_until timestamptz)
+returns jsonb
+language sql
+stable
+security definer
+set search_path = ''
+set statement_timeout = '60s'
+as $$
+    select coalesce(
+        jsonb_agg(
+            m.line
+            order by
+                (m.line ->> 'at')::pg_catalog.timestamptz,
+                m.line ->> 'order_group_id',
+                m.line ->> 'kind' desc,
+                m.line ->> 'id'
+        ),
+        '[]'
+    )
+    from (
+        select distinct on (l.line ->> 'kind', l.line ->> 'id', l.line ->> 'at') l.line
+        from shards.payment_lines(p_since, p_until) as t (lines)
+        cross join lateral jsonb_array_elements(t.lines) as l (line)
+        order by l.line ->> 'kind', l.line ->> 'id', l.line ->> 'at', l.line ->> 'order_group_id' nulls last
+    ) as m;
+$$;
+
 create or replace function shards.security_findings()
 returns table (finding text, object text, detail text)
 language plproxy

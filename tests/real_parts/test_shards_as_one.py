@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from decimal import Decimal
+from typing import LiteralString
+from uuid import uuid4
 
 import pytest
 
 from testkit.command_line import run
 from testkit.database import Connection, scalar
 from testkit.payments import reconcile
+from testkit.refunds import Refund, record
 from testkit.shards import Cluster, all_on, brief, group_on
 from testkit.shop import Shop
 from testkit.stripe_api_server import StripeServer
@@ -45,15 +49,12 @@ def test_the_routers_functions_have_the_names_parameters_and_results_of_ours(
 
 
 NOT_ROUTED = {
-    "advance_order",
     "claim_exception_notifications",
     "erase_order_group_metadata",
     "finish_exception_notifications",
     "import_order_group",
-    "payment_lines",
     "record_inventory_adjustment",
     "record_inventory_receipt",
-    "refund_order",
 }
 
 
@@ -188,6 +189,51 @@ def test_report_and_listing_are_the_sums_of_the_shards(cluster: Cluster, shops: 
     whole = routed.execute("select id, first_seen_at from public.list_payment_exceptions()").fetchall()
     assert [row["id"] for row in listed] == [row["id"] for row in whole][:3]
     assert whole == sorted(whole, key=lambda row: (row["first_seen_at"], row["id"]))
+
+
+def test_lines_are_those_of_the_shards_and_a_refund_that_came_first_is_one(
+    cluster: Cluster, shops: list[Shop], routed: Connection
+) -> None:
+    query: LiteralString = "select public.payment_lines('2026-10-01', '2026-12-31')"
+    payment = all_on(cluster, group_on(cluster, shops, routed, 0).payment(), 1)
+    refund = Refund.of(payment, 100)
+    assert record(routed, refund)["outcome"] == "recorded"
+    assert brief(reconcile(routed, payment)) == ("applied", None)
+
+    lines = scalar(routed, query)
+
+    parts = []
+    for shard in cluster.shards:
+        with shard.act_as("service_role") as alone:
+            parts += scalar(alone, query)
+    both = [line for line in parts if line["id"] == refund.id]
+    assert sorted(line["order_group_id"] or "" for line in both) == ["", str(payment.order_group_id)]
+    assert [line["order_group_id"] for line in lines if line["id"] == refund.id] == [str(payment.order_group_id)]
+    without = [line for line in parts if line["id"] != refund.id]
+    assert sorted(map(json.dumps, without)) == sorted(json.dumps(line) for line in lines if line["id"] != refund.id)
+    times = [datetime.fromisoformat(line["at"]) for line in lines]
+    assert times == sorted(times)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_order_is_moved_and_given_up_wherever_it_lies(
+    cluster: Cluster, shops: list[Shop], routed: Connection, number: int
+) -> None:
+    group = group_on(cluster, shops, routed, number)
+    reconcile(routed, group.payment())
+    order_id = group.order_ids[0]
+
+    moved = scalar(routed, "select public.advance_order(%s, 'fulfilled')", order_id)
+    given_up = scalar(routed, "select public.refund_order(%s, 'sold out')", order_id)
+    again = scalar(routed, "select public.refund_order(%s, 'sold out')", order_id)
+    nowhere = [
+        scalar(routed, "select public.advance_order(%s, 'fulfilled')", uuid4()),
+        scalar(routed, "select public.refund_order(%s, 'sold out')", uuid4()),
+    ]
+
+    assert (moved["outcome"], given_up["outcome"], again["outcome"]) == ("moved", "refunded", "already_refunded")
+    assert moved["order_group_id"] == given_up["order_group_id"] == str(group.id)
+    assert [one["reason"] for one in nowhere] == ["order_not_found", "order_not_found"]
 
 
 # What is spoiled on a shard -> which invariant notices.
