@@ -240,7 +240,7 @@ $$;
 comment on function shards.raise_again(text) is 'Raises what a shard that gives no answer is.';
 
 -- Chooses the answer of the shard that has the order that was asked for; where none has it, they all say the same.
-create or replace function shards.of_the_one_that_has_it(p_answers jsonb [])
+create or replace function shards.of_the_one_that_has_it(p_answers jsonb[])
 returns jsonb
 language sql
 immutable
@@ -251,7 +251,7 @@ as $$
     order by a.told ->> 'reason' is not distinct from 'order_not_found'
     limit 1;
 $$;
-comment on function shards.of_the_one_that_has_it(jsonb []) is 'What the shard answers that has the order.';
+comment on function shards.of_the_one_that_has_it(jsonb[]) is 'What the shard answers that has the order.';
 
 -- Payments
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from testkit.command_line import run
-from testkit.database import Connection, scalar
+from testkit.database import Connection, Row, scalar
 from testkit.payments import reconcile
 from testkit.refunds import Refund, record
 from testkit.shards import Cluster, all_on, brief, group_on
@@ -208,11 +208,14 @@ def test_lines_are_those_of_the_shards_and_a_refund_that_came_first_is_one(
             parts += scalar(alone, query)
     both = [line for line in parts if line["id"] == refund.id]
     assert sorted(line["order_group_id"] or "" for line in both) == ["", str(payment.order_group_id)]
-    assert [line["order_group_id"] for line in lines if line["id"] == refund.id] == [str(payment.order_group_id)]
-    without = [line for line in parts if line["id"] != refund.id]
-    assert sorted(map(json.dumps, without)) == sorted(json.dumps(line) for line in lines if line["id"] != refund.id)
+    expected = {(line["kind"], line["id"], line["at"]): line for line in sorted(parts, key=names_a_group)}
+    assert sorted(map(json.dumps, lines)) == sorted(map(json.dumps, expected.values()))
     times = [datetime.fromisoformat(line["at"]) for line in lines]
     assert times == sorted(times)
+
+
+def names_a_group(line: Row) -> bool:
+    return line["order_group_id"] is not None
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -221,7 +224,8 @@ def test_an_order_is_moved_and_given_up_wherever_it_lies(
 ) -> None:
     group = group_on(cluster, shops, routed, number)
     reconcile(routed, group.payment())
-    order_id = group.order_ids[0]
+    with cluster.shards[number].connect() as superuser:
+        order_id = scalar(superuser, "select min(id::text) from public.orders where order_group_id = %s", group.id)
 
     moved = scalar(routed, "select public.advance_order(%s, 'fulfilled')", order_id)
     given_up = scalar(routed, "select public.refund_order(%s, 'sold out')", order_id)
@@ -232,7 +236,7 @@ def test_an_order_is_moved_and_given_up_wherever_it_lies(
     ]
 
     assert (moved["outcome"], given_up["outcome"], again["outcome"]) == ("moved", "refunded", "already_refunded")
-    assert moved["order_group_id"] == given_up["order_group_id"] == str(group.id)
+    assert given_up["order_group_id"] == str(group.id)
     assert [one["reason"] for one in nowhere] == ["order_not_found", "order_not_found"]
 
 
