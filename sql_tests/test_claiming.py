@@ -11,8 +11,9 @@ from psycopg import IsolationLevel, sql
 
 from sql_tests.races import ENDS, ISOLATIONS, End, RaceDatabase
 from sql_tests.settling import SETTLED, settle
-from testkit.database import Connection, Database, Row, scalar
+from testkit.database import Connection, Database, Row, past_every_guard, scalar
 from testkit.payments import reconcile
+from testkit.refunds import Refund, record
 from testkit.shop import OrderGroup, Shop, new_user
 
 STATUSES = ("pending", *SETTLED)
@@ -182,6 +183,25 @@ def test_settled_group_takes_these_steps_of_its_buyer_and_no_others(
     assert not passes(step("another", "now", ", total_amount = 0"))
     if status == "paid":
         assert not passes(step("another", "now", ", status = 'refunded'"))
+
+
+def test_claim_and_refund_do_not_come_in_one(
+    service: Connection, owner: Connection, superuser: Connection, shop: Shop
+) -> None:
+    """All of the money is back on record, and the group has yet to follow."""
+    group = guest_group(shop, superuser)
+    payment = group.payment()
+    assert reconcile(service, payment)["outcome"] == "applied"
+    refund = Refund.of(payment, status="pending")
+    record(service, refund)
+    with past_every_guard(superuser):
+        superuser.execute("update payments.refunds set status = 'succeeded' where id = %s", [refund.id])
+    follow = "update public.order_groups set status = 'refunded', refunded_amount = total_amount"
+    claimed = f"{follow}, buyer_id = %s, buyer_since = now() where id = %s"
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        owner.execute(claimed.encode(), [shop.buyer_id, group.id])
+    assert owner.execute(f"{follow} where id = %s".encode(), [group.id]).rowcount == 1
 
 
 # races

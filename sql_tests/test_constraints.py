@@ -210,6 +210,11 @@ VIOLATIONS: list[tuple[str, LiteralString]] = [
         "insert into public.order_groups (currency, total_amount, status) values ('USD', 0, 'refunded')",
     ),
     (
+        "order_groups_refunded_is_all_back_check",
+        "insert into public.order_groups (currency, total_amount, refunded_amount, status, paid_at,"
+        " stripe_webhook_event_id, stripe_checkout_session_id) values ('USD', 1, 1, 'paid', now(), 'evt_a', 'cs_a')",
+    ),
+    (
         "order_groups_unpaid_has_no_payment_check",
         "insert into public.order_groups (currency, total_amount, refunded_amount) values ('USD', 1, 0.5)",
     ),

@@ -297,6 +297,18 @@ def test_group_that_nobody_paid_cannot_become_refunded(service: Connection, owne
         owner.execute("update public.order_groups set status = 'refunded' where id = %s", [group.id])
 
 
+def test_pending_group_cannot_become_refunded_though_all_of_it_fits(owner: Connection, shop: Shop) -> None:
+    group = shop.order_group()
+
+    with pytest.raises(psycopg.errors.CheckViolation) as refusal:
+        owner.execute(
+            "update public.order_groups set status = 'refunded', refunded_amount = total_amount where id = %s",
+            [group.id],
+        )
+
+    assert refusal.value.diag.constraint_name == "order_group_is_frozen_unless_pending"
+
+
 def test_step_forward_cannot_change_when_the_order_was_paid(service: Connection, owner: Connection, shop: Shop) -> None:
     group = shop.order_group()
     reconcile(service, group.payment())

@@ -143,7 +143,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "new.status = old.status\n                        and num_nulls(old",
         "num_nulls(old",
-        (CLAIM_STEPS,),
+        ("test_claim_and_refund_do_not_come_in_one",),
     ),
     Mutant(
         "settled-session-metadata-editable",
@@ -212,7 +212,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "(old.status = 'pending' and new.status in ('paid', 'cancelled'))",
         "old.status = 'pending'",
-        ("test_group_that_nobody_paid_cannot",),
+        ("test_pending_group_cannot_become_refunded",),
     ),
     Mutant(
         "yen-have-cents",
