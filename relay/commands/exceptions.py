@@ -25,7 +25,7 @@ from relay.commands.exception_rows import (
 from relay.commands.progress import Bar
 from relay.config import Settings
 from relay.core.errors import Declined
-from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
+from relay.core.outcomes import EXCEPTION_REASONS
 from relay.data_api.records import Clients, Condition, Records
 
 NAME: Final = "exceptions"
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     listing = action("list", "list one line per exception, oldest first", "list --reason duplicate_payment")
     listing.add_argument("--status", choices=("open", "resolved", "all"), default="open", help="default: %(default)s")
-    reasons = sorted(map(str, REJECTIONS | UNMATCHED_REASONS))
+    reasons = sorted(map(str, EXCEPTION_REASONS))
     listing.add_argument(
         "--reason", choices=reasons, metavar="REASON", help="only those with this reason of docs/contract.md"
     )
