@@ -99,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"with --reason: those first seen before then, {window.HELP}",
     )
     resolving.add_argument("--yes", action="store_true", help="with --reason: close them, instead of only listing them")
-    resolving.add_argument("--resolution", choices=RESOLUTIONS, required=True)
+    meanings = "; ".join(f"{word}: {meaning}" for word, meaning in RESOLUTIONS.items())
+    resolving.add_argument("--resolution", choices=RESOLUTIONS, required=True, help=meanings)
     user = os.environ.get("USER")
     example = 'reopen 17 --by ada --note "mixed up"'
     reopening = action("reopen", "open a resolved exception again; its resolution is kept on record", example)
@@ -299,7 +300,7 @@ def _describe(row: ExceptionRow) -> str:
         resolved = [
             ("resolution", row["resolution"]),
             ("resolved_by", row["resolved_by"]),
-            ("resolved_at", row["resolved_at"]),
+            ("resolved_at", terminal.when(row["resolved_at"])),
             ("note", row["note"]),
         ]
         parts.append("\nresolved\n" + terminal.facts(resolved, indent="  "))
