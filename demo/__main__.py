@@ -148,6 +148,8 @@ def run(report: Report, *, keep: bool) -> int:
         tampered(demo, body)
         unrelated(demo)
         status = report.verdict()
+        if status == 0 and not keep:
+            report.line('Next: `make shop` to click through; README.md, "Put it on your project".')
         if keep:
             how_to_go_on(demo)
             try:

@@ -53,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"# The relay's settings{f', also in {options.env_file}' if options.env_file else ''}:\n")
             print(settings)
             print(f"# The database, as the role that migrations run as:\n{psql_command(stack)}\n")
-            print("# Running. Ctrl-C stops it and removes what was throwaway.", flush=True)
+            if options.env_file:
+                file = shlex.quote(str(options.env_file))
+                print(f"# A relay for it, from another terminal:\n.venv/bin/relay serve --env-file {file}\n")
+            end = f"stops it and keeps {options.data}" if options.data else "removes everything; --data DIR keeps it"
+            print(f"# Running. Ctrl-C {end}.", flush=True)
             wait_for_interrupt()
     except KeyboardInterrupt:
         print("\nStopped.", flush=True)

@@ -60,6 +60,10 @@ _LONGEST_METADATA_KEY: Final = 40  # characters
 _KEY_MODES: Final = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
 
 
+_MISSING: Final = "is missing"
+_WHERE: Final = (
+    "They come from the environment, or from a file: --env-file .env. Of each, .env.example says where it is found."
+)
 _NO_FAULTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -186,7 +190,8 @@ class StripeAccess:
 
 def _unusable(faults: Mapping[str, str]) -> SettingsError:
     lines = "\n".join(f"  {name}: {fault}" for name, fault in faults.items())
-    return SettingsError(f"The settings are not usable:\n{lines}")
+    where = f"\n{_WHERE}" if _MISSING in faults.values() else ""
+    return SettingsError(f"The settings are not usable:\n{lines}{where}")
 
 
 def _is_live(key: Secret) -> bool:
@@ -236,7 +241,7 @@ def _parts(value: str) -> list[str]:
 def _fault(name: str, value: str, now: float) -> str | None:
     """What is wrong with the value, in words that do not show it; None where it is fine."""
     if not value:
-        return None if name in MAY_BE_EMPTY else "is missing"
+        return None if name in MAY_BE_EMPTY else _MISSING
     match name:
         case "STRIPE_SECRET_KEY":
             usable = any(len(value) > len(prefix) and value.startswith(prefix) for prefix in _KEY_MODES)

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from relay.core.outcomes import REASONS_OF, REJECTIONS, UNMATCHED_REASONS, Notice, Outcome, Reason
+from relay.core.outcomes import EXCEPTION_REASONS, REASONS_OF, Notice, Outcome, Reason
 
 # In seconds: from 5 ms, a warm local stack, up to 10 s, in which Stripe wants an answer. 3 s and 8 s are the database's
 # lock_timeout and statement_timeout.
@@ -124,7 +124,7 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemostrecent",
         )
-        self._reasons: set[str] = {*REJECTIONS, *UNMATCHED_REASONS}
+        self._reasons: set[str] = {*EXCEPTION_REASONS}
         self._oldest_open_exception = LateGauge(
             "relay_oldest_open_exception_seconds",
             "How long the oldest of them has waited; 0 where none does.",

@@ -35,7 +35,8 @@ async def test_a_documented_command_does_what_it_is_there_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweep.json").write_text(SWEEP)
-    (tmp_path / ".env").write_text("RELAY_LOG_LEVEL=info\n")
+    for name in (".env", ".env.local"):
+        (tmp_path / name).write_text("RELAY_LOG_LEVEL=info\n")
     group = project.shop.order_group()
     rejected = group.payment().but(amount_minor=1, amount="0.01")
     reconcile(project.shop.service, rejected)

@@ -34,20 +34,17 @@ exit status: 0 made, or as it must be; 1 not as it must be, or there already; 2 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's actions and options."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    create = actions.add_parser(
-        "create",
-        help="make the endpoint, with snapshot payloads and the events that the relay needs, and print its secret",
-        epilog="example: relay endpoint create https://relay.example.com",
-        formatter_class=Layout,
-    )
+
+    def action(name: str, what: str, example: str) -> argparse.ArgumentParser:
+        return actions.add_parser(
+            name, help=what, description=what, epilog=f"example: relay endpoint {example}", formatter_class=Layout
+        )
+
+    what = "make the endpoint, with snapshot payloads and the events that the relay needs, and print its secret"
+    create = action("create", what, "create https://relay.example.com")
     create.add_argument("url", metavar="URL", type=_url, help="where the relay is reached; its route is added")
     create.add_argument("--lifecycle", action="store_true", help="the second endpoint: refunds and disputes")
-    check = actions.add_parser(
-        "check",
-        help="compare URL, status, events, API version and payloads",
-        epilog="example: relay endpoint check",
-        formatter_class=Layout,
-    )
+    check = action("check", "compare URL, status, events, API version and payloads", "check")
     check.add_argument(
         "url", metavar="URL", type=_url, nargs="?", help="default: any endpoint that calls a relay's route"
     )

@@ -1,5 +1,6 @@
 """Reads payment exceptions with `list_payment_exceptions`, for every command that needs them."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from typing_extensions import TypedDict
@@ -9,8 +10,12 @@ from relay.core.currency import format_amount
 from relay.data_api.records import Condition, Records
 
 FUNCTION: Final = "list_payment_exceptions"
-RESOLUTIONS: Final = ("refunded", "fixed_by_hand", "dismissed")
-"""What a person may say of an exception."""
+RESOLUTIONS: Final[Mapping[str, str]] = {
+    "refunded": "the money went back, in Stripe",
+    "fixed_by_hand": "the buyer gets what was paid for",
+    "dismissed": "not ours, or nothing is owed",
+}
+"""What a person may say of an exception, and what it means."""
 LONGEST_NUMBER: Final = 18  # digits of an exception's number; a bigint holds all of them
 _RESOLVE: Final = "resolve_payment_exception"
 _REOPEN: Final = "reopen_payment_exception"

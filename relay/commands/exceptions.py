@@ -25,7 +25,7 @@ from relay.commands.exception_rows import (
 from relay.commands.progress import Bar
 from relay.config import Settings
 from relay.core.errors import Declined
-from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
+from relay.core.outcomes import EXCEPTION_REASONS
 from relay.data_api.records import Clients, Condition, Records
 
 NAME: Final = "exceptions"
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     listing = action("list", "list one line per exception, oldest first", "list --reason duplicate_payment")
     listing.add_argument("--status", choices=("open", "resolved", "all"), default="open", help="default: %(default)s")
-    reasons = sorted(map(str, REJECTIONS | UNMATCHED_REASONS))
+    reasons = sorted(map(str, EXCEPTION_REASONS))
     listing.add_argument(
         "--reason", choices=reasons, metavar="REASON", help="only those with this reason of docs/contract.md"
     )
@@ -99,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"with --reason: those first seen before then, {window.HELP}",
     )
     resolving.add_argument("--yes", action="store_true", help="with --reason: close them, instead of only listing them")
-    resolving.add_argument("--resolution", choices=RESOLUTIONS, required=True)
+    meanings = "; ".join(f"{word}: {meaning}" for word, meaning in RESOLUTIONS.items())
+    resolving.add_argument("--resolution", choices=RESOLUTIONS, required=True, help=meanings)
     user = os.environ.get("USER")
     example = 'reopen 17 --by ada --note "mixed up"'
     reopening = action("reopen", "open a resolved exception again; its resolution is kept on record", example)
@@ -299,7 +300,7 @@ def _describe(row: ExceptionRow) -> str:
         resolved = [
             ("resolution", row["resolution"]),
             ("resolved_by", row["resolved_by"]),
-            ("resolved_at", row["resolved_at"]),
+            ("resolved_at", terminal.when(row["resolved_at"])),
             ("note", row["note"]),
         ]
         parts.append("\nresolved\n" + terminal.facts(resolved, indent="  "))

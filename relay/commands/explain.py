@@ -43,7 +43,7 @@ class Found(TypedDict):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("id", metavar="ID", type=_id)
+    parser.add_argument("id", metavar="ID", type=_id, help="whose story: an order group's id, or one of those below")
     parser.add_argument("--json", action="store_true", help="print the story as JSON")
     parser.add_argument("--metadata", action="store_true", help="include the sessions' metadata, as the shop set them")
 
@@ -104,7 +104,8 @@ def _about(found: Found, id_: str) -> str:
     lines = [f"{kind} {named}: {told}" for kind, named, told in parts if is_nobodys or named == id_]
     if is_nobodys:
         lines += [f"exception {number}: relay exceptions show {number}" for number in found["exceptions"]]
-        lines.append("No order group has it.")
+        if not _is_uuid(id_):  # of a UUID the story says so
+            lines.append("No order group has it.")
     return "".join(f"{terminal.clean(line)}\n" for line in lines)
 
 

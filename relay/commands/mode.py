@@ -6,7 +6,7 @@ from typing import Final
 
 from typing_extensions import TypedDict
 
-from relay.commands import answers
+from relay.commands import answers, terminal
 from relay.config import Settings
 from relay.core.errors import NoVerdict
 from relay.data_api.records import Records
@@ -45,7 +45,7 @@ async def check(settings: Settings, records: Records) -> Check:
     return Check(
         NAME,
         True,
-        f"{paid['payments']} of {other} mode applied here, the last at {paid['last_at']}: one database is for one mode "
-        '(docs/environments.md, "One database, one mode")',
+        f"{paid['payments']} of {other} mode applied here, the last at {terminal.when(paid['last_at'])}: "
+        'one database is for one mode (docs/environments.md, "One database, one mode")',
         is_doubtful=True,
     )

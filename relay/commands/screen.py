@@ -23,14 +23,22 @@ _WORD: Final = re.compile(r" *[^ ]+")
 _COLUMN: Final = re.compile(r"[^ ] {2,}(?=[^ ])")
 
 
+def _told(words: str) -> str:
+    """Matches one of the words where it is what a line tells, and not where it stands in a sentence or in a name.
+
+    It begins a line or a column, and a colon or the next column follows it.
+    """
+    return rf"(?:^|(?<=  ))(?:{words})(?=  |$|:)"
+
+
 class _Words(RegexHighlighter):
-    """Colours whole words that the relay itself uses: outcomes, statuses, and ids."""
+    """Colours words that the relay itself uses, outcomes and statuses, and ids."""
 
     base_style = "word."
     highlights = (
-        r"(?m)(?P<good>^ok\b|\b(?:applied|paid|recorded|resolved|delivered)\b)",
-        r"(?m)(?P<doubt>^warn\b|\b(?:pending|awaiting_funds|ignored|skip|oversold)\b|^Warning\b)",
-        r"(?m)(?P<bad>^FAIL\b|\b(?:rejected|unmatched|failed|refused|does not hold)\b|^relay:)",
+        rf"(?m)(?P<good>^ok\b|{_told('applied|paid|recorded|resolved|delivered')})",
+        rf"(?m)(?P<doubt>^(?:warn|skip|Warning)\b|{_told('pending|awaiting_funds|ignored|oversold')})",
+        rf"(?m)(?P<bad>^FAIL\b|{_told('rejected|unmatched|failed|refused')}|\bdoes not hold\b|^relay:)",
         r"(?m)(?P<id>\b(?:cs|pi|evt|re|dp|du|we|acct|sweep)_\w+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)",
     )
 

@@ -119,6 +119,8 @@ REASONS_OF: Mapping[Outcome, frozenset[Reason | None]] = MappingProxyType(
 """Every pair of outcome and reason in which a delivery can end."""
 UNMATCHED_REASONS = frozenset(reason for reason in Reason if Outcome.UNMATCHED in reason.outcomes)
 REJECTIONS = frozenset(reason for reason in Reason if Outcome.REJECTED in reason.outcomes)
+EXCEPTION_REASONS = UNMATCHED_REASONS | REJECTIONS | {Reason.PAYMENT_DISPUTED}
+"""The reasons of the exceptions that the database keeps."""
 # The outcomes that the function may return for a payment that names an order group, and for one that names none.
 _FOR_PAYMENT = frozenset({Outcome.APPLIED, Outcome.REPLAYED, Outcome.ALREADY_PAID, Outcome.RESOLVED, Outcome.REJECTED})
 _FOR_UNMATCHED = frozenset({Outcome.UNMATCHED, Outcome.REPLAYED, Outcome.RESOLVED, Outcome.REJECTED})

@@ -16,6 +16,7 @@ _BY_CODE: Final[Mapping[str, str]] = {
     "PGRST202": _MIGRATIONS,
     "PGRST205": _MIGRATIONS,
     "42883": _MIGRATIONS,
+    "42P01": f"{_MIGRATIONS}; or a trigger of yours names a table that is not there",
     "PGRST106": "the Data API does not expose the schema public: Settings, Data API, Exposed schemas",
     "PGRST002": "the Data API cannot read the database's schema: is the database up?",
     "42501": _RIGHTS,

@@ -47,6 +47,11 @@ def reason_in(words: str) -> str:
             "(unauthorized: 42501, HTTP 403)",
         ),
         (
+            Reply(404, {"code": "42P01", "message": "relation does not exist", "details": None, "hint": None}),
+            "this release's migrations are not in this database: supabase db push --remote; "
+            "or a trigger of yours names a table that is not there (unexpected: 42P01, HTTP 404)",
+        ),
+        (
             Reply(540, "<html>paused</html>", "text/html"),
             "the project is paused: restore it in Supabase's dashboard (database_unavailable: 540, HTTP 540)",
         ),

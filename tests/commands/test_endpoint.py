@@ -161,7 +161,12 @@ async def test_an_account_that_is_full_and_a_key_that_may_not_are_told(stripe: S
     assert unknown.output == (
         "FAIL  stripe  Stripe does not know STRIPE_SECRET_KEY (401): was it rolled, or is it another account's?\n"
     )
-    assert unset.errors == "relay: The settings are not usable:\n  STRIPE_SECRET_KEY: is missing\n"
+    assert unset.errors == (
+        "relay: The settings are not usable:\n"
+        "  STRIPE_SECRET_KEY: is missing\n"
+        "They come from the environment, or from a file: --env-file .env. "
+        "Of each, .env.example says where it is found.\n"
+    )
     assert [one.status for one in (full, denied, unknown, unset)] == [2, 1, 1, 2]
 
 

@@ -379,4 +379,5 @@ def test_database_that_cannot_be_asked_is_status_2_and_its_password_is_not_shown
         assert (status, output) == (2, "")
         assert errors.startswith("relay: the database cannot be read")
         assert password not in errors
+    assert errors.endswith("--db-url must be like postgresql://postgres@db.<ref>.supabase.co:5432/postgres\n")
     assert project.state() == before

@@ -63,6 +63,11 @@ async def test_help_fits_80_columns_and_loses_no_word(
 
 
 async def test_colours_say_what_is_well_and_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = (
+        "FAIL  database\nwarn  expiry\napplied: evt_1\n[red]no markup[/]\n"
+        "ok    mode  no payment was applied, others are ignored\nfailed-debit  500 rejected (amount_mismatch)\n"
+    )
+
     class Terminal(StringIO):
         def isatty(self) -> bool:
             return True
@@ -73,13 +78,14 @@ async def test_colours_say_what_is_well_and_what_is_not(monkeypatch: pytest.Monk
             monkeypatch.delenv(name, raising=False)
         for name, value in {"TERM": "xterm", "COLUMNS": "80", **variables}.items():
             monkeypatch.setenv(name, value)
-        screen.show("FAIL  database\nwarn  expiry\napplied: evt_1\n[red]no markup[/]\n", stream)
+        screen.show(plain, stream)
         return stream.getvalue()
 
-    plain = "FAIL  database\nwarn  expiry\napplied: evt_1\n[red]no markup[/]\n"
     assert shown() == (
         "\x1b[1;31mFAIL\x1b[0m  database\n\x1b[33mwarn\x1b[0m  expiry\n\x1b[32mapplied\x1b[0m: \x1b[36mevt_1\x1b[0m\n"
         "[red]no markup[/]\n"
+        "\x1b[32mok\x1b[0m    mode  no payment was applied, others are ignored\n"
+        "failed-debit  500 rejected (amount_mismatch)\n"
     )
     assert shown(TERM="dumb") == plain
     assert COLOUR.sub("", shown(NO_COLOR="1")) == plain

@@ -2,6 +2,7 @@
 each difference where it does not."""
 
 import json
+import re
 import secrets
 import uuid
 from collections.abc import AsyncIterator
@@ -82,16 +83,35 @@ async def test_a_simulation_leaves_the_next_sweep_nothing_and_the_report_no_mone
     assert (report["money"], report["sellers"]) == ([], [])
     assert {one["outcome"] for one in report["totals"]} == {"simulated"}
     assert {one["currency"] for one in report["simulated"]} == {"USD", "JPY", "KWD", "ISK"}
+    told_to_people = (await project.relay("report", "--since", "1d")).output
+    (sums,) = re.findall(
+        r"^simulated by relay simulate, no money, in no other sum: (.+)$", told_to_people, re.MULTILINE
+    )
+    assert re.findall(r"[A-Z]+", sums) == ["ISK", "JPY", "KWD", "USD"]
 
 
-async def test_expected_and_actual_stand_side_by_side(project: Project, relay: Relay) -> None:
-    ended = await project.relay("simulate", "--url", relay.url + PATH, "--create", "--scenario", "debit")
+async def test_each_answer_is_told_and_what_was_expected_where_it_differs(project: Project, relay: Relay) -> None:
+    asked = ("simulate", "--url", relay.url + PATH, "--create", "--scenario", "debit")
+    ended = await project.relay(*asked)
+    other = await project.relay(*asked, STRIPE_WEBHOOK_SECRET=f"whsec_{secrets.token_hex(16)}")
 
-    assert ended.status == 0
-    lines = ended.output.splitlines()
-    assert lines[0].split() == ["result", "scenario", "delivery", "expected", "actual"]
-    assert lines[1].endswith("  200 awaiting_funds  200 awaiting_funds")
-    assert lines[-1] == "1 as expected, 0 different, 0 skipped"
+    assert (ended.status, ended.output) == (
+        0,
+        "result  scenario  delivery            answer\n"
+        "ok      debit     completed, unpaid   200 awaiting_funds\n"
+        "ok      debit     the money has come  200 applied\n"
+        "\n1 as expected, 0 different, 0 skipped\n",
+    )
+    assert other.status == 1
+    assert [line.split("  ")[-1].strip() for line in other.output.splitlines()] == [
+        "answer",
+        "400 refused (invalid_signature), expected 200 awaiting_funds",
+        "400 refused (invalid_signature), expected 200 applied",
+        "pending, expected paid",
+        "",
+        "0 as expected, 1 different, 0 skipped",
+        "The running relay has another STRIPE_WEBHOOK_SECRET than these settings: both need the same.",
+    ]
 
 
 async def test_a_relay_with_another_secret_differs_and_says_so(project: Project, relay: Relay) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from relay.core.outcomes import REJECTIONS, UNMATCHED_REASONS
+from relay.core.outcomes import EXCEPTION_REASONS
 from relay.metrics import SHARED_FOLDER
 from relay.server import readiness, watching
 from testkit.command_line import serve
@@ -23,7 +23,7 @@ from testkit.relay_under_test import Relay, environ, serving
 from testkit.stripe_events import completed
 
 pytestmark = pytest.mark.anyio
-REASONS = {str(reason) for reason in REJECTIONS | UNMATCHED_REASONS}
+REASONS = set(map(str, EXCEPTION_REASONS))
 
 
 @pytest.fixture

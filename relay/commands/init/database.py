@@ -94,6 +94,7 @@ order by 2
 """
 # pg_cron's commands are text too.
 _COMMANDS: Final = "select coalesce('cron job ' || jobname, 'cron job ' || jobid), command from cron.job order by 1"
+_EXAMPLE: Final = "postgresql://postgres@db.<ref>.supabase.co:5432/postgres"
 _KINDS: Final[dict[str, Kind]] = {"schema": "schema", "relation": "relation", "routine": "routine"}
 
 
@@ -108,7 +109,8 @@ def read(url: str) -> ProjectDatabase:
             return _read(connection)
     except psycopg.ProgrammingError as error:
         # libpq's message quotes the whole malformed URL. For an error in SQL, the SQLSTATE is enough.
-        raise CommandError(f"the database cannot be read: {error.sqlstate or '--db-url is no URL'}") from None
+        fault = error.sqlstate or f"--db-url must be like {_EXAMPLE}"
+        raise CommandError(f"the database cannot be read: {fault}") from None
     except psycopg.Error as error:
         raise CommandError(f"the database cannot be read: {error}".rstrip()) from None
 

@@ -141,9 +141,9 @@ def _tell(facts: Facts) -> str:
             (one["currency"], *(format_amount(one[name], one["currency"]) for name in _SUMS)) for one in facts.money
         ]
         parts.append("\n" + console.fit_table(("currency", "paid, gross", "refunded", "net"), sums))
-    for one in report["simulated"]:
-        money = terminal.clean(format_amount(one["gross"], one["currency"]))
-        parts.append(f"\nsimulated by relay simulate, no money, not in these sums: {money}\n")
+    if report["simulated"]:
+        amounts = ", ".join(format_amount(one["gross"], one["currency"]) for one in report["simulated"])
+        parts.append(f"\nsimulated by relay simulate, no money, in no other sum: {terminal.clean(amounts)}\n")
     if report["sellers"]:
         shares = [
             (row["seller"], row["orders"], *(format_amount(row[name], row["currency"]) for name in _SUMS))

@@ -15,6 +15,7 @@ from relay.commands.simulate.scenarios import SCENARIOS, Context, Needs, Reply, 
 from relay.commands.simulate.shop import SimulatedShop, read_target
 from relay.config import Settings
 from relay.core.errors import Declined
+from relay.core.outcomes import Reason
 from relay.data_api.records import Clients, Records
 from relay.server.lifecycle import PATH as LIFECYCLE_PATH
 from relay.server.webhook import PATH
@@ -217,20 +218,38 @@ def _report(results: list[ScenarioResult], arguments: argparse.Namespace) -> int
 def _tell(results: list[ScenarioResult]) -> str:
     rows: list[tuple[str, ...]] = []
     for one in results:
+        name, after = one.scenario.name, one.scenario.needs.after
         if one.skipped:
-            rows.append(("skip", one.scenario.name, one.skipped, "", ""))
+            rows.append(("skip", name, "", one.skipped))
             continue
-        rows += [
-            ("ok" if step.expected == answer else "FAIL", one.scenario.name, step.what, str(step.expected), str(answer))
-            for step, answer in one.answers
-        ]
-        if one.target and one.status_after != one.scenario.needs.after:
-            after = (f"group is {one.scenario.needs.after}", f"group is {one.status_after}")
-            rows.append(("FAIL", one.scenario.name, f"order group {one.target.id}", *after))
+        rows += [_compared(name, step.what, str(step.expected), str(answer)) for step, answer in one.answers]
+        if one.target and one.status_after != after:
+            rows.append(_compared(name, f"order group {one.target.id}", f"{after}", f"{one.status_after}"))
     failed = sum(not one.passed for one in results if not one.skipped)
     skipped = sum(bool(one.skipped) for one in results)
     summary = f"\n{len(results) - failed - skipped} as expected, {failed} different, {skipped} skipped\n"
-    return console.fit_table(("result", "scenario", "delivery", "expected", "actual"), rows) + summary
+    return console.fit_table(("result", "scenario", "delivery", "answer"), rows) + summary + _why_refused(results)
+
+
+def _compared(name: str, what: str, expected: str, actual: str) -> tuple[str, ...]:
+    is_expected = actual == expected
+    return ("ok" if is_expected else "FAIL", name, what, actual if is_expected else f"{actual}, expected {expected}")
+
+
+def _why_refused(results: list[ScenarioResult]) -> str:
+    """What to do where deliveries that are signed well were refused for their signature."""
+    refused = [
+        step
+        for one in results
+        for step, answer in one.answers
+        if answer.reason == Reason.INVALID_SIGNATURE and step.expected.reason != Reason.INVALID_SIGNATURE
+    ]
+    if not refused:
+        return ""
+    settings = sorted(
+        {"STRIPE_LIFECYCLE_WEBHOOK_SECRET" if one.is_lifecycle else "STRIPE_WEBHOOK_SECRET" for one in refused}
+    )
+    return f"The running relay has another {' and '.join(settings)} than these settings: both need the same.\n"
 
 
 def _as_dict(answer: Reply) -> dict[str, object]:
