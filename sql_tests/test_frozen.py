@@ -99,8 +99,10 @@ def test_pending_group_can_be_edited_by_its_owner(owner: Connection, service: Co
     "edit",
     [
         "update public.orders set order_group_id = %(other_group)s where id = %(order)s",
+        "update public.orders set order_group_id = %(other_group)s where id = %(empty_order)s",
         "update public.orders set id = gen_random_uuid() where id = %(empty_order)s",
         "update public.order_items set order_id = %(other_order)s where id = %(item)s",
+        "update public.order_items set order_id = %(sibling)s where id = %(item)s",
         "update public.order_items set id = gen_random_uuid() where id = %(item)s",
     ],
 )
@@ -112,10 +114,41 @@ def test_children_stay_with_their_parents(owner: Connection, shop: Shop, edit: L
         "item": group.item_ids[0],
         "other_group": other.id,
         "other_order": other.order_ids[0],
+        # Of the same seller, in the same group: no foreign key has anything against it.
+        "sibling": scalar(
+            owner,
+            "insert into public.orders (order_group_id, seller_id, total_amount)"
+            " select order_group_id, seller_id, 0 from public.orders where id = %s returning id",
+            group.order_ids[0],
+        ),
     }
 
     with pytest.raises(psycopg.IntegrityError, match=r"stays in its order|order_items_order_id_fkey"):
         owner.execute(edit, names)
+
+
+def test_order_without_items_stays_in_a_settled_group(service: Connection, owner: Connection, shop: Shop) -> None:
+    group = shop.order_group([[(1, "1")], []])
+    scalar(service, "select public.cancel_order_group(%s)", group.id)
+
+    with pytest.raises(psycopg.errors.CheckViolation) as refusal:
+        owner.execute("delete from public.orders where id = %s", [group.order_ids[1]])
+
+    assert refusal.value.diag.constraint_name == "order_group_is_frozen_unless_pending"
+
+
+@pytest.mark.parametrize("status", ["pending", "cancelled"])
+def test_order_that_nobody_paid_cannot_become_refunded(
+    service: Connection, owner: Connection, shop: Shop, status: str
+) -> None:
+    group = shop.order_group()
+    if status == "cancelled":
+        scalar(service, "select public.cancel_order_group(%s)", group.id)
+
+    with pytest.raises(psycopg.errors.CheckViolation) as refusal:
+        owner.execute("update public.orders set status = 'refunded' where id = %s", [group.order_ids[0]])
+
+    assert refusal.value.diag.constraint_name == "order_status_moves_forward"
 
 
 def test_deleted_buyer_is_forgotten_and_the_paid_group_stays(

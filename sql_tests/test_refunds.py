@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from testkit.database import Connection, Database, scalar
+from testkit.database import Connection, Database, past_every_guard, scalar
 from testkit.payments import Payment, reconcile
 from testkit.refunds import refund_in_full
 from testkit.shop import OrderGroup, Shop
@@ -104,10 +104,16 @@ def test_refund_counts_for_the_session_and_for_the_payment_intent(
     assert db.snapshot() == kept
 
 
-def test_order_of_a_refunded_group_goes_nowhere(service: Connection, owner: Connection, shop: Shop) -> None:
+@pytest.mark.parametrize("went_along", [True, False])
+def test_order_of_a_refunded_group_goes_nowhere(
+    service: Connection, owner: Connection, superuser: Connection, shop: Shop, went_along: bool
+) -> None:
     group = shop.order_group()
     reconcile(service, group.payment())
     refund_in_full(service, group.id)
+    if not went_along:
+        with past_every_guard(superuser):
+            superuser.execute("update public.orders set status = 'paid' where id = %s", [group.order_ids[0]])
 
     for connection in (service, owner):
         with pytest.raises(psycopg.errors.CheckViolation):

@@ -162,6 +162,21 @@ def test_unmatched_event_that_names_its_group_after_all_is_applied_and_its_case_
     assert closed == [{"status": "resolved", "resolution": "reconciled"}]
 
 
+def test_case_of_an_event_is_its_own_also_where_the_event_names_another_payment_now(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    payment = shop.order_group().payment()
+    unmatched = payment.rival().but(
+        event_id=payment.event_id, order_group_id=None, unmatched_reason="malformed_reference"
+    )
+    assert reconcile(service, unmatched)["outcome"] == "unmatched"
+
+    assert reconcile(service, payment)["outcome"] == "applied"
+
+    closed = superuser.execute("select status, resolution from payments.exceptions").fetchall()
+    assert closed == [{"status": "resolved", "resolution": "reconciled"}]
+
+
 def test_reason_that_changes_is_shown_and_the_earlier_one_is_kept(
     service: Connection, owner: Connection, superuser: Connection, shop: Shop
 ) -> None:

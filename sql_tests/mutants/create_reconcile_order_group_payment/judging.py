@@ -30,7 +30,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FILE,
         "            where x.stripe_event_id = p_event.id\n        )\n        or exists (",
         "            where false\n        )\n        or exists (",
-        ("test_unmatched_event",),
+        ("test_case_of_an_event_is_its_own",),
     ),
     Mutant(
         "cases-of-the-session-unseen",
