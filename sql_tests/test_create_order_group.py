@@ -405,6 +405,13 @@ MEDDLERS: dict[str, tuple[LiteralString, LiteralString, LiteralString]] = {
         " select new.id, p.id, 1, 0 from public.products as p where p.seller_id = new.seller_id limit 1;",
     ),
     "changes an order's total": ("before", "orders", "new.total_amount := new.total_amount + 1;"),
+    "takes from one order what it adds to another": (
+        "before",
+        "orders",
+        "new.total_amount := new.total_amount + case when exists ("
+        " select from public.orders as o where o.order_group_id = new.order_group_id"
+        ") then -1 else 1 end;",
+    ),
     "adds an empty order": (
         "after",
         "order_groups",
@@ -434,6 +441,22 @@ def test_a_trigger_of_the_shop_that_changes_what_was_requested_leaves_nothing(
     with pytest.raises(psycopg.errors.DataCorrupted, match="is not written as it was requested"):
         request(shop, reserve=True, expires_at=LATER).send(service)
 
+    assert db.snapshot() == before
+
+
+def test_orders_whose_ids_are_exchanged_are_another_request(db: Database, service: Connection, shop: Shop) -> None:
+    """Two orders of one seller with the same goods, which differ in what they cost."""
+    one, other = str(uuid4()), str(uuid4())
+    asked = request(shop, [[(1, "1.00")]])
+    cheap, dear = ({**asked.orders[0], "total_amount": total} for total in ("1.00", "3.00"))
+    first = asked.but(orders=[{**cheap, "id": one}, {**dear, "id": other}])
+    assert first.send(service)["outcome"] == "created"
+    assert first.send(service)["outcome"] == "already_created"
+    before = db.snapshot()
+
+    told = first.but(orders=[{**cheap, "id": other}, {**dear, "id": one}]).send(service)
+
+    assert (told["outcome"], told["reason"]) == ("rejected", "order_group_differs")
     assert db.snapshot() == before
 
 

@@ -143,7 +143,7 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
         "the id of one order is the same as that of another",
         "                    e.ordered = r.ordered\n                    and e.item",
         "                    e.item",
-        ANOTHER,
+        "test_orders_whose_ids_are_exchanged",
     ),
     "unit-of-no-money": (
         "an item may cost what its currency cannot express",

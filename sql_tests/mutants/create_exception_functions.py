@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import MATRIX, RACES
+from sql_tests.mutants.killers import MATRIX
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_exception_functions"
@@ -71,7 +71,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "    perform payments.lock_order_group(x.order_group_id)\n    from payments.exceptions as x\n"
         "    where x.id = p_exception_id;\n",
         "",
-        ("test_twin_event_waits_while_the_payment_is_sent_back", RACES),
+        argument="The lock of the case parts them too: payments.reconcile() locks a payment's cases, then judges anew.",
     ),
     Mutant(
         "resolution-without-the-cases-lock",
