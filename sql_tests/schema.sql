@@ -6647,11 +6647,12 @@ CREATE FUNCTION public.reconcile_order_group_payments(p_payments jsonb) RETURNS 
     AS $$
 declare
     v_most constant integer := 32;
-    -- Asked once: to set the constraints after each payment is a twentieth of what it costs.
+    -- Asked once: to set the constraints after each payment is a twentieth of what it costs. Where none begins as deferred,
+    -- one that only may be is left as it is: deferred, it would no longer fail where the shop's trigger handles it.
     v_defers constant boolean := exists (
         select 1
         from pg_catalog.pg_trigger as t
-        where t.tgdeferrable
+        where t.tginitdeferred
     );
     v_payment record;
     v_answers pg_catalog.jsonb[] := '{}';

@@ -327,6 +327,30 @@ def test_deferred_trigger_of_a_shops_sees_the_whole_payment_and_fails_it_alone(
     ]
 
 
+def test_constraint_that_may_be_deferred_is_none_the_less_checked_at_once_in_each_payment(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    """The shop's trigger counts the day's sales, and handles the row that is there already."""
+    payments = [group.payment() for group in groups_by_id(shop, 3)]
+    superuser.execute("create table public.sales (day date constraint one_row unique deferrable, count integer)")
+    count = """begin
+        insert into public.sales values (current_date, 1);
+    exception
+        when unique_violation then
+            update public.sales set count = count + 1 where day = current_date;
+    end"""
+
+    try:
+        with shops_trigger(superuser, "trigger zz after update on public.order_groups", count, *payments):
+            answers = reconcile_together(service, payments)
+        sales = scalar(superuser, "select count from public.sales")
+    finally:
+        superuser.execute("drop table public.sales")
+
+    assert answers == [verdict(payment, "applied") for payment in payments]
+    assert sales == 3
+
+
 def test_query_that_is_cancelled_gives_no_answer_and_writes_nothing(
     module_db: Database, service: Connection, superuser: Connection, shop: Shop
 ) -> None:

@@ -214,6 +214,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (DEFERRED_TRIGGER,),
     ),
     Mutant(
+        "deferrable-is-deferred",
+        "a constraint that may be deferred is deferred from the second payment on",
+        FILE,
+        "where t.tginitdeferred",
+        "where t.tgdeferrable",
+        ("test_constraint_that_may_be_deferred",),
+    ),
+    Mutant(
         "batch-of-a-stricter-isolation",
         "a project with a stricter default isolation gets 40001 for a batch",
         FILE,
