@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Final
 
 from relay import __version__
-from relay.commands import env_file, output
+from relay.commands import env_file, output, terminal
 from relay.commands.command_line import Layout, Parser, nearest
 from relay.commands.endings import INTERRUPTED, NO, OK, CommandError, no_answer
 from relay.config import SettingsError
@@ -91,7 +91,7 @@ def _failure_of(error: BaseException) -> CommandError | None:
         case SettingsError():
             return CommandError(str(error))
         case Declined():
-            return CommandError(str(error), NO)
+            return CommandError(terminal.clean(error), NO)  # it may quote what is stored
         case NoVerdict():
             return CommandError(no_answer(error))
         case KeyboardInterrupt():

@@ -35,8 +35,12 @@ def assert_answered(ended: Ended, *statuses: int) -> None:
     assert ended.status in statuses, ended.errors
     assert "Traceback" not in ended.errors
     assert ended.output
-    told = ended.output + ended.errors
-    assert not {one for one in told if ord(one) < 32 or 127 <= ord(one) < 160 or one == "\u202e"} - {"\n"}
+    assert not controls(ended.output + ended.errors)
+
+
+def controls(told: str) -> set[str]:
+    """The characters that would move the cursor, or turn the direction of the text."""
+    return {one for one in told if ord(one) < 32 or 127 <= ord(one) < 160 or one == "\u202e"} - {"\n"}
 
 
 async def test_list_tells_all_of_them(rows: Rows) -> None:
@@ -63,6 +67,18 @@ async def test_exception_is_shown_and_its_group_explained(rows: Rows, name: str)
         assert_answered(ended, 0)
     assert read(as_json.output)["id"] == rows.numbers[name]
     assert "amount_mismatch" in explained.output
+
+
+async def test_resolution_that_is_declined_says_who_was_faster(rows: Rows) -> None:
+    number = str(rows.numbers["closed by nobody, never"])
+
+    ended = await rows.project.relay(
+        *("exceptions", "resolve", number, "--resolution", "dismissed", "--by", "ada", "--note", "x")
+    )
+
+    assert (ended.status, ended.output) == (1, "")
+    assert not controls(ended.errors)
+    assert f"payment exception {number} was closed as dismissed by a" in ended.errors
 
 
 @pytest.mark.parametrize("name", EVENTS)
