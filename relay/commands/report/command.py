@@ -118,10 +118,8 @@ def _csv(facts: Facts) -> str:
     writer = csv.writer(stream)
     writer.writerow(_COLUMNS)
     for row in facts.report["totals"]:
-        currency = row["currency"] or ""
-        safe = currency if currency.isalnum() or not currency else f"'{currency}"
         amount = plain_amount(row["amount"], row["currency"])
-        writer.writerow([row["day"], safe, row["outcome"], row["payments"], amount])
+        writer.writerow([row["day"], lines.text(row["currency"]), row["outcome"], row["payments"], amount])
     return stream.getvalue()
 
 

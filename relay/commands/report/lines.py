@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -23,8 +24,9 @@ _COLUMNS: Final = (
 )
 # So many lines are 10 MiB of JSON, a third of the longest answer: a busy day is asked for in parts.
 _MOST_LINES: Final = 25_000
-# A spreadsheet reads text that begins with one of these as a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Where a spreadsheet would begin a formula. In countries that write decimals with a comma it separates cells by
+# semicolons, and a quote in the middle of a cell is none: a name may then hold the end of a cell, or of a line.
+_FORMULA: Final = re.compile(r"""^(?="*[=+\-@\t\r\n])|(?<=[;\t\r\n])(?="*[=+\-@])""")
 
 
 class Line(TypedDict):
@@ -82,18 +84,19 @@ def as_csv(lines: list[Line]) -> str:
                 line["order_group_id"],
                 line["order_id"],
                 line["seller_id"],
-                _text(line["payment_intent_id"]),
+                text(line["payment_intent_id"]),
                 plain_amount(line["amount"], line["currency"]),
                 line["kind"],
-                _text(line["currency"]),
-                _text(line["checkout_session_id"]),
-                _text(line["id"]),
+                text(line["currency"]),
+                text(line["checkout_session_id"]),
+                text(line["id"]),
                 line["at"],
-                _text(line["seller"]),
+                text(line["seller"]),
             ]
         )
     return stream.getvalue()
 
 
-def _text(value: str | None) -> str | None:
-    return f"'{value}" if value and value.startswith(_FORMULA) else value
+def text(value: str | None) -> str | None:
+    """The value, with an apostrophe wherever a spreadsheet would read a formula."""
+    return value and _FORMULA.sub("'", value)
