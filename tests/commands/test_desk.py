@@ -102,6 +102,8 @@ async def test_the_link_opens_once_and_its_second_use_is_refused_and_told(projec
 async def test_a_browser_that_looks_ahead_does_not_use_the_link_up(project: Project) -> None:
     async with desk(project, enters=False) as opened:
         ahead = await opened.get(opened.link, {"Sec-Purpose": "prefetch;prerender"})
+        async with opened.browser.head(opened.link) as head:  # as from a terminal that looks what a link leads to
+            assert (head.status, "Set-Cookie" in head.headers) == (405, False)
 
         assert (ahead.status, "Set-Cookie" in ahead.headers) == (403, False)
         assert (await opened.get(opened.link)).status == 200

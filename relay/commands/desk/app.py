@@ -75,7 +75,7 @@ def make_app(desk: Desk, door: Door) -> web.Application:
     app = web.Application(middlewares=[answer], client_max_size=_MOST_BYTES)
     app.add_routes(
         [
-            web.get("/open/{token}", enter),
+            web.get("/open/{token}", enter, allow_head=False),  # a HEAD would use the link up
             web.get("/static/{name}", static),
             web.get("/", pages.home),
             web.get("/exceptions", pages.exceptions),
