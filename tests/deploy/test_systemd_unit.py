@@ -81,12 +81,15 @@ def test_exposure_of_the_jobs_is_as_low(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def cron_commands() -> list[str]:
+    """What cron has the shell run."""
+    lines = (DEPLOY / "relay.cron").read_text().splitlines()
+    return [line.partition("relay  ")[2] for line in lines if " relay  out=" in line]
+
+
 def test_cron_is_silent_where_all_is_well_and_prints_what_is_not(tmp_path: Path) -> None:
-    lines = [line for line in (DEPLOY / "relay.cron").read_text().splitlines() if " relay  out=" in line]
     relay = tmp_path / "relay"
-    for line in lines:
-        command = line.partition("relay  ")[2].replace("/etc/relay/notify.env", str(tmp_path / "notify.env"))
-        (tmp_path / "notify.env").write_text("ONCALL=json://127.0.0.1\n")
+    for command in cron_commands():
         for status, printed in ((0, ""), (1, "words\n")):
             relay.write_text(f"#!/bin/sh\necho words\nexit {status}\n")
             relay.chmod(0o755)
@@ -94,8 +97,21 @@ def test_cron_is_silent_where_all_is_well_and_prints_what_is_not(tmp_path: Path)
             done = subprocess.run(
                 ["/bin/sh", "-c", command], env={"PATH": path}, capture_output=True, text=True, check=False
             )
-            assert (done.stdout, done.stderr) == (printed, ""), line
-    assert len(lines) == 3
+            assert (done.stdout, done.stderr) == (printed, ""), command
+    assert len(cron_commands()) == 3
+
+
+def test_cron_reads_an_address_as_it_stands(tmp_path: Path) -> None:
+    """It names no service, so that nobody is asked for anything before it is read."""
+    settings = tmp_path / "relay.env"
+    settings.write_text("ONCALL=nothing://user:pa$$word@example.com?to=ada&from=bob\n")
+    (command,) = (one.replace("/etc/relay/relay.env", str(settings)) for one in cron_commands() if "notify" in one)
+
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    done = subprocess.run(["/bin/sh", "-c", command], env={"PATH": path}, capture_output=True, text=True, check=False)
+
+    assert done.stdout.startswith("relay: --to, address 1: apprise cannot read it")
+    assert done.stderr == ""
 
 
 def test_relay_has_more_time_to_stop_than_it_takes() -> None:
