@@ -88,6 +88,26 @@ def test_line_ends_that_git_has_changed_are_no_difference(project: ProjectFolder
     assert (status, report["present"]) == (0, [name])
 
 
+def test_names_of_the_project_bring_no_control_characters_to_the_terminal(project: ProjectFolder) -> None:
+    project.add(
+        "20250102000000_\x1b[35m.sql",
+        "create table public.order_groups (id int);\n"
+        'create function public."\x1b]0;\x07"() returns int language sql as $$ select 1 from public.order_groups $$;\n',
+    )
+
+    status, output, errors = project.run()
+
+    assert (status, errors) == (1, "")
+    assert output.count("\N{REPLACEMENT CHARACTER}") == 4
+    assert "".join(output.splitlines()).isprintable()
+
+    project.add("20250102000001_half.sql", 'create table "\x1b[31m')
+    status, output, errors = project.run()
+
+    assert (status, output) == (2, "")
+    assert errors.removesuffix("\n").isprintable()
+
+
 def test_queues_come_where_they_are_asked_for_and_stay(project: ProjectFolder) -> None:
     assert project.report()[1]["missing"] == sorted(OURS)
 

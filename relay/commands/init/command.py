@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import relay
-from relay.commands import extras
+from relay.commands import extras, terminal
 from relay.commands.endings import NO, OK, CommandError
 
 if TYPE_CHECKING:
@@ -210,13 +210,14 @@ def _refusal(plan: Plan) -> Iterator[str]:
         by_remedy.setdefault(problem.remedy, []).append(problem)
     for remedy, problems in by_remedy.items():
         yield "\n"
-        yield from (f"  {problem.subject} {problem.detail}.\n" for problem in problems)
+        yield from (f"  {terminal.clean(f'{problem.subject} {problem.detail}')}.\n" for problem in problems)
         yield f"    {remedy}\n"
         if statements := dict.fromkeys(problem.statement for problem in problems if problem.statement):
             yield "\n" + "".join(f"      {statement}\n" for statement in statements)
     if plan.mentions:
         yield "\nA renaming does not reach what says the name as text. Let these say the new one:\n"
-        yield from (f"  {mention.place}: {mention.subject} {mention.detail}\n" for mention in plan.mentions)
+        for one in plan.mentions:
+            yield f"  {terminal.clean(f'{one.place}: {one.subject} {one.detail}')}\n"
     if plan.include_all is not False:
         yield "\nPush the migration that makes room with `supabase db push --remote --include-all`"
         yield ".\n" if plan.include_all else ", if later ones have been pushed.\n"

@@ -12,6 +12,7 @@ from pglast import ast, parse_sql
 from pglast.enums import AlterTableType, ConstrType, ObjectType
 from pglast.parser import ParseError
 
+from relay.commands import terminal
 from relay.commands.endings import CommandError
 
 Kind = Literal["schema", "relation", "routine"]
@@ -85,7 +86,7 @@ def statements(text: str, file: str = "a migration") -> tuple[Any, ...]:
     except ParseError as error:
         message, place = error.args
         line = text.count("\n", 0, place) + 1
-        raise CommandError(f"{file}, line {line}: PostgreSQL cannot read it: {message}") from None
+        raise CommandError(terminal.clean(f"{file}, line {line}: PostgreSQL cannot read it: {message}")) from None
 
 
 def _name(kind: Kind, written: Any) -> Name:
