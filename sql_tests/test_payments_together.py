@@ -351,6 +351,30 @@ def test_constraint_that_may_be_deferred_is_none_the_less_checked_at_once_in_eac
     assert sales == 3
 
 
+def test_what_a_trigger_sets_for_its_own_payment_lets_the_others_wait_no_longer(
+    module_db: Database, service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    """For ever, here: all would lose their verdicts when the time of the call is up."""
+    payments = [group.payment() for group in groups_by_id(shop, 3)]
+    when = "trigger zz after update on public.order_groups"
+
+    with (
+        shops_trigger(superuser, when, "perform set_config('lock_timeout', '0', true)", payments[0]),
+        module_db.act_as("service_role") as rival,
+        rival.transaction(),
+        service.transaction(),
+    ):
+        scalar(rival, "select public.cancel_order_group(%s)", payments[1].order_group_id)
+        service.execute("set local statement_timeout = '5s'")
+        answers = reconcile_together(service, payments)
+
+    assert answers == [
+        verdict(payments[0], "applied"),
+        verdict(payments[1], "deferred", sqlstate="55P03"),
+        verdict(payments[2], "applied"),
+    ]
+
+
 def test_query_that_is_cancelled_gives_no_answer_and_writes_nothing(
     module_db: Database, service: Connection, superuser: Connection, shop: Shop
 ) -> None:

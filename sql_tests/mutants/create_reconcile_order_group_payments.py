@@ -153,9 +153,17 @@ MUTANTS: tuple[Mutant, ...] = (
         "batch-waits-for-each",
         "a batch waits anew for each lock that is held",
         FILE,
-        "                perform set_config('lock_timeout', '1ms', true);\n",
+        "                v_wait := '1ms';\n",
         "",
         ("test_batch_of_held_groups",),
+    ),
+    Mutant(
+        "wait-of-a-trigger",
+        "a batch waits as long as a shop's trigger has said for its own payment",
+        FILE,
+        "            perform set_config('lock_timeout', v_wait, true);\n",
+        "",
+        ("test_what_a_trigger_sets",),
     ),
     Mutant(
         "held-fails",

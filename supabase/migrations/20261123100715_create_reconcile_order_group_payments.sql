@@ -118,6 +118,7 @@ declare
         from pg_catalog.pg_trigger as t
         where t.tginitdeferred
     );
+    v_wait pg_catalog.text := current_setting('lock_timeout');
     v_payment record;
     v_answers pg_catalog.jsonb[] := '{}';
 begin
@@ -146,6 +147,8 @@ begin
             p.place
     loop
         begin
+            -- A trigger of the shop's may have set it in the payment before, until the transaction ends.
+            perform set_config('lock_timeout', v_wait, true);
             v_answers[v_payment.place] := payments.reconcile(
                 payments.read_event(v_payment.value), v_payment.value ->> 'p_unmatched_reason'
             );
@@ -156,7 +159,7 @@ begin
         exception
             when lock_not_available or deadlock_detected or serialization_failure then
                 v_answers[v_payment.place] := payments.no_verdict(v_payment.value, 'deferred', sqlstate);
-                perform set_config('lock_timeout', '1ms', true);
+                v_wait := '1ms';
             -- `others` leaves out a cancelled query, which ends the call, and a failed assertion, a fault like any other.
             when assert_failure or others then
                 v_answers[v_payment.place] := payments.no_verdict(v_payment.value, 'failed', sqlstate);
