@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import footprint, function, machine, recipes, results, side_by_side, whole_path
+from bench import footprint, function, machine, open_loop, recipes, results, side_by_side, whole_path
 from local_stack.signals import signals_as_interrupt
 
 RESULTS = Path(__file__).with_name("results")
-PARTS = ("side_by_side", "start", "whole_path", "function")
+PARTS = ("side_by_side", "start", "whole_path", "open_loop", "function")
 Run = dict[str, Any]
 
 
@@ -57,13 +57,15 @@ def main() -> int:
 def measure(part: str, options: argparse.Namespace, home: Path) -> Any:
     """One part's figures."""
     seconds, rounds = options.seconds, options.rounds
+    names = list(dict.fromkeys(["relay", *options.peers]))
     if part == "side_by_side":
-        names = list(dict.fromkeys(["relay", *options.peers]))
         return asyncio.run(side_by_side.compare(names, side_by_side.Plan(options.warm_up, seconds, rounds), home))
     if part == "start":
         return footprint.starts(home)
     if part == "whole_path":
         return asyncio.run(whole_path.follow(rounds, seconds, bursts=10 * rounds, home=home))
+    if part == "open_loop":
+        return asyncio.run(open_loop.follow(names, rounds, seconds, home))
     return function.measure(min(rounds, 3), max(1, round(seconds)), options.history)
 
 

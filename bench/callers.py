@@ -64,16 +64,7 @@ class _Caller(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect the answer."""
         self._buffer += data
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        head = self._buffer[:end].lower()
-        at = head.find(b"content-length:")
-        if at >= 0:
-            length = int(head[at + 15 :].split(b"\r\n", 1)[0])
-            if len(self._buffer) < end + 4 + length:
-                return
-        elif not self._buffer.endswith(b"0\r\n\r\n"):
+        if not is_whole(self._buffer):
             return
         took = time.perf_counter() - self._sent
         if self._expected in self._buffer:
@@ -88,6 +79,18 @@ class _Caller(asyncio.Protocol):
         if not self.done.done():
             self._load.wrong.append(f"connection lost: {exc!r}")
             self.done.set_result(None)
+
+
+def is_whole(answer: bytes) -> bool:
+    """Whether an HTTP answer has arrived to its end, by its length or its last chunk."""
+    end = answer.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    head = answer[:end].lower()
+    at = head.find(b"content-length:")
+    if at < 0:
+        return answer.endswith(b"0\r\n\r\n")
+    return len(answer) >= end + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
 
 
 async def press(

@@ -18,7 +18,8 @@ from bench.environment import settings
 from bench.subject import Recipe, Subject, on_cpus, other_cpus
 from local_stack.supabase_cli import REPOSITORY
 
-CALLERS = (16, 64)
+CALLERS = (1, 16, 64, 256)
+USUAL = 16
 APPLIED, REFUSED = b'"applied"', b'"invalid_signature"'
 
 
@@ -76,14 +77,14 @@ async def compare(names: Sequence[str], plan: Plan, home: Path) -> dict[str, obj
 
         deliveries = {name: _deliveries(env, server) for name, server in servers.items()}
         for name, server in servers.items():
-            await press(server.port, deliveries[name].new, callers=CALLERS[0], seconds=plan.warm_up_seconds)
+            await press(server.port, deliveries[name].new, callers=USUAL, seconds=plan.warm_up_seconds)
         for _ in range(plan.rounds):
             for name, server in servers.items():
-                for callers in CALLERS if name != "bare read" else CALLERS[:1]:
+                for callers in CALLERS if name != "bare read" else (USUAL,):
                     await measure(f"{name}, {callers} callers", server, deliveries[name].new, callers, APPLIED)
             if "relay" in servers:
                 forged = deliveries["relay"].forged()
-                await measure("relay, refusing", servers["relay"], forged, CALLERS[0], REFUSED)
+                await measure("relay, refusing", servers["relay"], forged, USUAL, REFUSED)
             for part, microseconds in _floors(stub.url).items():
                 floors.setdefault(part, []).append(microseconds)
         peaks = {name: server.peak_bytes() / 2**20 for name, server in servers.items()}

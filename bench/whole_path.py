@@ -9,8 +9,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -50,27 +50,50 @@ class Way:
         return f"{self.name}, {self.callers * self.payments} callers"
 
 
-async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[str, Any]:
-    """Events a second and latencies of all ways, and the latencies of bursts of copies and of different events."""
-    everywhere = os.sched_getaffinity(0)
+@dataclass(slots=True)
+class Stage:
+    """The local stack with order groups that wait for a payment, and what stands before it."""
+
+    stack: Stack
+    groups: Iterator[str]
+    home: Path
+    parts: ExitStack
+    env: dict[str, str] = field(default_factory=dict)
+    """The settings of whoever takes deliveries."""
+
+    def start(self, recipe: Recipe) -> Subject:
+        """Start a server on all processors, with those settings."""
+        log = self.home / f"{recipe.name}-whole-path.log"
+        subject = Subject(recipe, env=self.env, log=log, cpus=os.sched_getaffinity(0))
+        self.parts.callback(subject.stop)
+        subject.start()
+        return subject
+
+    def deliveries(self, server: Subject) -> Deliveries:
+        """Deliveries of Stripe's to it."""
+        return Deliveries(self.stack.stripe_webhook_secret, host=f"{server.host}:{server.port}")
+
+
+@contextmanager
+def stage(home: Path) -> Iterator[Stage]:
+    """Real PostgREST and Postgres behind a small proxy, Kong's stand-in."""
     with ExitStack() as parts:
         stack = parts.enter_context(Stack(pool=20))
         connection = parts.enter_context(psycopg.connect(stack.dsn(), autocommit=True))
-        groups = pending_groups(connection, GROUPS)
+        made = Stage(stack, pending_groups(connection, GROUPS), home, parts)
+        proxy = [sys.executable, "-m", "bench.prefix", "{port}", str(stack.postgrest.port)]
+        prefix = made.start(Recipe("prefix", proxy))
+        made.env = settings(prefix.url, key=stack.service_role_key, webhook_secret=stack.stripe_webhook_secret)
+        yield made
 
-        def started(recipe: Recipe, env: dict[str, str]) -> Subject:
-            subject = Subject(recipe, env=env, log=home / f"{recipe.name}-whole-path.log", cpus=everywhere)
-            parts.callback(subject.stop)
-            subject.start()
-            return subject
 
-        prefix = started(
-            Recipe("prefix", [sys.executable, "-m", "bench.prefix", "{port}", str(stack.postgrest.port)]), {}
-        )
-        env = settings(prefix.url, key=stack.service_role_key, webhook_secret=stack.stripe_webhook_secret)
-        relay = started(recipes.recipe("relay"), env)
-        alone = started(recipes.with_few_calls(ALL_ALONE), env)
-        deliveries = Deliveries(stack.stripe_webhook_secret, host=f"{relay.host}:{relay.port}")
+async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[str, Any]:
+    """Events a second and latencies of all ways, and the latencies of bursts of copies and of different events."""
+    with stage(home) as set_up:
+        stack, groups = set_up.stack, set_up.groups
+        relay = set_up.start(recipes.recipe("relay"))
+        alone = set_up.start(recipes.with_few_calls(ALL_ALONE))
+        deliveries = set_up.deliveries(relay)
         straight = Straight(deliveries, groups, host=relay.host, key=stack.service_role_key)
 
         def delivered() -> bytes:

@@ -14,6 +14,7 @@ import pytest
 from bench import results
 from bench.callers import press
 from bench.deliveries import Deliveries, payload_of
+from bench.open_loop import offer
 from bench.stub_data_api import answer_to
 from relay.core.checkout import Payment, Rules, judge
 from relay.core.event import read_event
@@ -64,6 +65,43 @@ async def test_right_answers_are_counted_with_their_latency(answer: bytes) -> No
     assert (len(load.latencies), load.wrong) == (30, [])
     assert 0 < load.percentile(50) <= load.percentile(99)
     assert load.per_second == 30 / load.seconds
+
+
+async def the_rest() -> None:
+    """The server sees that its callers have gone."""
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if "serve" in repr(task.get_coro())))
+
+
+async def test_open_loop_counts_from_the_moment_at_which_a_delivery_was_to_be_sent() -> None:
+    """Nothing is answered before the last delivery has come, so the first one has waited longest."""
+    deliveries, held = 40, asyncio.Event()
+    came = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal came
+        while await reader.read(1024):
+            came += 1
+            if came == deliveries:
+                held.set()
+            await held.wait()
+            writer.write(SIZED + b'"applied"')
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        load = await offer(listening.sockets[0].getsockname()[1], requests, rate=deliveries / 0.2, seconds=0.2)
+        await the_rest()
+
+    assert (len(load.latencies), load.wrong) == (deliveries, [])
+    assert min(load.latencies) < max(load.latencies)
+    assert sum(load.latencies) / deliveries > min(load.latencies)
+
+
+async def test_open_loop_ends_with_what_was_wrong_where_a_server_hangs_up() -> None:
+    async with server(lambda number: b"" if number == 5 else SIZED + b'"applied"') as port:
+        load = await offer(port, requests, rate=100, seconds=0.1)
+        await the_rest()
+
+    assert [why for why in load.wrong if "connection lost" in why] != []
 
 
 async def test_wrong_answers_and_broken_connections_are_not_counted_as_right() -> None:
