@@ -1,4 +1,5 @@
-"""Asks the relay's own readiness every WATCH_SECONDS, so that its metrics are true of now, whoever else asks.
+"""Asks the relay's own readiness every WATCH_SECONDS, so that its metrics are true of now, whoever else asks, and tells
+the log when it is lost and when it is back.
 
 Of several workers one asks, because all of them share the metrics: the one that holds a lock on a file in the folder of
 these. The lock goes with its process, and the next worker takes its turn.
@@ -33,19 +34,30 @@ async def watching(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _watch(readiness: Readiness, telemetry: Telemetry) -> None:
+    failing: set[str] = set()
     with _Turn() as turn:
         while True:
             if turn.is_ours():
-                await _ask(readiness, telemetry)
+                failing = await _ask(readiness, telemetry, failing)
             await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _ask(readiness: Readiness, telemetry: Telemetry) -> None:
+async def _ask(readiness: Readiness, telemetry: Telemetry, before: set[str]) -> set[str]:
+    """Make the checks, and tell where others fail than before; the names of those that fail now."""
     try:
-        await readiness.checks()
+        checks = await readiness.checks()
     except Exception as error:  # a fault of the relay itself must not leave the last good answer standing for ever
         telemetry.metrics.ready.set(0)
         telemetry.log.write("error", f"the readiness check itself has failed: {type(error).__name__}")
+        return before
+    failed = [] if readiness.draining else [check for check in checks if not check.ok]
+    failing = {check.name for check in failed}
+    if failing - before:
+        told = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        telemetry.log.write("warning", f"not ready to reconcile: {told}")
+    elif before and not failing:
+        telemetry.log.write("info", "ready to reconcile again")
+    return failing
 
 
 class _Turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import tempfile
 from collections.abc import AsyncIterator
@@ -66,6 +67,29 @@ async def test_ready_follows_the_database_though_nobody_asks(
     await until(lambda: shown(watched)["relay_ready"] == 0)
     data_api.always = None
     await until(lambda: shown(watched)["relay_ready"] == 1)
+
+
+async def some_more_asks(data_api: DataApi) -> None:
+    before = len(data_api.calls)
+    await until(lambda: len(data_api.calls) > before + 3)
+
+
+async def test_readiness_that_is_lost_and_comes_back_is_told_once_each(watched: Relay, data_api: DataApi) -> None:
+    await until(lambda: shown(watched).get("relay_ready") == 1)
+    assert "ready to reconcile" not in watched.output
+
+    for _ in range(2):
+        data_api.always = Reply(status=401, body={"message": "no"})
+        await until(lambda: shown(watched)["relay_ready"] == 0)
+        await some_more_asks(data_api)
+        data_api.always = None
+        await until(lambda: shown(watched)["relay_ready"] == 1)
+        await some_more_asks(data_api)
+
+    lines = [json.loads(line) for line in watched.output.splitlines()]
+    told = [(line["level"], line["message"][:30]) for line in lines if "ready" in line["message"]]
+    assert told == [("warning", "not ready to reconcile: databa"), ("info", "ready to reconcile again")] * 2
+    assert "401" in watched.output
 
 
 async def test_fault_of_the_check_itself_is_not_ready_and_is_logged(
