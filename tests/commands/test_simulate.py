@@ -56,6 +56,9 @@ async def test_every_scenario_passes_on_groups_made_for_it(project: Project) -> 
         [uuid.UUID(group) for group in groups],
     )
     assert [row["name"] for row in sellers] == [NAME]
+    levels = project.query("select on_hand from public.inventory_levels where name = %s", NAME)
+    assert levels
+    assert all(row["on_hand"] > 0 for row in levels)
 
 
 async def test_a_simulation_leaves_the_next_sweep_nothing_and_the_report_no_money(

@@ -15,7 +15,13 @@ from relay.data_api.records import Records
 
 NAME: Final = "Simulation (relay simulate)"
 # The amounts of two sellers' orders in major units, with the decimals of each currency.
-_PARTS: Final = {"USD": ("100.00", "23.45"), "JPY": ("700", "300"), "KWD": ("1.000", "0.230"), "ISK": ("60", "40")}
+_PARTS: Final = {
+    "USD": ("100.00", "23.45"),
+    "JPY": ("700", "300"),
+    "KWD": ("1.000", "0.230"),
+    "ISK": ("60", "40"),
+}  # Pieces of each product, more than all scenarios sell: nothing is oversold.
+_STOCK: Final = 1000
 
 
 class Group(TypedDict):
@@ -73,4 +79,6 @@ class SimulatedShop:
         await self._records.insert("sellers", {"id": seller_id, "name": NAME})
         product = {"id": product_id, "seller_id": seller_id, "sku": "SIMULATION", "name": NAME}
         await self._records.insert("products", product)
+        receipt = {"p_product_id": product_id, "p_quantity": _STOCK, "p_note": NAME}
+        await self._records.call("record_inventory_receipt", receipt)
         return seller_id, product_id
