@@ -15,12 +15,8 @@ from relay.data_api.records import Records
 
 NAME: Final = "Simulation (relay simulate)"
 # The amounts of two sellers' orders in major units, with the decimals of each currency.
-_PARTS: Final = {
-    "USD": ("100.00", "23.45"),
-    "JPY": ("700", "300"),
-    "KWD": ("1.000", "0.230"),
-    "ISK": ("60", "40"),
-}  # Pieces of each product, more than all scenarios sell: nothing is oversold.
+_PARTS: Final = {"USD": ("100.00", "23.45"), "JPY": ("700", "300"), "KWD": ("1.000", "0.230"), "ISK": ("60", "40")}
+# Pieces of each product, more than all scenarios sell: nothing is oversold.
 _STOCK: Final = 1000
 
 
