@@ -44,6 +44,9 @@ GUARDS: dict[str, LiteralString] = {
         drop index payments.stripe_events_applied_checkout_session_id_key""",
     "an event pays one group (unique index)": """
         alter table public.order_groups drop constraint order_groups_stripe_webhook_event_id_key""",
+    "a payment and what comes back of it take turns (advisory lock)": """
+        create or replace function payments.lock_payment_intent(p_payment_intent_id text)
+        returns void language plpgsql volatile set search_path = '' as $$begin end$$""",
 }
 
 

@@ -41,7 +41,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("in_flight_stays", "server/deliveries.py", "            self._in_flight -= 1\n", "", COUNTERS),
     ("in_flight_gauge_stays", "server/deliveries.py", "            self._telemetry.metrics.in_flight.dec()\n", "", COUNTERS),
     ("in_flight_gauge_unset", "server/deliveries.py", "        self._telemetry.metrics.in_flight.inc()\n", "", COUNTERS),
-    ("waiting_gauge_stays", "data_api/client.py", "            self._metrics.rpcs_waiting.dec()\n", "", COUNTERS),
+    ("waiting_gauge_stays", "data_api/client.py", "            self._metrics.rpcs_waiting.dec()\n", "            pass\n", COUNTERS),
     ("waiting_gauge_unset", "data_api/client.py", "        self._metrics.rpcs_waiting.inc()\n", "", COUNTERS),
     ("place_stays", "data_api/places.py", "        self.leave()\n", "        pass\n", COUNTERS),
     ("shared_uncounted", "data_api/client.py", "observe(len(payments))", "observe(1)", SHARED),

@@ -64,10 +64,12 @@ async def connection(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[soc
 
     monkeypatch.setattr(Connection, "connection_made", note)
     monkeypatch.setattr(Connection, "connection_lost", forget)
-    async with DataApi().listening() as data_api, serving(environ(data_api.url)) as relay:
-        with deaf(relay.url) as stream:
+    with contextlib.ExitStack() as senders:
+        async with DataApi().listening() as data_api, serving(environ(data_api.url)) as relay:
+            stream = senders.enter_context(deaf(relay.url))
             await until(lambda: bool(made))
             yield stream, made[0], lost
+        await lost.wait()  # while the sender still holds its end
 
 
 @pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
@@ -142,7 +144,8 @@ def test_what_is_unread_at_the_end_of_the_drain_is_aborted(
                     with contextlib.suppress(BlockingIOError):
                         stream.send(REQUEST * 100)
                     await asyncio.sleep(0.005)
-            await lost.wait()
+                assert not lost.is_set()
+            assert lost.is_set()
 
     runner.run(play())
 
