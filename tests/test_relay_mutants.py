@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from local_stack.supabase_cli import REPOSITORY
@@ -14,7 +16,9 @@ from tests.relay_mutants.sowing import killer_of
 def test_each_mutant_has_its_place_and_its_killers(mutant: Mutant) -> None:
     text = (REPOSITORY / "relay" / mutant.file).read_text()
 
-    assert mutant.spoil(text) != text
+    spoilt = mutant.spoil(text)
+    assert spoilt != text
+    ast.parse(spoilt)
     assert all((REPOSITORY / name).is_file() for name in mutant.killed_by)
 
 
