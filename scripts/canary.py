@@ -112,8 +112,8 @@ class Environment:
         """pytest's exit status; its output is in plain sight."""
         command = [self._python, "-m", "pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
         # The anyio that goes with the oldest typing-extensions uses names that pytest has renamed.
-        command += ["-W", "ignore::pytest.PytestRemovedIn10Warning"]
-        return subprocess.run([*command, *(arguments or SUITES)], cwd=ROOT, env=environment(), check=False).returncode
+        env = environment() | {"PYTEST_ADDOPTS": "-W ignore::pytest.PytestRemovedIn10Warning"}
+        return subprocess.run([*command, *(arguments or SUITES)], cwd=ROOT, env=env, check=False).returncode
 
 
 def _last_line(text: str) -> str:
