@@ -13,6 +13,8 @@ import aiohttp
 
 from testkit.project import Project
 
+FORMS = ("/exceptions/1/resolve", "/exceptions/1/reopen", "/exceptions/resolve")
+WORD = (("resolution", "refunded"), ("note", "sent back"))
 KEY = re.compile(r'name="key" value="([0-9a-f]{64})"')
 
 

@@ -14,9 +14,9 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from local_stack.supabase_cli import REPOSITORY
-from testkit.database import Row
 from testkit.desk import Desk, desk
-from testkit.payments import Payment, reconcile
+from testkit.exceptions import exception_of, rejected
+from testkit.payments import reconcile
 from testkit.project import Project
 from tests.browser.conftest import visitor
 
@@ -30,18 +30,6 @@ SWEEP = (
     '{"known": 1, "applied": 0, "unmatched": [], "failed": [], "paid_here_only": [], "rejected":'
     ' [{"checkout_session_id": "cs_1", "order_group_id": null, "reason": "amount_mismatch"}]}'
 )
-
-
-def rejected(project: Project) -> tuple[Payment, Row]:
-    """A payment one cent short, and its exception."""
-    payment = project.shop.order_group().payment().but(amount_minor=7423, amount="74.23")
-    assert reconcile(project.shop.service, payment)["reason"] == "amount_mismatch"
-    return payment, exception_of(project, payment)
-
-
-def exception_of(project: Project, payment: Payment) -> Row:
-    (row,) = project.query("select * from payments.exceptions where stripe_event_id = %s", payment.event_id)
-    return row
 
 
 @pytest.fixture

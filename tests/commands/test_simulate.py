@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 import uuid
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -226,6 +227,19 @@ async def test_a_relay_that_does_not_run_is_status_2(project: Project) -> None:
     assert "no answer from http://127.0.0.1:9" in ended.errors
     assert "--url" in ended.errors
     assert "Traceback" not in ended.errors
+
+
+async def test_a_password_in_the_url_is_used_and_not_printed(project: Project, data_api: DataApi) -> None:
+    data_api.always = Reply(200, "a page", "text/html")
+    url = f"{data_api.url.replace('//', '//ada:open@')}{PATH}"
+
+    there = await project.relay("simulate", "--url", url, "--scenario", "thin-event", "--json")
+    gone = await project.relay("simulate", "--url", "http://ada:open@127.0.0.1:9" + PATH)
+
+    assert data_api.calls[-1].headers["authorization"] == "Basic " + b64encode(b"ada:open").decode()
+    assert json.loads(there.output)["url"] == data_api.url + PATH
+    assert "no answer from http://127.0.0.1:9" in gone.errors
+    assert "open" not in there.output + there.errors + gone.output + gone.errors
 
 
 async def test_an_unknown_group_is_status_2_before_anything_is_sent(project: Project, relay: Relay) -> None:

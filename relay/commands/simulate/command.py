@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise CommandError(str(error)) from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise CommandError(
-                f"no answer from {arguments.url} ({type(error).__name__}): does the relay run there? "
+                f"no answer from {_address(arguments.url)} ({type(error).__name__}): does the relay run there? "
                 "--url names its webhook's address"
             ) from None
         if arguments.tidy:
@@ -176,6 +177,11 @@ def _url_of(step: Step, webhook_url: str) -> str:
     return urljoin(webhook_url.rstrip("/"), LIFECYCLE_PATH.rpartition("/")[2]) if step.is_lifecycle else webhook_url
 
 
+def _address(url: str) -> str:
+    """The URL as it may be printed: without the user and password that a proxy before a staging relay asks for."""
+    return re.sub("//[^/?#]*@", "//", url, count=1)
+
+
 async def _deliver(http: aiohttp.ClientSession, url: str, step: Step) -> Reply:
     """Send a delivery as Stripe would. Raises aiohttp.ClientError or TimeoutError where no answer comes."""
     headers = {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": step.signature}
@@ -207,7 +213,8 @@ def _report(results: list[ScenarioResult], arguments: argparse.Namespace) -> int
     done = [one for one in results if not one.skipped]
     passed = bool(done) and all(one.passed for one in done)
     if arguments.json:
-        console.write_json({"url": arguments.url, "passed": passed, "scenarios": [one.as_dict() for one in results]})
+        address = _address(arguments.url)
+        console.write_json({"url": address, "passed": passed, "scenarios": [one.as_dict() for one in results]})
     else:
         output.show(_tell(results))
     if not done or (arguments.scenario and len(done) < len(results)):
