@@ -17,9 +17,9 @@ from relay import __version__
 
 REPOSITORY = Path(__file__).parent.parent
 SUPABASE = REPOSITORY / "supabase"
-MISSING_TAG = (
-    "release {release} is listed in supabase/released.txt, but its tag is not in this clone: `git fetch --tags` brings "
-    "it. On the commit that makes the release, set the tag v{release} first, then test, then push both at once.\n{said}"
+NOT_IN_HISTORY = (
+    "no commit of this clone adds release {release} to supabase/released.txt: commit it first, or fetch the whole "
+    "history with `git fetch --unshallow`.\n{said}"
 )
 
 
@@ -37,7 +37,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A line of released.txt. `name` is the relay's version, whose tag is `v<name>`."""
+    """A line of released.txt, made by the commit that adds it. `name` is the relay's version."""
 
     name: str
     head: Head
@@ -116,22 +116,27 @@ def last_release(repository: Path = REPOSITORY) -> Release | None:
     Raises MissingReleaseError.
     """
     for release in reversed(releases(repository / "supabase")):
-        done = _git(repository, "diff", "--quiet", f"v{release.name}", "--", "relay", "supabase/migrations")
-        if done.returncode == 1:
+        compared = ("relay", "supabase/migrations")
+        if _git(repository, "diff", "--quiet", _commit_of(release, repository), "--", *compared).returncode != 0:
             return release
-        if done.returncode != 0:
-            raise MissingReleaseError(MISSING_TAG.format(release=release.name, said=done.stderr.decode()))
     return None
 
 
 def relay_of(release: Release, directory: Path, repository: Path = REPOSITORY) -> Path:
     """The directory, with the package `relay` of the release in it. Raises MissingReleaseError."""
-    done = _git(repository, "archive", "--format=tar", f"v{release.name}", "relay")
-    if done.returncode != 0:
-        raise MissingReleaseError(MISSING_TAG.format(release=release.name, said=done.stderr.decode()))
+    done = _git(repository, "archive", "--format=tar", _commit_of(release, repository), "relay")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(directory, filter="data")
     return directory
+
+
+def _commit_of(release: Release, repository: Path) -> str:
+    # Not its tag: a clone may lack the tags, and has the history.
+    done = _git(repository, "log", "--reverse", "--format=%H", f"-S{release}", "--", "supabase/released.txt")
+    commits = done.stdout.decode().split()
+    if not commits:
+        raise MissingReleaseError(NOT_IN_HISTORY.format(release=release.name, said=done.stderr.decode()))
+    return commits[0]
 
 
 def forgotten(repository: Path = REPOSITORY) -> list[str]:

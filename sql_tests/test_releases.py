@@ -161,18 +161,31 @@ def test_last_release_is_the_one_before_what_is_being_worked_on(repository: Path
     assert (code / "relay" / "__init__.py").read_text() == '__version__ = "1.0.0"\n'
 
 
-def test_release_whose_tag_is_missing_is_an_error_that_says_how_to_get_it(repository: Path, tmp_path: Path) -> None:
+def test_release_is_the_commit_that_lists_it_whatever_its_tag(repository: Path, tmp_path: Path) -> None:
     made = release(repository, "1.0.0")
     git(repository, "tag", "--delete", "v1.0.0")
+    assert last_release(repository) is None
 
-    with pytest.raises(MissingReleaseError, match="git fetch --tags"):
+    (repository / "relay" / "__init__.py").write_text('__version__ = "1.1.0"\n')
+    git(repository, "commit", "--quiet", "--all", "--message", "Go on")
+
+    assert last_release(repository) == made
+    code = relay_of(made, tmp_path / "code", repository)
+    assert (code / "relay" / "__init__.py").read_text() == '__version__ = "1.0.0"\n'
+
+
+def test_release_that_no_commit_lists_is_an_error_that_says_what_to_do(repository: Path, tmp_path: Path) -> None:
+    made = Release("1.0.0", head_at(LAST_RELEASED, repository / "supabase"))
+    (repository / "supabase" / "released.txt").write_text(f"{made}\n")
+
+    with pytest.raises(MissingReleaseError, match=r"commit it first, or .* `git fetch --unshallow`"):
         last_release(repository)
-    with pytest.raises(MissingReleaseError, match="git fetch --tags"):
+    with pytest.raises(MissingReleaseError, match=r"commit it first, or .* `git fetch --unshallow`"):
         relay_of(made, tmp_path / "code", repository)
 
 
 def test_copy_without_git_is_an_error_once_there_is_a_release(supabase: Path) -> None:
-    with pytest.raises(MissingReleaseError, match="git fetch --tags"):
+    with pytest.raises(MissingReleaseError, match="not a git repository"):
         last_release(supabase.parent)
 
 

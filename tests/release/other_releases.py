@@ -3,7 +3,7 @@
 What comes after today is made here by the rules of CONTRIBUTING.md. Three of them need two releases: what the database
 of release 1 takes, the relay of release 2 sends; what the relay of release 1 knows, the database of release 2 answers;
 what the relay of release 1 no longer sends, the database of release 2 no longer takes. What came before today is the
-last release, from its tag.
+last release, from the commit that lists it.
 """
 
 from __future__ import annotations
