@@ -61,7 +61,6 @@ payments.reserved_pieces(p_product_id uuid) | bigint | plpgsql stable definer | 
 payments.restore_privileges() | SETOF text | plpgsql volatile invoker
 payments.returnable_items(p_order_group_id uuid) | TABLE(order_item_id uuid, order_id uuid, quantity bigint) | plpgsql stable invoker | random_page_cost=1.1
 payments.schedule_expiry() | text | plpgsql volatile definer
-payments.seller_of_product(p_product_id uuid) | uuid | plpgsql stable invoker
 payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid DEFAULT NULL::uuid) | jsonb | plpgsql volatile invoker
 payments.set_aside_refund_or_dispute(p_refund_id text, p_dispute_id text, p_stripe_event_id text, p_order_group_id uuid, p_payment_intent_id text, p_reason text, p_expected jsonb, p_received jsonb) | boolean | plpgsql volatile invoker
 payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) | jsonb | plpgsql volatile invoker
@@ -69,6 +68,7 @@ payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) | vo
 payments.settle_refunds(p_payment_intent_id text) | void | plpgsql volatile invoker
 payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) | void | plpgsql volatile invoker
 payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
+payments.tg_inventory_ledger__bear_seller() | trigger | plpgsql stable invoker
 payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
 payments.tg_order_groups__note_buyer() | trigger | plpgsql stable invoker
 payments.tg_order_groups__stay_settled() | trigger | plpgsql volatile invoker
@@ -105,12 +105,12 @@ public.reconcile_order_group_payment(p_order_group_id uuid, p_stripe_event_id te
 public.reconcile_order_group_payments(p_payments jsonb) | jsonb | plpgsql volatile definer | lock_timeout=50ms, default_transaction_isolation=read committed
 public.reconciliation_readiness() | jsonb | sql volatile definer
 public.record_dispute(p_dispute_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
-public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer
+public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) | bigint | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.record_inventory_receipt(p_product_id uuid, p_quantity integer, p_note text DEFAULT NULL::text, p_key text DEFAULT NULL::text) | bigint | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.record_refund(p_refund_id text, p_payment_intent_id text, p_amount_minor bigint, p_amount numeric, p_currency text, p_status text, p_created timestamptz, p_reason text DEFAULT NULL::text, p_livemode boolean DEFAULT true, p_source text DEFAULT 'webhook'::text, p_stripe_event_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.refund_order(p_order_id uuid, p_note text, p_return_items boolean DEFAULT true) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
-public.claim_exception_notifications(p_address text, p_seconds integer DEFAULT 300) | jsonb | plpgsql volatile definer | lock_timeout=3s
-public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) | integer | plpgsql volatile definer | lock_timeout=3s
+public.claim_exception_notifications(p_address text, p_seconds integer DEFAULT 300) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
+public.finish_exception_notifications(p_address text, p_exception_ids bigint[], p_is_sent boolean) | integer | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.reopen_payment_exception(p_exception_id bigint, p_by text, p_note text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.resolve_payment_exception(p_exception_id bigint, p_resolution text, p_resolved_by text, p_note text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed
 public.return_order_items(p_order_group_id uuid, p_lines jsonb, p_note text, p_refund_id text DEFAULT NULL::text) | jsonb | plpgsql volatile definer | lock_timeout=3s, default_transaction_isolation=read committed

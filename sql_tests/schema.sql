@@ -3837,27 +3837,6 @@ $$;
 
 COMMENT ON FUNCTION payments.schedule_expiry() IS 'Has pg_cron, where it is installed, call expire_order_groups() each minute; says whether it does.';
 
-CREATE FUNCTION payments.seller_of_product(p_product_id uuid) RETURNS uuid
-    LANGUAGE plpgsql STABLE
-    SET search_path TO ''
-    AS $$
-declare
-    v_seller_id pg_catalog.uuid;
-begin
-    select p.seller_id
-    into v_seller_id
-    from public.products as p
-    where p.id = p_product_id;
-    if not found then
-        raise exception 'there is no product %', p_product_id
-            using errcode = 'foreign_key_violation';
-    end if;
-    return v_seller_id;
-end;
-$$;
-
-COMMENT ON FUNCTION payments.seller_of_product(p_product_id uuid) IS 'The seller of a product, which every movement of its stock bears.';
-
 CREATE FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid DEFAULT NULL::uuid) RETURNS jsonb
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -4324,6 +4303,25 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.tg_history__refuse_change() IS 'Refuses update, delete and truncate of history.';
+
+CREATE FUNCTION payments.tg_inventory_ledger__bear_seller() RETURNS trigger
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    select p.seller_id
+    into new.seller_id
+    from public.products as p
+    where p.id = new.product_id;
+    if not found then
+        raise exception 'there is no product %', new.product_id
+            using errcode = 'foreign_key_violation';
+    end if;
+    return new;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_inventory_ledger__bear_seller() IS 'Fills in the seller of a product, which every movement of its stock bears.';
 
 CREATE FUNCTION payments.tg_order_groups__fit_currency() RETURNS trigger
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -4877,24 +4875,32 @@ CREATE FUNCTION payments.write_order_group(p_order_group_id uuid, p_buyer_id uui
     SET search_path TO ''
     AS $$
 begin
-    insert into public.order_groups (id, buyer_id, currency, total_amount, expires_at, reserved_product_ids)
-    select
-        p_order_group_id,
-        p_buyer_id,
-        p_currency,
-        sum(o.total_amount),
-        p_expires_at,
-        p_reserved_product_ids
-    from (
-        select distinct
-            r.order_place,
-            r.total_amount
-        from unnest(p_items) as r
-    ) as o
-    on conflict (id) do nothing;
-    if not found then
-        return false;
-    end if;
+    -- In a block of its own, because whoever has written the group in one that has ended writes it again with each item.
+    begin
+        insert into public.order_groups (id, buyer_id, currency, total_amount, expires_at, reserved_product_ids)
+        select
+            p_order_group_id,
+            p_buyer_id,
+            p_currency,
+            sum(o.total_amount),
+            p_expires_at,
+            p_reserved_product_ids
+        from (
+            select distinct
+                r.order_place,
+                r.total_amount
+            from unnest(p_items) as r
+        ) as o
+        on conflict (id) do nothing;
+        if not found then
+            return false;
+        end if;
+    exception
+        -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+        when serialization_failure then
+            raise exception 'order group % was changed by a rival', p_order_group_id
+                using errcode = 'lock_not_available';
+    end;
 
     insert into public.orders (id, order_group_id, seller_id, total_amount)
     select distinct
@@ -5048,6 +5054,11 @@ begin
         'order_id', p_order_id,
         'status', v_status
     );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the order was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 
@@ -5094,6 +5105,11 @@ begin
         'order_group_id', p_order_group_id,
         'orders_cancelled', v_orders_cancelled
     );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the order group was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 
@@ -5103,6 +5119,7 @@ CREATE FUNCTION public.claim_exception_notifications(p_address text, p_seconds i
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
     AS $_$
 declare
     v_most constant integer := 500;
@@ -5169,6 +5186,11 @@ begin
         from payments.exceptions as x
         where x.id = any(v_ids)
     );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'a payment exception was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $_$;
 
@@ -5181,13 +5203,14 @@ CREATE FUNCTION public.claim_order_group(p_order_group_id uuid, p_buyer_id uuid)
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
-    v_status pg_catalog.text := payments.lock_order_group(p_order_group_id);
+    v_status pg_catalog.text;
     v_buyer_id pg_catalog.uuid;
     v_buyer_since pg_catalog.timestamptz;
     v_outcome pg_catalog.text := 'rejected';
     v_reason pg_catalog.text;
     v_constraint pg_catalog.text;
 begin
+    v_status := payments.lock_order_group(p_order_group_id);
     select
         g.buyer_id,
         g.buyer_since
@@ -5227,6 +5250,11 @@ begin
         'reason', v_reason,
         'order_group_id', p_order_group_id
     );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the order group was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 
@@ -5973,6 +6001,7 @@ CREATE FUNCTION public.finish_exception_notifications(p_address text, p_exceptio
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
     v_count integer;
@@ -5987,6 +6016,11 @@ begin
     end if;
     get diagnostics v_count = row_count;
     return v_count;
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'a notification was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 
@@ -6072,6 +6106,10 @@ begin
     exception
         when sqlstate 'IMPRT' then
             v_receipts := 0;
+        -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+        when serialization_failure then
+            raise exception 'order group % was changed by a rival', p_order_group_id
+                using errcode = 'lock_not_available';
     end;
 
     return jsonb_build_object(
@@ -6568,17 +6606,27 @@ CREATE FUNCTION public.preview_order_group_payments(p_payments jsonb) RETURNS js
     AS $$
 declare
     v_most constant integer := 500;
+    v_payments pg_catalog.jsonb := p_payments;
     v_payment pg_catalog.jsonb;
     v_answers pg_catalog.jsonb[] := '{}';
 begin
-    if jsonb_typeof(p_payments) is distinct from 'array' or jsonb_array_length(p_payments) > v_most then
+    -- By GET, PostgREST hands the parameter over as the text that stands in the address.
+    if jsonb_typeof(p_payments) = 'string' then
+        begin
+            v_payments := (p_payments #>> '{}')::pg_catalog.jsonb;
+        exception
+            when invalid_text_representation then
+                v_payments := null;
+        end;
+    end if;
+    if jsonb_typeof(v_payments) is distinct from 'array' or jsonb_array_length(v_payments) > v_most then
         raise exception 'p_payments must be an array of up to % payments', v_most
             using errcode = 'invalid_parameter_value';
     end if;
 
     for v_payment in
         select p.payment
-        from jsonb_array_elements(p_payments) with ordinality as p (payment, place)
+        from jsonb_array_elements(v_payments) with ordinality as p (payment, place)
         order by p.place
     loop
         begin
@@ -6855,6 +6903,8 @@ COMMENT ON FUNCTION public.record_dispute(p_dispute_id text, p_payment_intent_id
 CREATE FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity_delta integer, p_note text) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET lock_timeout TO '3s'
+    SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
     v_id bigint;
@@ -6866,10 +6916,9 @@ begin
         raise exception 'an adjustment needs a note: an auditor will ask why'
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, recorded_by)
+    insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note, recorded_by)
     values (
         p_product_id,
-        payments.seller_of_product(p_product_id),
         'adjustment',
         p_quantity_delta,
         btrim(p_note),
@@ -6906,11 +6955,10 @@ begin
     -- row would stay.
     begin
         insert into public.inventory_ledger (
-            product_id, seller_id, entry_type, quantity_delta, note, receipt_key, recorded_by
+            product_id, entry_type, quantity_delta, note, receipt_key, recorded_by
         )
         values (
             p_product_id,
-            payments.seller_of_product(p_product_id),
             'receipt',
             p_quantity,
             nullif(btrim(p_note), ''),
@@ -7142,6 +7190,11 @@ begin
     from payments.exceptions as x
     where x.id = p_exception_id;
     return to_jsonb(v_exception);
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the payment exception was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 
@@ -7210,6 +7263,11 @@ begin
     where x.id = v_exception.id
     returning x.* into v_exception;
     return to_jsonb(v_exception);
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the payment exception was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 
@@ -8067,6 +8125,10 @@ CREATE TRIGGER disputes_are_kept BEFORE DELETE OR TRUNCATE ON payments.disputes 
 
 ALTER TABLE payments.disputes ENABLE ALWAYS TRIGGER disputes_are_kept;
 
+CREATE TRIGGER exceptions_are_kept BEFORE DELETE OR TRUNCATE ON payments.exceptions FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
+
+ALTER TABLE payments.exceptions ENABLE ALWAYS TRIGGER exceptions_are_kept;
+
 CREATE TRIGGER metadata_erasures_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.metadata_erasures FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
 ALTER TABLE payments.metadata_erasures ENABLE ALWAYS TRIGGER metadata_erasures_is_append_only;
@@ -8090,6 +8152,8 @@ ALTER TABLE payments.stripe_events ENABLE ALWAYS TRIGGER stripe_events_is_append
 CREATE TRIGGER stripe_events_lose_metadata_alone AFTER UPDATE ON payments.stripe_events FOR EACH ROW EXECUTE FUNCTION payments.tg_stripe_events__lose_metadata_alone();
 
 ALTER TABLE payments.stripe_events ENABLE ALWAYS TRIGGER stripe_events_lose_metadata_alone;
+
+CREATE TRIGGER inventory_ledger_bears_seller BEFORE INSERT ON public.inventory_ledger FOR EACH ROW WHEN ((new.seller_id IS NULL)) EXECUTE FUNCTION payments.tg_inventory_ledger__bear_seller();
 
 CREATE TRIGGER inventory_ledger_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.inventory_ledger FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
@@ -8360,6 +8424,8 @@ GRANT INSERT(total_amount) ON TABLE public.order_groups TO service_role;
 
 GRANT INSERT(status) ON TABLE public.order_groups TO service_role;
 
+GRANT INSERT(expires_at) ON TABLE public.order_groups TO service_role;
+
 REVOKE ALL ON FUNCTION payments.is_requested_group(p_group public.order_groups, p_buyer_id uuid, p_currency text, p_items payments.requested_item[], p_reserve boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.is_same_event(p_known payments.stripe_events, p_event payments.stripe_events) FROM PUBLIC;
@@ -8424,8 +8490,6 @@ REVOKE ALL ON FUNCTION payments.returnable_items(p_order_group_id uuid) FROM PUB
 
 REVOKE ALL ON FUNCTION payments.schedule_expiry() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION payments.seller_of_product(p_product_id uuid) FROM PUBLIC;
-
 REVOKE ALL ON FUNCTION payments.set_aside(p_event payments.stripe_events, p_outcome text, p_reason text, p_expected jsonb, p_named_order_group_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.set_aside_refund_or_dispute(p_refund_id text, p_dispute_id text, p_stripe_event_id text, p_order_group_id uuid, p_payment_intent_id text, p_reason text, p_expected jsonb, p_received jsonb) FROM PUBLIC;
@@ -8439,6 +8503,8 @@ REVOKE ALL ON FUNCTION payments.settle_refunds(p_payment_intent_id text) FROM PU
 REVOKE ALL ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_inventory_ledger__bear_seller() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_order_groups__fit_currency() FROM PUBLIC;
 

@@ -260,6 +260,16 @@ def test_payment_after_expiry_is_kept_as_an_exception_and_does_not_revive_the_gr
     assert scalar(superuser, "select count(*) from public.inventory_ledger") == 0
 
 
+def test_group_of_plain_inserts_bears_its_end_too(service: Connection, superuser: Connection) -> None:
+    inserted = "insert into public.order_groups (currency, total_amount, expires_at) values ('USD', 1, %s)"
+    for day in ("2026-01-01", "9999-01-01"):
+        service.execute(inserted, [f"{day}T00:00Z"])
+
+    assert expire(service) == {"expired": 1, "left": 0}
+    groups = superuser.execute("select status from public.order_groups order by expires_at").fetchall()
+    assert [row["status"] for row in groups] == ["cancelled", "pending"]
+
+
 def test_group_without_orders_expires(
     service: Connection, superuser: Connection, owner: Connection, shop: Shop
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sql_tests.settling import SETTLED, settle
 from testkit.database import Connection, Database, scalar
 from testkit.payments import reconcile
+from testkit.refunds import Dispute, Refund, record
 from testkit.shop import Shop
 
 EDITS: dict[str, LiteralString] = {
@@ -203,6 +204,35 @@ def test_history_cannot_be_rewritten_by_anybody(
     for connection in (owner, superuser):
         with pytest.raises(psycopg.Error, match=r"is append-only|cannot truncate a table referenced"):
             connection.execute(statement)
+
+    assert db.snapshot() == before
+
+
+@pytest.mark.parametrize("table", ["payments.exceptions", "payments.refunds", "payments.disputes"])
+@pytest.mark.parametrize("verb", ["delete from {}", "truncate {}", "truncate {} cascade"])
+@pytest.mark.parametrize("replica", [False, True])
+def test_what_needs_a_person_and_what_has_gone_back_is_removed_by_nobody(
+    db: Database,
+    service: Connection,
+    owner: Connection,
+    superuser: Connection,
+    shop: Shop,
+    table: str,
+    verb: str,
+    *,
+    replica: bool,
+) -> None:
+    payment, short = shop.order_group().payment(), shop.order_group().payment().but(amount_minor=1, amount="0.01")
+    assert [reconcile(service, one)["outcome"] for one in (payment, short)] == ["applied", "rejected"]
+    assert record(service, Refund.of(payment))["outcome"] == "recorded"
+    assert record(service, Dispute.of(payment))["outcome"] == "recorded"
+    before = db.snapshot()
+    if replica:
+        superuser.execute("set session_replication_role = replica")
+
+    for connection in (owner, superuser):
+        with pytest.raises(psycopg.Error, match=r"is append-only|cannot truncate a table referenced"):
+            connection.execute(verb.format(table).encode())
 
     assert db.snapshot() == before
 

@@ -35,6 +35,17 @@ def test_on_hand_is_the_sum_of_receipts_adjustments_and_commits(
     )
 
 
+def test_entry_that_names_no_seller_bears_its_products(owner: Connection, shop: Shop) -> None:
+    entry = "insert into public.inventory_ledger (product_id, entry_type, quantity_delta) values (%s, %s, 5)"
+    for seller in shop.sellers:
+        owner.execute(entry, [seller.product_ids[0], "receipt"])
+    with pytest.raises(psycopg.errors.ForeignKeyViolation, match="there is no product"):
+        owner.execute(entry, [uuid4(), "receipt"])
+
+    rows = owner.execute("select product_id, seller_id from public.inventory_ledger order by id").fetchall()
+    assert rows == [{"product_id": seller.product_ids[0], "seller_id": seller.id} for seller in shop.sellers]
+
+
 def test_product_that_never_moved_has_nothing_on_hand(service: Connection, shop: Shop) -> None:
     levels = service.execute("select on_hand from public.inventory_levels").fetchall()
 

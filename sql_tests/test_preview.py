@@ -368,6 +368,12 @@ def test_preview_is_called_in_a_transaction_that_cannot_write(superuser: Connect
     )
 
 
+@pytest.mark.parametrize("text", ["", "[", "{}", "null", "cart-17", '"[]"'])
+def test_text_that_is_no_array_is_refused_as_what_is_none(service: Connection, text: str) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="p_payments must be an array of up to 500 payments"):
+        service.execute("select public.preview_order_group_payments(to_jsonb(%s::text))", [text])
+
+
 def test_nobody_but_the_service_role_may_ask(db: Database) -> None:
     for role in ("anon", "authenticated"):
         with db.act_as(role) as stranger, pytest.raises(psycopg.errors.InsufficientPrivilege):

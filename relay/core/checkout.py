@@ -13,14 +13,12 @@ from typing import Any, Final
 
 from relay.core import currency
 from relay.core.errors import MalformedEvent, ThinEvent
-from relay.core.event import LONGEST_ID, Event, usable_id
+from relay.core.event import LONGEST_ID, THIN_EVENT, Event, usable_id
 from relay.core.outcomes import Reason
 
 # Either may come first, alone, twice, or at the same time as the other: https://docs.stripe.com/checkout/fulfillment
 RECONCILING_TYPES: Final = frozenset({"checkout.session.completed", "checkout.session.async_payment_succeeded"})
 _PAYMENT_STATUSES: Final = frozenset({"paid", "unpaid", "no_payment_required"})
-# A thin event names the id of its object and does not carry the object: https://docs.stripe.com/event-destinations#thin-events
-_THIN_EVENT: Final = "v2.core.event"
 _THIN_PREFIX: Final = "v1."
 _REFERENCE: Final = "order_group_id"
 BIGINT_MAX: Final = 2**63 - 1
@@ -162,7 +160,7 @@ def judge(event: Event, rules: Rules) -> Decision:
 def is_one_of(types: Set[str], event: Event) -> bool:
     """Whether the event is of one of the types. Raises ThinEvent where its payload is thin."""
     is_listed = event.type in types
-    if is_listed and event.body.get("object") == _THIN_EVENT:
+    if is_listed and event.body.get("object") == THIN_EVENT:
         raise ThinEvent
     if event.type.startswith(_THIN_PREFIX) and event.type.removeprefix(_THIN_PREFIX) in types:
         raise ThinEvent

@@ -73,11 +73,15 @@ class MissingSignature(Refused):
 
 
 class InvalidSignature(Refused):
-    """No configured secret made the signature: the request is forged, a proxy rewrites bodies, or
-    STRIPE_WEBHOOK_SECRET is another endpoint's.
-    """
+    """The signature cannot be read, or no configured secret made it."""
 
     reason = Reason.INVALID_SIGNATURE
+
+
+class NoSecretMatched(InvalidSignature):
+    """The request is forged, a proxy rewrites bodies, or another endpoint sends here."""
+
+    detail = "no configured secret made it: is there another endpoint of Stripe with this URL, or a deleted one?"
 
 
 class TimestampOutsideTolerance(Refused):

@@ -7,6 +7,8 @@ from typing import Any, Final, Never
 
 from relay.core.errors import MalformedEvent
 
+# A thin event names the id of its object and does not carry the object: https://docs.stripe.com/event-destinations#thin-events
+THIN_EVENT: Final = "v2.core.event"
 LONGEST_ID: Final = 255  # characters: Stripe's limit for its ids, and the database's for ids and types
 _LONGEST_INTEGER: Final = 30  # digits; by itself Python reads up to 4300
 
@@ -27,6 +29,8 @@ def read_event(text: str) -> Event:
     except (ValueError, RecursionError):
         raise MalformedEvent from None
     if not isinstance(body, dict):
+        raise MalformedEvent
+    if body.get("object", "event") not in ("event", THIN_EVENT):
         raise MalformedEvent
     event_type = body.get("type")
     if not isinstance(event_type, str) or len(event_type) > LONGEST_ID:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from stripe import SignatureVerificationError, WebhookSignature
 
-from relay.core.errors import InvalidSignature, MissingSignature, TimestampOutsideTolerance
+from relay.core.errors import InvalidSignature, MissingSignature, NoSecretMatched, TimestampOutsideTolerance
 
 # int() would also accept "+1", "1_0", "01", blanks and non-ASCII digits. Stripe sends plain digits. A minus is accepted
 # so that a signed time before 1970 is refused for its time and not for its form.
@@ -74,7 +74,7 @@ def _is_of_another_scheme(item: str) -> bool:
 
 def _matching_secret(body: bytes, header: str, secrets: Sequence[str]) -> int:
     """The position of the first secret that made one of the signatures; Stripe sends several while a secret is rolled.
-    Raises InvalidSignature.
+    Raises NoSecretMatched.
     """
     for position, secret in enumerate(secrets, start=1):
         try:
@@ -83,4 +83,4 @@ def _matching_secret(body: bytes, header: str, secrets: Sequence[str]) -> int:
         except SignatureVerificationError:
             continue
         return position
-    raise InvalidSignature
+    raise NoSecretMatched

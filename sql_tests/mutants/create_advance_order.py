@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import MATRIX
+from sql_tests.mutants.killers import MATRIX, STRICTER
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_advance_order"
@@ -55,5 +55,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "revoke execute on function public.advance_order(uuid, text) from public, anon;\n",
         "",
         (MATRIX,),
+    ),
+    Mutant(
+        "advance-order-serialized-away",
+        "advance_order answers 40001 under a stricter isolation, which PostgREST runs again for ever",
+        FILE,
+        "        raise exception 'the order was changed by a rival'\n            using errcode = 'lock_not_available'",
+        "        raise exception 'the order was changed by a rival'\n"
+        "            using errcode = 'serialization_failure'",
+        STRICTER,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import RACES
+from sql_tests.mutants.killers import RACES, STRICTER
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_cancel_order_group"
@@ -89,5 +89,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "set lock_timeout = '3s'\n",
         "",
         ("test_each_function_is_declared_as_written",),
+    ),
+    Mutant(
+        "cancel-order-group-serialized-away",
+        "cancel_order_group answers 40001 under a stricter isolation, which PostgREST runs again for ever",
+        FILE,
+        "        raise exception 'the order group was changed by a rival'\n"
+        "            using errcode = 'lock_not_available'",
+        "        raise exception 'the order group was changed by a rival'\n"
+        "            using errcode = 'serialization_failure'",
+        STRICTER,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sql_tests.mutants.killers import STRICTER
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_claim_order_group"
@@ -11,8 +12,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "claim-without-lock",
         "two buyers at once both get a guest's group",
         FILE,
-        "pg_catalog.text := payments.lock_order_group(p_order_group_id);",
-        "pg_catalog.text := (select g.status from public.order_groups as g where g.id = p_order_group_id);",
+        "v_status := payments.lock_order_group(p_order_group_id);",
+        "v_status := (select g.status from public.order_groups as g where g.id = p_order_group_id);",
         ("test_of_two_buyers_at_once",),
     ),
     Mutant(
@@ -86,5 +87,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "set lock_timeout = '3s'\n",
         "",
         ("test_each_function_is_declared_as_written",),
+    ),
+    Mutant(
+        "claim-order-group-serialized-away",
+        "claim_order_group answers 40001 under a stricter isolation, which PostgREST runs again for ever",
+        FILE,
+        "        raise exception 'the order group was changed by a rival'\n"
+        "            using errcode = 'lock_not_available'",
+        "        raise exception 'the order group was changed by a rival'\n"
+        "            using errcode = 'serialization_failure'",
+        STRICTER,
     ),
 )

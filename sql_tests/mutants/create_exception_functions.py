@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sql_tests.mutants.killers import MATRIX
+from sql_tests.mutants.killers import MATRIX, STRICTER
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_exception_functions"
@@ -137,5 +137,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "    limit p_limit;",
         "    limit p_limit + 1;",
         ("test_a_list_holds_what_its_parameters_ask_for",),
+    ),
+    Mutant(
+        "resolve-payment-exception-serialized-away",
+        "resolve_payment_exception answers 40001 under a stricter isolation, which PostgREST runs again for ever",
+        FILE,
+        "        raise exception 'the payment exception was changed by a rival'\n"
+        "            using errcode = 'lock_not_available'",
+        "        raise exception 'the payment exception was changed by a rival'\n"
+        "            using errcode = 'serialization_failure'",
+        STRICTER,
     ),
 )

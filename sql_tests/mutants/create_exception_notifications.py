@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sql_tests.mutants.killers import STRICTER
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_exception_notifications"
@@ -54,5 +55,25 @@ MUTANTS: tuple[Mutant, ...] = (
         "claim_exception_notifications(text, integer) from public, anon, authenticated;",
         "claim_exception_notifications(text, integer) from anon;",
         ("test_catalogue_holds_exactly_the_matrix",),
+    ),
+    Mutant(
+        "claim-exception-notifications-serialized-away",
+        "claim_exception_notifications answers 40001 under a stricter isolation, which PostgREST runs again for ever",
+        FILE,
+        "        raise exception 'a payment exception was changed by a rival'\n"
+        "            using errcode = 'lock_not_available'",
+        "        raise exception 'a payment exception was changed by a rival'\n"
+        "            using errcode = 'serialization_failure'",
+        STRICTER,
+    ),
+    Mutant(
+        "finish-exception-notifications-serialized-away",
+        "finish_exception_notifications answers 40001 under a stricter isolation, which PostgREST runs again for ever",
+        FILE,
+        "        raise exception 'a notification was changed by a rival'\n"
+        "            using errcode = 'lock_not_available'",
+        "        raise exception 'a notification was changed by a rival'\n"
+        "            using errcode = 'serialization_failure'",
+        STRICTER,
     ),
 )

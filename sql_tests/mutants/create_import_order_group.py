@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sql_tests.mutants.killers import STRICTER
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_import_order_group"
@@ -104,5 +105,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "set lock_timeout = '3s'\n",
         "",
         ("test_each_function_is_declared_as_written",),
+    ),
+    Mutant(
+        "import-order-group-serialized-away",
+        "import_order_group answers 40001 under a stricter isolation, which PostgREST runs again for ever",
+        FILE,
+        "            raise exception 'order group % was changed by a rival', p_order_group_id\n"
+        "                using errcode = 'lock_not_available'",
+        "            raise exception 'order group % was changed by a rival', p_order_group_id\n"
+        "                using errcode = 'serialization_failure'",
+        STRICTER,
     ),
 )

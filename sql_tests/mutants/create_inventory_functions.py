@@ -9,6 +9,22 @@ FILE = "create_inventory_functions"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        "ledger-bears-any-seller",
+        "an entry that names no seller bears the first one's",
+        FILE,
+        "where p.id = new.product_id;",
+        "where p.id is not null;",
+        ("test_entry_that_names_no_seller",),
+    ),
+    Mutant(
+        "ledger-needs-a-seller",
+        "an entry that names no seller is refused",
+        FILE,
+        "for each row when (new.seller_id is null)",
+        "for each row when (new.seller_id is null and new.note is not null)",
+        ("test_entry_that_names_no_seller",),
+    ),
+    Mutant(
         "receipt-of-nothing",
         "a receipt of zero pieces fails late, in the table",
         FILE,

@@ -157,8 +157,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "payment-column-writable",
         "a leaked key may insert a group with the time of a payment",
         FILE,
-        "grant insert (id, buyer_id, currency, total_amount, status) on table public.order_groups",
-        "grant insert (id, buyer_id, currency, total_amount, status, paid_at) on table public.order_groups",
+        "grant insert (id, buyer_id, currency, total_amount, status, expires_at) on table public.order_groups",
+        "grant insert (id, buyer_id, currency, total_amount, status, expires_at, paid_at) on table public.order_groups",
         ("test_leaked_service_key_cannot_rewrite_history",),
     ),
     Mutant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sql_tests.mutants.killers import STRICTER
 from sql_tests.mutants.mutant import Mutant
 
 FILE = "create_reopen_payment_exception"
@@ -79,5 +80,15 @@ MUTANTS: tuple[Mutant, ...] = (
         " or btrim(coalesce(p_note, '')) = ''",
         "",
         ("test_who_reopens_must_say",),
+    ),
+    Mutant(
+        "reopen-payment-exception-serialized-away",
+        "reopen_payment_exception answers 40001 under a stricter isolation, which PostgREST runs again for ever",
+        FILE,
+        "        raise exception 'the payment exception was changed by a rival'\n"
+        "            using errcode = 'lock_not_available'",
+        "        raise exception 'the payment exception was changed by a rival'\n"
+        "            using errcode = 'serialization_failure'",
+        STRICTER,
     ),
 )

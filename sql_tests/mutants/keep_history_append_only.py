@@ -7,6 +7,7 @@ from sql_tests.mutants.mutant import Mutant
 FILE = "keep_history_append_only"
 
 HISTORY = "test_history_cannot_be_rewritten"
+KEPT = "test_what_needs_a_person_and_what_has_gone_back"
 METADATA_ALONE = "test_recorded_event_loses_its_metadata_alone"
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -33,6 +34,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "before delete or truncate on payments.stripe_events",
         "before truncate on payments.stripe_events",
         (HISTORY,),
+    ),
+    Mutant(
+        "exceptions-removable",
+        "an exception may be removed",
+        FILE,
+        "before delete or truncate on payments.exceptions",
+        "before truncate on payments.exceptions",
+        (KEPT,),
+    ),
+    Mutant(
+        "exceptions-truncatable",
+        "the exceptions may be truncated",
+        FILE,
+        "before delete or truncate on payments.exceptions",
+        "before delete on payments.exceptions",
+        (KEPT,),
     ),
     Mutant(
         "events-updatable",

@@ -10,3 +10,4 @@ FIRST = "test_first_payment_marks_group"
 COLLISION = "test_known_event_id_with_another_payload"
 FROZEN = "test_settled_group_is_frozen"
 RACES = "test_races.py"
+STRICTER = ("test_whoever_sees_the_database_of_before",)

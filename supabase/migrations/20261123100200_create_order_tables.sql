@@ -188,7 +188,7 @@ grant select on table public.orders to authenticated, service_role;
 grant select on table public.order_items to authenticated, service_role;
 
 -- No payment column is among these: a leaked key cannot write a payment, only ask for one.
-grant insert (id, buyer_id, currency, total_amount, status) on table public.order_groups to service_role;
+grant insert (id, buyer_id, currency, total_amount, status, expires_at) on table public.order_groups to service_role;
 grant insert (id, order_group_id, seller_id, total_amount, status) on table public.orders to service_role;
 grant insert (id, order_id, product_id, quantity, unit_amount, sku, title) on table public.order_items to service_role;
 grant update (status) on table public.orders to service_role;
@@ -209,7 +209,7 @@ select
     g.privilege
 from (
     values
-    ('public.order_groups', 'INSERT', 'id, buyer_id, currency, total_amount, status'),
+    ('public.order_groups', 'INSERT', 'id, buyer_id, currency, total_amount, status, expires_at'),
     ('public.orders', 'INSERT', 'id, order_group_id, seller_id, total_amount, status'),
     ('public.orders', 'UPDATE', 'status'),
     ('public.order_items', 'INSERT', 'id, order_id, product_id, quantity, unit_amount, sku, title')

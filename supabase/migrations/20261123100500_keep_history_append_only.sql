@@ -1,8 +1,8 @@
 -- History is written once.
 --
--- Touches: triggers on public.inventory_ledger, payments.stripe_events, refunds, disputes and their steps. They fire for everyone, the owner and
--- replication roles included (`enable always`), once per statement: a statement that matches no row is refused too. Only an
--- update of recorded events is looked at row by row.
+-- Touches: triggers on public.inventory_ledger, payments.stripe_events, exceptions, refunds, disputes and their steps. They
+-- fire for everyone, the owner and replication roles included (`enable always`), once per statement: a statement that matches
+-- no row is refused too. Only an update of recorded events is looked at row by row.
 -- An event loses its session metadata, and nothing else, where payments.metadata_erasures says so.
 -- An older relay notices nothing.
 
@@ -89,6 +89,11 @@ create trigger dispute_status_changes_is_append_only
 before update or delete or truncate on payments.dispute_status_changes
 for each statement execute function payments.tg_history__refuse_change();
 alter table payments.dispute_status_changes enable always trigger dispute_status_changes_is_append_only;
+
+create trigger exceptions_are_kept
+before delete or truncate on payments.exceptions
+for each statement execute function payments.tg_history__refuse_change();
+alter table payments.exceptions enable always trigger exceptions_are_kept;
 
 create trigger refunds_are_kept
 before delete or truncate on payments.refunds

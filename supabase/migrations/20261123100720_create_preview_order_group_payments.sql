@@ -94,17 +94,27 @@ set random_page_cost = 1.1
 as $$
 declare
     v_most constant integer := 500;
+    v_payments pg_catalog.jsonb := p_payments;
     v_payment pg_catalog.jsonb;
     v_answers pg_catalog.jsonb[] := '{}';
 begin
-    if jsonb_typeof(p_payments) is distinct from 'array' or jsonb_array_length(p_payments) > v_most then
+    -- By GET, PostgREST hands the parameter over as the text that stands in the address.
+    if jsonb_typeof(p_payments) = 'string' then
+        begin
+            v_payments := (p_payments #>> '{}')::pg_catalog.jsonb;
+        exception
+            when invalid_text_representation then
+                v_payments := null;
+        end;
+    end if;
+    if jsonb_typeof(v_payments) is distinct from 'array' or jsonb_array_length(v_payments) > v_most then
         raise exception 'p_payments must be an array of up to % payments', v_most
             using errcode = 'invalid_parameter_value';
     end if;
 
     for v_payment in
         select p.payment
-        from jsonb_array_elements(p_payments) with ordinality as p (payment, place)
+        from jsonb_array_elements(v_payments) with ordinality as p (payment, place)
         order by p.place
     loop
         begin

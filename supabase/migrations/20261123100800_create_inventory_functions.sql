@@ -1,33 +1,37 @@
 -- How stock comes in and is corrected.
 --
--- Touches: public.record_inventory_receipt(), public.record_inventory_adjustment(). They are the only way to write these
--- entries: no role has insert on the ledger.
+-- Touches: public.record_inventory_receipt(), public.record_inventory_adjustment(), a trigger on public.inventory_ledger. The
+-- two are the only way to write these entries: no role has insert on the ledger.
 
--- Tells whose a product is.
--- Called by: the functions below. Returns: the seller; raises 23503 for an unknown product. Locks: nothing.
-create or replace function payments.seller_of_product(p_product_id uuid)
-returns uuid
+-- Fills in whose the product is, where the entry does not say so; a payment's say so.
+-- Called by: trigger. Returns: the row; raises 23503 for an unknown product. Locks: nothing.
+create or replace function payments.tg_inventory_ledger__bear_seller()
+returns trigger
 language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-declare
-    v_seller_id pg_catalog.uuid;
 begin
     select p.seller_id
-    into v_seller_id
+    into new.seller_id
     from public.products as p
-    where p.id = p_product_id;
+    where p.id = new.product_id;
     if not found then
-        raise exception 'there is no product %', p_product_id
+        raise exception 'there is no product %', new.product_id
             using errcode = 'foreign_key_violation';
     end if;
-    return v_seller_id;
+    return new;
 end;
 $$;
-comment on function payments.seller_of_product(uuid) is 'The seller of a product, which every movement of its stock bears.';
-revoke execute on function payments.seller_of_product(uuid) from public, anon, authenticated, service_role;
+comment on function payments.tg_inventory_ledger__bear_seller() is
+    'Fills in the seller of a product, which every movement of its stock bears.';
+revoke execute on function payments.tg_inventory_ledger__bear_seller() from public, anon, authenticated, service_role;
+
+create trigger inventory_ledger_bears_seller
+before insert on public.inventory_ledger
+for each row when (new.seller_id is null)
+execute function payments.tg_inventory_ledger__bear_seller();
 
 -- Records goods that came in; under a key of the caller's, once.
 -- Called by: the shop's back office, as service_role. Returns: the ledger entry's id, which the same key answers again without
@@ -66,11 +70,10 @@ begin
     -- row would stay.
     begin
         insert into public.inventory_ledger (
-            product_id, seller_id, entry_type, quantity_delta, note, receipt_key, recorded_by
+            product_id, entry_type, quantity_delta, note, receipt_key, recorded_by
         )
         values (
             p_product_id,
-            payments.seller_of_product(p_product_id),
             'receipt',
             p_quantity,
             nullif(btrim(p_note), ''),
@@ -118,6 +121,8 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
+set lock_timeout = '3s'
+set default_transaction_isolation = 'read committed'
 as $$
 declare
     v_id bigint;
@@ -129,10 +134,9 @@ begin
         raise exception 'an adjustment needs a note: an auditor will ask why'
             using errcode = 'invalid_parameter_value';
     end if;
-    insert into public.inventory_ledger (product_id, seller_id, entry_type, quantity_delta, note, recorded_by)
+    insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note, recorded_by)
     values (
         p_product_id,
-        payments.seller_of_product(p_product_id),
         'adjustment',
         p_quantity_delta,
         btrim(p_note),

@@ -169,6 +169,11 @@ begin
     where x.id = v_exception.id
     returning x.* into v_exception;
     return to_jsonb(v_exception);
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the payment exception was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 comment on function public.resolve_payment_exception(bigint, text, text, text) is

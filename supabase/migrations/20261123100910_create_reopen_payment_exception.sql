@@ -97,6 +97,11 @@ begin
     from payments.exceptions as x
     where x.id = p_exception_id;
     return to_jsonb(v_exception);
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the payment exception was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 comment on function public.reopen_payment_exception(bigint, text, text) is

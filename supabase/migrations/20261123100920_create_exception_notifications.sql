@@ -35,6 +35,7 @@ volatile
 security definer
 set search_path = ''
 set lock_timeout = '3s'
+set default_transaction_isolation = 'read committed'
 as $$
 declare
     v_most constant integer := 500;
@@ -101,6 +102,11 @@ begin
         from payments.exceptions as x
         where x.id = any(v_ids)
     );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'a payment exception was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 comment on function public.claim_exception_notifications(text, integer) is
@@ -122,6 +128,7 @@ volatile
 security definer
 set search_path = ''
 set lock_timeout = '3s'
+set default_transaction_isolation = 'read committed'
 as $$
 declare
     v_count integer;
@@ -136,6 +143,11 @@ begin
     end if;
     get diagnostics v_count = row_count;
     return v_count;
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'a notification was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 comment on function public.finish_exception_notifications(text, bigint[], boolean) is

@@ -87,6 +87,11 @@ begin
         'order_group_id', p_order_group_id,
         'orders_cancelled', v_orders_cancelled
     );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the order group was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 comment on function public.cancel_order_group(uuid, text) is

@@ -51,6 +51,11 @@ begin
         'order_id', p_order_id,
         'status', v_status
     );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the order was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 comment on function public.advance_order(uuid, text) is

@@ -385,24 +385,32 @@ security invoker
 set search_path = ''
 as $$
 begin
-    insert into public.order_groups (id, buyer_id, currency, total_amount, expires_at, reserved_product_ids)
-    select
-        p_order_group_id,
-        p_buyer_id,
-        p_currency,
-        sum(o.total_amount),
-        p_expires_at,
-        p_reserved_product_ids
-    from (
-        select distinct
-            r.order_place,
-            r.total_amount
-        from unnest(p_items) as r
-    ) as o
-    on conflict (id) do nothing;
-    if not found then
-        return false;
-    end if;
+    -- In a block of its own, because whoever has written the group in one that has ended writes it again with each item.
+    begin
+        insert into public.order_groups (id, buyer_id, currency, total_amount, expires_at, reserved_product_ids)
+        select
+            p_order_group_id,
+            p_buyer_id,
+            p_currency,
+            sum(o.total_amount),
+            p_expires_at,
+            p_reserved_product_ids
+        from (
+            select distinct
+                r.order_place,
+                r.total_amount
+            from unnest(p_items) as r
+        ) as o
+        on conflict (id) do nothing;
+        if not found then
+            return false;
+        end if;
+    exception
+        -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+        when serialization_failure then
+            raise exception 'order group % was changed by a rival', p_order_group_id
+                using errcode = 'lock_not_available';
+    end;
 
     insert into public.orders (id, order_group_id, seller_id, total_amount)
     select distinct

@@ -18,13 +18,14 @@ set lock_timeout = '3s'
 set default_transaction_isolation = 'read committed'
 as $$
 declare
-    v_status pg_catalog.text := payments.lock_order_group(p_order_group_id);
+    v_status pg_catalog.text;
     v_buyer_id pg_catalog.uuid;
     v_buyer_since pg_catalog.timestamptz;
     v_outcome pg_catalog.text := 'rejected';
     v_reason pg_catalog.text;
     v_constraint pg_catalog.text;
 begin
+    v_status := payments.lock_order_group(p_order_group_id);
     select
         g.buyer_id,
         g.buyer_since
@@ -64,6 +65,11 @@ begin
         'reason', v_reason,
         'order_group_id', p_order_group_id
     );
+exception
+    -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+    when serialization_failure then
+        raise exception 'the order group was changed by a rival'
+            using errcode = 'lock_not_available';
 end;
 $$;
 comment on function public.claim_order_group(uuid, uuid) is

@@ -106,6 +106,10 @@ begin
     exception
         when sqlstate 'IMPRT' then
             v_receipts := 0;
+        -- PostgREST would run the transaction again for ever. 55P03 tells the same: nothing happened, try again.
+        when serialization_failure then
+            raise exception 'order group % was changed by a rival', p_order_group_id
+                using errcode = 'lock_not_available';
     end;
 
     return jsonb_build_object(

@@ -49,6 +49,8 @@ def payment_of(event: Json) -> Payment:
         '{"type": "x"}',
         '{"id": 1, "type": "x"}',
         '{"id": "evt_1", "type": null}',
+        '{"id": "evt_1", "object": "charge", "type": "x"}',
+        '{"id": "evt_1", "object": null, "type": "x"}',
         '{"id": "", "type": "x"}',
         '{"id": "evt_1\\u0000", "type": "x"}',
         '{"id": "evt_\\ud800", "type": "x"}',

@@ -107,6 +107,9 @@ async def test_a_tampered_body_is_an_invalid_signature(relay: Relay, data_api: D
     assert answer.verdict == (400, "refused", "invalid_signature")
     assert answer.json["event_id"] is None
     assert data_api.calls == []
+    assert [line["message"] for line in relay.lines] == [
+        "refused: no configured secret made it: is there another endpoint of Stripe with this URL, or a deleted one?"
+    ]
 
 
 async def test_a_body_that_is_not_utf8_is_an_invalid_signature(relay: Relay) -> None:
