@@ -1,4 +1,4 @@
-"""A payment pays once over all shards (deploy/shards), whichever of them is away, and its refunds find it."""
+"""A payment pays once over all shards (deploy/shards), whichever of them is away."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from testkit.database import Connection, scalar
 from testkit.payments import Payment, reconcile, reconcile_together
 from testkit.previewed import preview, verdict_of
-from testkit.refunds import Dispute, Refund, record
 from testkit.shards import (
     NO_ANSWER,
     SEND,
@@ -267,80 +266,3 @@ def test_with_a_shard_away_nothing_that_needs_it_is_answered(
             raised[call] = error.type
 
     assert [call for call in NEEDS_THE_SHARD if not issubclass(raised[call], NO_ANSWER)] == []
-
-
-# Money that goes back
-
-
-@pytest.mark.parametrize(("home", "number"), [(0, 1), (1, 1)])
-def test_a_refund_reaches_its_payment_before_and_after_it(
-    cluster: Cluster, shops: list[Shop], routed: Connection, home: int, number: int
-) -> None:
-    early, late = (
-        group_on(cluster, shops, routed, number).payment().but(payment_intent_id=id_on(cluster, home, "pi"))
-        for _ in range(2)
-    )
-    # Their own ids say nothing about where they belong.
-    before = Refund.of(early, id=id_on(cluster, 1 - home, "re"))
-    after = Refund.of(late, 500, id=id_on(cluster, 1 - home, "re"))
-
-    told = [
-        record(routed, before),
-        reconcile(routed, early),
-        reconcile(routed, late),
-        record(routed, after),
-        record(routed, after),
-    ]
-
-    assert [brief(each) for each in told] == [
-        ("recorded", None),
-        ("resolved", None),
-        ("applied", None),
-        ("recorded", None),
-        ("replayed", None),
-    ]
-    rows = routed.execute(
-        "select status, refunded_amount::text from public.order_groups where id = any(%s) order by status desc",
-        [[early.order_group_id, late.order_group_id]],
-    ).fetchall()
-    assert [tuple(row.values()) for row in rows] == [("pending", "0"), ("paid", "5.00")]
-    # What sent all of a payment back before it came belongs to no group, as in one database.
-    assert listed(routed, before, after) == {before.id: None, after.id: late.order_group_id}
-
-
-@pytest.mark.parametrize(("home", "number"), [(0, 1), (1, 1)])
-def test_a_dispute_reaches_its_payment_before_and_after_it(
-    cluster: Cluster, shops: list[Shop], routed: Connection, home: int, number: int
-) -> None:
-    early, late = (
-        group_on(cluster, shops, routed, number).payment().but(payment_intent_id=id_on(cluster, home, "pi"))
-        for _ in range(2)
-    )
-    before, after = Dispute.of(early), Dispute.of(late)
-
-    told = [record(routed, before), reconcile(routed, early), reconcile(routed, late), record(routed, after)]
-
-    assert [brief(each) for each in told] == [
-        ("recorded", None),
-        ("applied", None),
-        ("applied", None),
-        ("recorded", None),
-    ]
-    assert listed(routed, before, after) == {before.id: early.order_group_id, after.id: late.order_group_id}
-    disputed = rows_of_shards(
-        cluster,
-        "select order_group_id from payments.disputes where id = any(%s) and order_group_id is not null",
-        [before.id, after.id],
-    )
-    assert {row["order_group_id"] for row in disputed[number]} == {early.order_group_id, late.order_group_id}
-
-
-def listed(service: Connection, *told: Refund) -> dict[str, Any]:
-    """Refunds and disputes as the sweep sees them, each once, with their groups."""
-    rows = service.execute(
-        "select id, order_group_id from public.list_refunds_and_disputes('2026-11-02', '2026-11-03')"
-        " where id = any(%s)",
-        [[each.id for each in told]],
-    ).fetchall()
-    assert len(rows) == len(told)
-    return {row["id"]: row["order_group_id"] for row in rows}

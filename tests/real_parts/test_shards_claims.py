@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -23,7 +22,6 @@ from testkit.shards import (
     id_on,
     ids_of,
     rows_of_shards,
-    until_waiting,
     waiting,
 )
 from testkit.shop import Shop
@@ -242,30 +240,3 @@ def test_a_claim_that_was_given_up_pays_though_its_refusal_was_not_forgotten(
             sweep.execute("select shards.release_claims(%s)", [[*ids_of(wrong)]])
 
     assert brief(reconcile(routed, right)) == ("applied", None)
-
-
-# Money that goes back, at the same moment
-
-
-def test_a_refund_waits_for_the_claim_of_its_payment_and_follows_it(
-    cluster: Cluster, shops: list[Shop], routed: Connection
-) -> None:
-    payment = group_on(cluster, shops, routed, 1).payment().but(payment_intent_id=id_on(cluster, 0, "pi"))
-    refund = Refund.of(payment, 500)
-    claim = "select shards.claim(%s, array[%s])"
-
-    with (
-        cluster.shards[0].connect(autocommit=False) as holder,
-        cluster.shards[0].connect() as observer,
-        ThreadPoolExecutor(1) as thread,
-    ):
-        holder.execute(claim, [[payment.payment_intent_id], payment.order_group_id])
-        call = thread.submit(record, routed, refund)
-        until_waiting(observer, 1, call)
-        holder.commit()
-        told = call.result()
-
-    assert brief(told) == ("recorded", None)
-    recorded = rows_of_shards(cluster, "select id from payments.refunds where id = %s", refund.id)
-    assert recorded == [[], [{"id": refund.id}]]
-    assert brief(reconcile(routed, payment)) == ("applied", None)
