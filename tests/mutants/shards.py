@@ -129,7 +129,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("dispute_is_a_refund", ROUTER, "shards.record_money_back('dispute',", "shards.record_money_back('refund',", DISPUTE),
     ("refund_without_its_event", SHARD, "            v_given.p_stripe_event_id\n        );\n    end if;\n", "            null\n        );\n    end if;\n", KEPT),
     ("refund_is_listed_twice", READING, "    select distinct on (m.id) m.*\n", "    select m.*\n", REFUND),
-    ("refund_without_its_group", READING, "    order by m.id, m.order_group_id nulls last;", "    order by m.id, m.order_group_id nulls first;", REFUND),
+    ("refund_without_its_group", READING, "    order by m.id, m.order_group_id nulls last;", "    order by m.id, m.order_group_id nulls first;", DISPUTE),
     # Order groups and orders
     ("group_made_elsewhere", ROUTER, "    run on shards.place(p_order_group_id::text);\n$$;\ncreate or replace function shards.cancel", "    run on shards.place(p_buyer_id::text);\n$$;\ncreate or replace function shards.cancel", PAYS),
     ("cancelled_by_its_session", ROUTER, "    run on shards.place(p_order_group_id::text);\n    target public.cancel", "    run on shards.place(p_checkout_session_id);\n    target public.cancel", GROUP),
