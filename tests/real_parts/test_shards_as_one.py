@@ -115,7 +115,8 @@ def test_report_and_listing_are_the_sums_of_the_shards(cluster: Cluster, shops: 
     assert report.keys() == parts[0].keys()
     for name, keys in ADDED_UP.items():
         assert keyed(report[name], keys) == summed([line for part in parts for line in part[name]], keys), name
-        assert all(isinstance(line[field], str) for line in report[name] for field in line.keys() & MONEY), name
+        money = [line[field] for line in report[name] for field in line.keys() & MONEY]
+        assert all(value is None or isinstance(value, str) for value in money), name
     assert sorted(line["id"] for line in report["exceptions"]) == sorted(
         line["id"] for part in parts for line in part["exceptions"]
     )
@@ -135,22 +136,31 @@ ADDED_UP = {
 MONEY = {"amount", "gross", "refunded", "net"}
 
 
-def keyed(lines: list[Row], keys: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, Decimal]]:
-    """What each line counts, by what it is about."""
+# What each line counts, by what it is about; nothing where no payment of a line said how much.
+Counted = dict[tuple[str, ...], dict[str, Decimal | None]]
+
+
+def keyed(lines: list[Row], keys: tuple[str, ...]) -> Counted:
+    """The lines of one report, of which no two are about the same."""
     assert lines
-    told = {tuple(line[key] for key in keys): line for line in lines}
-    assert len(told) == len(lines)
-    return {key: {name: Decimal(line[name]) for name in line.keys() - set(keys)} for key, line in told.items()}
-
-
-def summed(lines: list[Row], keys: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, Decimal]]:
-    """The same of several shards."""
-    sums: dict[tuple[str, ...], dict[str, Decimal]] = {}
+    told: Counted = {}
     for line in lines:
-        for key, fields in keyed([line], keys).items():
-            known = sums.setdefault(key, dict.fromkeys(fields, Decimal(0)))
-            for name, value in fields.items():
-                known[name] += value
+        counts = {name: value for name, value in line.items() if name not in keys}
+        about = tuple(line[key] for key in keys)
+        assert about not in told
+        told[about] = {name: None if value is None else Decimal(value) for name, value in counts.items()}
+    return told
+
+
+def summed(lines: list[Row], keys: tuple[str, ...]) -> Counted:
+    """The same of several shards."""
+    sums: Counted = {}
+    for line in lines:
+        for about, counts in keyed([line], keys).items():
+            known = sums.setdefault(about, dict.fromkeys(counts))
+            for name, value in counts.items():
+                if value is not None:
+                    known[name] = (known[name] or Decimal(0)) + value
     return sums
 
 
