@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: bench browser chromium pictures help setup demo shop site test release-test check deploy-test real-parts shards image image-test stack fuzz soak chaos mutants relay-mutants schema versions lock canary floors clean
+.PHONY: bench browser chromium pictures help setup demo shop site test release-test check deploy-test real-parts shards image image-test stack fuzz soak chaos mutants relay-mutants shards-mutants schema versions lock canary floors clean
 
 help:
 	@echo "make setup   set this clone up (implied by all others)"
@@ -30,7 +30,7 @@ help:
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
 	@echo "make bench   the relay beside its peers and its floors; BENCH_PEERS='node fastapi next deno' takes all"
 	@echo "make mutants small faults of the migrations, and which test kills each; MUTANTS='ID ...' takes some"
-	@echo "make relay-mutants  the same for the relay's own code; MUTANTS='ID ...' takes some"
+	@echo "make relay-mutants  the same for the relay's own code; make shards-mutants for deploy/shards, as root on Debian"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
 	@echo "make browser the report, the sample shop and the site in a real Chromium; as root on Debian installs it"
 	@echo "make pictures  draw the README's pictures of the desk and the report anew"
@@ -73,7 +73,7 @@ test: check
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --ignore tests/deploy --ignore tests/browser --ignore tests/real_parts -m "not release" $(PYTEST_ARGS)
 
 # Apart from `test`, because each of them takes a while.
-SHORT_RUNS = tests/test_chaos.py tests/test_fuzz.py tests/test_relay_mutants.py sql_tests/test_mutants.py
+SHORT_RUNS = tests/test_chaos.py tests/test_fuzz.py tests/test_mutants.py sql_tests/test_mutants.py
 release-test: setup
 	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile -m release -o timeout=1800 -o faulthandler_timeout=2000 tests/release $(SHORT_RUNS) $(PYTEST_ARGS)
 
@@ -130,7 +130,11 @@ mutants: setup
 	@$(PY) -m sql_tests.mutation $(MUTANTS) $(if $(MUTANTS),,--report sql_tests/mutants/report.md)
 
 relay-mutants: setup
-	@$(PY) -m tests.relay_mutants $(MUTANTS)
+	@$(PY) -m tests.mutants relay $(MUTANTS)
+
+shards-mutants: setup
+	@sh scripts/debian_packages.sh debootstrap=debootstrap
+	@bin=$$($(PY) scripts/real_parts.py) && LOCAL_STACK_PG_BIN=$$bin $(PY) -m tests.mutants shards $(MUTANTS)
 
 schema: setup
 	@$(PY) -m sql_tests.schema

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-from uuid import uuid4
+from typing import Any, Self
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import sql
@@ -23,8 +23,16 @@ from local_stack.errors import PartMissingError
 from local_stack.postgres import Postgres
 from local_stack.stack import Stack
 from testkit.database import SUPERUSER, Connection, Database, Row, scalar
-from testkit.payments import Payment
+from testkit.payments import Payment, reconcile, reconcile_together
 from testkit.shop import OrderGroup, Shop, open_shop
+
+# Both ways to send one payment.
+SEND: dict[str, Callable[[Connection, Payment], Row]] = {
+    "alone": reconcile,
+    "together": lambda service, payment: reconcile_together(service, [payment])[0],
+}
+# What the relay tells as database_unavailable: an old session that was ended, and a new one that finds nobody.
+NO_ANSWER = (psycopg.errors.AdminShutdown, psycopg.errors.ConnectionFailure)
 
 # What each shard has for itself, in the order in which one refers to the other.
 COMMON = ("auth.users", "public.sellers", "public.seller_members", "public.products")
@@ -117,7 +125,9 @@ def _shard(server: Postgres, *, number: int, of: int, router_password: str) -> D
     return database
 
 
-def group_on(cluster: Cluster, shops: list[Shop], service: Connection, number: int) -> OrderGroup:
+def group_on(
+    cluster: Cluster, shops: list[Shop], service: Connection, number: int, currency: str = "USD"
+) -> OrderGroup:
     """A pending group of that shard, made through the router."""
     seller = shops[0].sellers[0]
     group_id = next(made for made in iter(uuid4, None) if cluster.shards_of([str(made)]) == [number])
@@ -130,16 +140,17 @@ def group_on(cluster: Cluster, shops: list[Shop], service: Connection, number: i
     ]
     made = scalar(
         service,
-        "select public.create_order_group(%s, %s, 'USD', %s)",
+        "select public.create_order_group(%s, %s, %s, %s)",
         group_id,
         shops[0].buyer_id,
+        currency,
         json.dumps(orders),
     )
     assert made["outcome"] == "created"
     return OrderGroup(
         id=group_id,
         buyer_id=shops[0].buyer_id,
-        currency="USD",
+        currency=currency,
         total_amount=Decimal(made["total_amount"]),
         order_ids=(),
         item_ids=(),
@@ -163,3 +174,55 @@ def all_on(cluster: Cluster, payment: Payment, number: int) -> Payment:
 def brief(verdict: Row) -> tuple[str, str | None]:
     """Its outcome and its reason."""
     return verdict["outcome"], verdict["reason"]
+
+
+def ids_of(payment: Payment) -> set[str | None]:
+    """What has to be claimed for it."""
+    return {payment.event_id, payment.checkout_session_id, payment.payment_intent_id}
+
+
+def rows_of_shards(cluster: Cluster, query: str, *values: Any) -> list[list[Row]]:
+    """What the superuser reads on each shard."""
+    found = []
+    for shard in cluster.shards:
+        with shard.connect() as superuser:
+            found.append(superuser.execute(query.encode(), values).fetchall())
+    return found
+
+
+@contextmanager
+def away(server: Postgres) -> Iterator[None]:
+    """A shard is stopped, its sessions ended, and is there again afterwards."""
+    server.halt()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+def until_waiting(observer: Connection, sessions: int, call: Any) -> None:
+    """Until so many of the router's sessions wait on this shard."""
+    while not call.done():
+        waiting = scalar(
+            observer,
+            "select count(*) from pg_stat_activity where usename = 'relay_router' and pg_blocking_pids(pid) <> '{}'",
+        )
+        if waiting >= sessions:
+            return
+    raise AssertionError(f"it did not wait: {call.result()}")
+
+
+def waiting(owner: Connection) -> set[str]:
+    """Sweeps the claims. Returns: those that no payment has followed, and that stay."""
+    rows = owner.execute("select id from shards.sweep_claims(clock_timestamp()) where state = 'waiting'").fetchall()
+    return {row["id"] for row in rows}
+
+
+def age(cluster: Cluster, order_group_id: UUID, interval: str) -> None:
+    """The claims of that group become so much older."""
+    for shard in cluster.shards:
+        with shard.connect() as superuser:
+            superuser.execute(
+                "update shards.claims set claimed_at = claimed_at - %s::interval where order_group_id = %s",
+                [interval, order_group_id],
+            )

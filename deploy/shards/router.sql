@@ -186,14 +186,14 @@ as $$
     run on p_places;
     select c.id from shards.settle_claims(p_ids) as c;
 $$;
-create or replace function shards.release_claims(p_places integer[], p_ids text[], p_claimed_at timestamptz[])
+create or replace function shards.release_claims(p_places integer[], p_ids text[])
 returns table (id text)
 language plproxy
 as $$
     cluster 'shards';
-    split p_places, p_ids, p_claimed_at;
+    split p_places, p_ids;
     run on p_places;
-    select c.id from shards.release_claims(p_ids, p_claimed_at) as c;
+    select c.id from shards.release_claims(p_ids) as c;
 $$;
 create or replace function shards.forget_taken(p_ids text[])
 returns table (id text)
@@ -632,6 +632,7 @@ create or replace function public.create_order_group(
 returns jsonb
 language plproxy
 security definer
+set search_path = ''
 as $$
     cluster 'shards';
     run on shards.place(p_order_group_id::text);
@@ -690,6 +691,7 @@ create or replace function public.claim_order_group(p_order_group_id uuid, p_buy
 returns jsonb
 language plproxy
 security definer
+set search_path = ''
 as $$
     cluster 'shards';
     run on shards.place(p_order_group_id::text);
@@ -700,6 +702,7 @@ create or replace function public.return_order_items(
 returns jsonb
 language plproxy
 security definer
+set search_path = ''
 as $$
     cluster 'shards';
     run on shards.place(p_order_group_id::text);
@@ -708,6 +711,7 @@ create or replace function public.explain_order_group(p_order_group_id uuid)
 returns jsonb
 language plproxy
 security definer
+set search_path = ''
 as $$
     cluster 'shards';
     run on shards.place(p_order_group_id::text);
@@ -784,6 +788,7 @@ create or replace function public.resolve_payment_exception(
 returns jsonb
 language plproxy
 security definer
+set search_path = ''
 as $$
     cluster 'shards';
     run on shards.place_of_exception(p_exception_id);
@@ -792,6 +797,7 @@ create or replace function public.reopen_payment_exception(p_exception_id bigint
 returns jsonb
 language plproxy
 security definer
+set search_path = ''
 as $$
     cluster 'shards';
     run on shards.place_of_exception(p_exception_id);

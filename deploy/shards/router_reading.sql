@@ -473,18 +473,17 @@ begin
         );
     end if;
 
-    -- A claim that was relied on after it was read here has another time by now, and stays.
+    -- A claim that was relied on after it was read here is young again, and stays.
     v_free := array(
         select r.id
         from (
             select
                 array_agg(shards.place(c.id)) as places,
-                array_agg(c.id) as ids,
-                array_agg(c.claimed_at) as times
-            from unnest(v_ids, v_times) as c (id, claimed_at)
+                array_agg(c.id) as ids
+            from unnest(v_ids) as c (id)
             where c.id <> all(v_paid)
         ) as c
-        cross join lateral shards.release_claims(c.places, c.ids, c.times) as r
+        cross join lateral shards.release_claims(c.places, c.ids) as r
         where c.ids is not null
     );
     if v_free <> '{}' then

@@ -533,7 +533,7 @@ grant execute on function shards.settle_claims(text[]) to service_role;
 
 -- Gives claims up that nobody has relied on for an hour, and whose payment the router did not find afterwards.
 -- Called by: the router's sweep. Returns: the ids that are free now. Locks: the claims, by id.
-create or replace function shards.release_claims(p_ids text[], p_claimed_at timestamptz[])
+create or replace function shards.release_claims(p_ids text[])
 returns table (id text)
 language sql
 volatile
@@ -547,15 +547,15 @@ as $$
         and c.id in (
             select l.id
             from shards.claims as l
-            inner join unnest(p_ids, p_claimed_at) as w (id, claimed_at) on l.id = w.id and l.claimed_at = w.claimed_at
+            where l.id = any(p_ids)
             order by l.id collate "C"
-            for update of l
+            for update
         )
     returning c.id;
 $$;
-comment on function shards.release_claims(text[], timestamptz[]) is 'Gives up claims that no payment has followed for an hour.';
-revoke execute on function shards.release_claims(text[], timestamptz[]) from public, anon, authenticated;
-grant execute on function shards.release_claims(text[], timestamptz[]) to service_role;
+comment on function shards.release_claims(text[]) is 'Gives up claims that no payment has followed for an hour.';
+revoke execute on function shards.release_claims(text[]) from public, anon, authenticated;
+grant execute on function shards.release_claims(text[]) to service_role;
 
 -- Forgets that ids were refused here, because their claims were given up. Called by: the router's sweep. Returns: the ids.
 -- Locks: the notes.

@@ -1,7 +1,4 @@
-"""Small faults of the relay, each of which a test must notice: `make relay-mutants` sows one at a time into a copy.
-
-`file` is below relay/, `search` stands exactly once in it, `killed_by` names the tests that notice.
-"""
+"""Faults of the relay: `make relay-mutants` sows one at a time into a copy. The files are named from relay/ on."""
 
 # ruff: noqa: E501  a line for each fault reads as a table
 
@@ -163,7 +160,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("streams_stay_closed", "cli.py", "    _open_closed_streams()\n    if", "    if", DESCRIPTORS),
 )  # fmt: skip
 MUTANTS = tuple(
-    Mutant(name, "", file, search, replace, killed_by) for name, file, search, replace, killed_by in _LISTED
+    Mutant(name, "", f"relay/{file}", search, replace, killed_by) for name, file, search, replace, killed_by in _LISTED
 )
 SAMPLE = ("numeric_nearby",)
 """What the suite tries; `make relay-mutants` tries all."""
