@@ -156,7 +156,9 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("any_account", "core/lifecycle.py", "    if not rules.accounts.issuperset(accounts):\n", "    if False:\n", LIFECYCLE_CORE),
     ("any_session_mode", "core/lifecycle.py", 'if session.get("mode") != "payment":', "if False:", LIFECYCLE_CORE),
     ("any_status", "core/lifecycle.py", " or status not in STATUSES[kind]", "", LIFECYCLE_CORE),
-    ("thin_counts", "core/checkout.py", "    if is_listed and event.body.get(\"object\") == _THIN_EVENT:\n        raise ThinEvent\n", "", LIFECYCLE_CORE),
+    ("thin_counts", "core/checkout.py", "    if is_listed and event.body.get(\"object\") == THIN_EVENT:\n        raise ThinEvent\n", "", LIFECYCLE_CORE),
+    ("anything_is_an_event", "core/event.py", "    if body.get(\"object\", \"event\") not in (\"event\", THIN_EVENT):\n        raise MalformedEvent\n", "", ("tests/core/test_checkout.py",)),
+    ("password_printed", "commands/simulate/command.py", "re.sub(\"//[^/?#]*@\", \"//\", url, count=1)", "url", ("tests/commands/test_simulate.py",)),
     ("streams_stay_closed", "cli.py", "    _open_closed_streams()\n    if", "    if", DESCRIPTORS),
 )  # fmt: skip
 MUTANTS = tuple(
