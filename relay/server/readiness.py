@@ -105,12 +105,13 @@ def _contract_check(found: dict[str, object]) -> Check:
     oldest = found.get("oldest_contract_version", newest)
     # `type`, because isinstance accepts True as an int.
     if type(newest) is not int or type(oldest) is not int or not 1 <= oldest <= newest:
-        return Check("contract_version", False, f"relay {CONTRACT_VERSION}, database unknown")
+        push = "`supabase db push --remote` brings it to this release"
+        return Check("contract_version", False, f"relay {CONTRACT_VERSION}, database unknown: {push}")
     both = f"relay {CONTRACT_VERSION}, database {newest}"
     if oldest > CONTRACT_VERSION:
         return Check("contract_version", False, f"{both}: upgrade the relay, this database serves {oldest} and later")
     if newest < OLDEST_DATABASE:
-        needed = f"this relay needs {OLDEST_DATABASE} or later"
+        needed = f"this relay needs {OLDEST_DATABASE} or later: `supabase db push --remote`"
         return Check("contract_version", False, f"{both}: upgrade the database, {needed}")
     return Check("contract_version", True, both)
 
@@ -176,7 +177,10 @@ def _clock_check(server_time: object, now: float, tolerance: int) -> Check:
     if server is None or server.tzinfo is None:
         return Check("clock", False, "the database told no time")
     skew = now - server.timestamp()
-    return Check("clock", abs(skew) <= tolerance / 2, f"{skew:+.1f} s from the database's")
+    told = f"{skew:+z.1f} s from the database's"
+    if abs(skew) <= tolerance / 2:
+        return Check("clock", True, told)
+    return Check("clock", False, f"{told}: set this machine's clock by NTP, else honest deliveries are refused")
 
 
 def _triggers_check(fragile: object) -> Check:

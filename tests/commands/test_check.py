@@ -5,6 +5,7 @@ import secrets
 import jwt
 import pytest
 
+from relay.server.readiness import CONTRACT_VERSION
 from testkit.command_line import run
 from testkit.data_api_server import Behaviour, DataApi, Reply, Reset
 from testkit.relay_under_test import environ
@@ -108,10 +109,8 @@ async def test_what_fails_in_the_database_is_told_with_what_to_do(data_api: Data
     lines = ended.output.splitlines()
     place = lines.index("FAIL  execute_right     the key's role may not call the function")
     assert lines[place + 1].strip() == "select payments.restore_privileges(); as postgres puts each right again"
-    place = next(place for place, line in enumerate(lines) if line.startswith("FAIL  clock"))
-    assert lines[place + 1].strip() == (
-        "set this machine's clock by NTP: honest deliveries would be refused for their time"
-    )
+    (clock,) = (line for line in lines if line.startswith("FAIL  clock"))
+    assert clock.endswith(" s from the database's: set this machine's clock by NTP, else honest deliveries are refused")
     assert [line.split()[1] for line in lines if not line.startswith(" ")] == [
         "webhook_secrets",
         "lifecycle_route",
@@ -126,6 +125,37 @@ async def test_what_fails_in_the_database_is_told_with_what_to_do(data_api: Data
         "expiry",
         "shared_calls",
         "other_mode",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "told"),
+    [
+        (
+            {"contract_version": CONTRACT_VERSION + 2, "oldest_contract_version": CONTRACT_VERSION + 1},
+            "contract_version",
+            f"relay {CONTRACT_VERSION}, database {CONTRACT_VERSION + 2}: upgrade the relay, "
+            f"this database serves {CONTRACT_VERSION + 1} and later",
+        ),
+        (
+            {"contract_version": None},
+            "contract_version",
+            f"relay {CONTRACT_VERSION}, database unknown: `supabase db push --remote` brings it to this release",
+        ),
+        ({"server_time": None}, "clock", "the database told no time"),
+    ],
+    ids=["newer", "unknown", "no time"],
+)
+async def test_nothing_follows_that_would_contradict_what_a_check_says(
+    data_api: DataApi, changes: dict[str, object], name: str, told: str
+) -> None:
+    data_api.readiness |= changes
+
+    ended = await run("check", env=environ(data_api.url))
+
+    assert ended.status == 1
+    assert [line for line in ended.output.splitlines() if not line.startswith(("ok ", "warn "))] == [
+        f"FAIL  {name:<16}  {told}"
     ]
 
 

@@ -54,6 +54,8 @@ async def test_each_failed_precondition_is_named(
 
 
 SPOKEN, OLDEST = readiness.CONTRACT_VERSION, readiness.OLDEST_DATABASE
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+UNKNOWN = f"relay {SPOKEN}, database unknown: `supabase db push --remote` brings it to this release"
 
 
 async def contract_check(relay: Relay) -> tuple[bool, str]:
@@ -90,7 +92,8 @@ async def test_a_database_older_than_the_relay_works_with_is_to_be_upgraded(
     monkeypatch.setattr(readiness, "CONTRACT_VERSION", SPOKEN + 2)
     monkeypatch.setattr(readiness, "OLDEST_DATABASE", SPOKEN + 1)
 
-    told = f"relay {SPOKEN + 2}, database {SPOKEN}: upgrade the database, this relay needs {SPOKEN + 1} or later"
+    needed = f"this relay needs {SPOKEN + 1} or later: `supabase db push --remote`"
+    told = f"relay {SPOKEN + 2}, database {SPOKEN}: upgrade the database, {needed}"
     assert await contract_check(relay) == (False, told)
 
 
@@ -111,13 +114,13 @@ async def test_a_contract_version_that_is_no_version_never_passes(
 ) -> None:
     data_api.readiness[key] = odd
 
-    assert await contract_check(relay) == (False, f"relay {SPOKEN}, database unknown")
+    assert await contract_check(relay) == (False, UNKNOWN)
 
 
 async def test_a_reversed_range_never_passes(relay: Relay, data_api: DataApi) -> None:
     data_api.readiness |= {"contract_version": SPOKEN, "oldest_contract_version": SPOKEN + 1}
 
-    assert await contract_check(relay) == (False, f"relay {SPOKEN}, database unknown")
+    assert await contract_check(relay) == (False, UNKNOWN)
 
 
 async def test_one_wrong_exponent_is_named_with_its_currency(relay: Relay, data_api: DataApi) -> None:
@@ -148,6 +151,33 @@ async def test_a_currency_that_the_database_lacks_is_named(relay: Relay, data_ap
     assert "different: CHF" in text
 
 
+@pytest.mark.parametrize(
+    ("skew", "ok", "detail"),
+    [
+        (-0.04, True, "+0.0 s from the database's"),
+        (0.04, True, "+0.0 s from the database's"),
+        (-150, True, "-150.0 s from the database's"),
+        (
+            150.5,
+            False,
+            "+150.5 s from the database's: set this machine's clock by NTP, else honest deliveries are refused",
+        ),
+    ],
+)
+def test_the_clock_may_differ_by_half_the_tolerance(skew: float, ok: bool, detail: str) -> None:
+    told = {"server_time": NOW.isoformat()}
+
+    checks = readiness.judge_database(told, now=NOW.timestamp() + skew, tolerance=300)
+
+    assert readiness.Check("clock", ok, detail) in checks
+
+
+def test_a_database_that_tells_no_time_is_no_fault_of_this_machines_clock() -> None:
+    checks = readiness.judge_database({}, now=NOW.timestamp(), tolerance=300)
+
+    assert readiness.Check("clock", False, "the database told no time") in checks
+
+
 SAME = "on, 1 in use; both routes name the same secret, which is right for Stripe's command line only"
 
 
@@ -168,9 +198,6 @@ def test_the_lifecycle_route_is_no_precondition_and_a_shared_secret_is_worth_a_l
     checks = readiness.judge_settings(Settings.from_env(env, now=0))
 
     assert readiness.Check("lifecycle_route", True, detail, is_doubtful) in checks
-
-
-NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
 def ago(**words: float) -> str:
