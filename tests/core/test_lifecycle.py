@@ -51,9 +51,10 @@ def event_of(kind: str, event_type: str, **changes: Any) -> Json:
 
 
 def test_each_type_has_its_meaning_and_no_other_type_has_any() -> None:
+    assert KINDS.keys() == TYPES, "each type has a line in KINDS, and no other has one"
+
     meanings = {event_type: type(decide(event_of(kind, event_type))) for event_type, kind in KINDS.items()}
 
-    assert meanings.keys() == TYPES
     assert meanings == {name: EndedCheckout if kind == "ended" else Reversal for name, kind in KINDS.items()}
     for other in OTHERS:
         assert decide(refunded(kind=other)) == Ignored(Reason.EVENT_TYPE)
