@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from local_stack.supabase_cli import REPOSITORY
 from sql_tests.settling import settle
 from testkit.database import Connection, scalar
 from testkit.payments import reconcile
@@ -98,6 +100,34 @@ def test_first_reason_that_holds_decides_from_the_very_first(service: Connection
         expected[case] = next((reason for reason in REASONS if reason in wrong), None)
 
     assert told == expected
+
+
+def test_the_contract_lists_the_reasons_in_the_order_of_their_rules() -> None:
+    text = (REPOSITORY / "docs" / "contract.md").read_text()
+    table = text.partition("| reason of a rejection |")[2].partition("\n\n")[0]
+    listed = re.findall(r"`(\w+)`(?=[^|]*\|[^|]*\|$)", table, re.MULTILINE)
+
+    assert tuple(listed[listed.index("order_group_not_found") : listed.index("payment_refunded")]) == REASONS
+
+
+def test_no_rule_looks_at_the_session_metadata_which_may_be_empty(superuser: Connection) -> None:
+    """RELAY_METADATA_KEYS and an erasure empty them. Read are the bodies of the judgement and of all that it calls."""
+    bodies = {
+        row["name"]: row["body"]
+        for row in superuser.execute(
+            "select p.proname as name, p.prosrc as body from pg_catalog.pg_proc as p"
+            " where p.pronamespace = 'payments'::regnamespace"
+        ).fetchall()
+    }
+
+    judging: set[str] = set()
+    found = {"judge", "judge_taken"}
+    while found - judging:
+        judging |= found
+        found = {name for caller in judging for name in re.findall(r"\bpayments\.(\w+)\(", bodies[caller])}
+
+    assert judging >= {"is_same_event", "has_paid_another_group", "exceptions_of_payment", "is_all_back"}
+    assert [name for name in sorted(judging) if "metadata" in bodies[name]] == []
 
 
 def test_what_is_known_of_an_event_comes_before_every_reason(service: Connection, shop: Shop) -> None:

@@ -251,6 +251,8 @@ revoke all on type payments.judgement from public, anon, authenticated, service_
 -- resolved: as payment_refunded if it was good.
 -- Where that would be unmatched or rejected, but the exception of this event was closed because another event of the
 -- payment was applied, it is resolved: the money has paid.
+-- It never looks at session_metadata: RELAY_METADATA_KEYS and an erasure empty them, so a rule that needs them is decided in
+-- relay/core/checkout.py and sent as a parameter.
 -- Called by: payments.reconcile() under the locks, payments.preview() without any. Returns: the judgement. Locks: nothing.
 -- What nearly every payment asks for is found in one statement: one each would take longer than what it finds.
 create or replace function payments.judge(

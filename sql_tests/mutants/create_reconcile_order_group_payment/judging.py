@@ -17,6 +17,14 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_second_delivery_waits_for_the_first",),
     ),
     Mutant(
+        "rule-over-metadata",
+        "a rule looks at the session metadata, which an erasure or a setting of the relay may have emptied",
+        FILE,
+        "            when p_group.id is null\n",
+        "            when p_group.id is null or p_event.session_metadata ? 'held'\n",
+        ("test_no_rule_looks_at_the_session_metadata",),
+    ),
+    Mutant(
         "operators-word-ignored",
         "an event that an operator has closed is applied all the same",
         FILE,
