@@ -132,14 +132,18 @@ def test_preview_says_what_the_function_then_answers_and_writes_nothing(
 
 # What no payment is answered: payment_refunded is a reason that is resolved at once.
 OF_REFUNDS_AND_DISPUTES = {Reason.EXCEEDS_PAYMENT, Reason.REFUND_COLLISION, Reason.DISPUTE_COLLISION}
+# Known to the relay of this release, answered by the database of the next: CONTRIBUTING.md, what a release may change.
+NOT_YET_ANSWERED: frozenset[Reason] = frozenset()
 
 
 def test_every_answer_of_the_function_has_a_scenario() -> None:
+    """A scenario for each reason that the database answers; one that it answers with the next release waits above."""
     answers = {scenario.partition(",")[0].partition(" with")[0] for scenario in SCENARIOS}
+    rejections = REJECTIONS - OF_REFUNDS_AND_DISPUTES - {Reason.PAYMENT_REFUNDED} - NOT_YET_ANSWERED
 
     assert answers == (
         {"applied", "replayed", "already_paid", "resolved"}
-        | {f"rejected {reason}" for reason in REJECTIONS - OF_REFUNDS_AND_DISPUTES - {Reason.PAYMENT_REFUNDED}}
+        | {f"rejected {reason}" for reason in rejections}
         | {f"unmatched {reason}" for reason in UNMATCHED_REASONS}
     )
 

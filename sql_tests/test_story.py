@@ -355,6 +355,7 @@ def test_verdict_says_what_the_group_waits_for(service: Connection, shop: Shop) 
 
 
 def test_each_reason_has_its_own_rule(superuser: Connection) -> None:
+    """As in the migration that makes payments.reasons: these sentences are told to people, so none changes unseen."""
     told = {row["reason"]: row["sentence"] for row in superuser.execute("select * from payments.reasons").fetchall()}
 
     assert told == {
