@@ -7,8 +7,6 @@ from urllib.parse import urlsplit
 
 from relay.commands.stripe_api import API_VERSION, StripeApi, StripeUnavailable
 from relay.config import Settings, StripeAccess
-from relay.core.checkout import RECONCILING_TYPES
-from relay.core.lifecycle import DISPUTE_TYPES, REFUND_TYPES
 from relay.server import lifecycle, webhook
 from relay.server.readiness import Check
 
@@ -33,13 +31,30 @@ class Route:
         return urlsplit(url).path.rstrip("/").endswith(self.path)
 
 
-PAYMENTS: Final = Route("endpoint", webhook.PATH, tuple(sorted(RECONCILING_TYPES)), "STRIPE_WEBHOOK_SECRET")
+# Written out, because a type that the relay takes is not at once one that an endpoint needs: each endpoint that exists
+# would fail the check on the day of the upgrade. CONTRIBUTING.md, "What a release may change", says when it follows.
+PAYMENTS: Final = Route(
+    "endpoint",
+    webhook.PATH,
+    ("checkout.session.async_payment_succeeded", "checkout.session.completed"),
+    "STRIPE_WEBHOOK_SECRET",
+)
 # A failed bank debit cancels its pending group, which would wait for ever. `checkout.session.expired` is left to the
 # shop: it is wrong where a group may have several sessions (docs/operations.md).
 LIFECYCLE: Final = Route(
     "lifecycle_endpoint",
     lifecycle.PATH,
-    tuple(sorted(REFUND_TYPES | DISPUTE_TYPES | {"checkout.session.async_payment_failed"})),
+    (
+        "charge.dispute.closed",
+        "charge.dispute.created",
+        "charge.dispute.funds_reinstated",
+        "charge.dispute.funds_withdrawn",
+        "charge.dispute.updated",
+        "checkout.session.async_payment_failed",
+        "refund.created",
+        "refund.failed",
+        "refund.updated",
+    ),
     "STRIPE_LIFECYCLE_WEBHOOK_SECRET",
 )
 ROUTES: Final = (PAYMENTS, LIFECYCLE)

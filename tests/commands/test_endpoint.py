@@ -9,6 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 import stripe as sdk
 
+from relay.commands import stripe_endpoints
+from relay.core.checkout import RECONCILING_TYPES
+from relay.core.lifecycle import TYPES
 from testkit.command_line import Ended, run
 from testkit.data_api_server import DataApi
 from testkit.relay_under_test import environ
@@ -88,6 +91,11 @@ async def test_create_as_json_for_the_second_endpoint(stripe: StripeServer) -> N
         "secret": stripe.secrets[0],
     }
     assert (await relay(stripe, "endpoint", "check", HOST, "--lifecycle")).status == 0
+
+
+def test_an_endpoint_needs_only_types_that_its_route_takes() -> None:
+    assert set(stripe_endpoints.PAYMENTS.types) <= RECONCILING_TYPES
+    assert set(stripe_endpoints.LIFECYCLE.types) <= TYPES
 
 
 async def test_a_second_create_makes_nothing(stripe: StripeServer) -> None:
