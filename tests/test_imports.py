@@ -14,9 +14,11 @@ import grimp
 import pytest
 
 from local_stack.supabase_cli import REPOSITORY
+from relay.cli import COMMANDS
 
 RULES = Path(__file__).with_name("import_rules.toml")
-ROOTS = tomllib.loads(RULES.read_text())["tool"]["importlinter"]["root_packages"]
+LINTER = tomllib.loads(RULES.read_text())["tool"]["importlinter"]
+ROOTS, CONTRACTS = LINTER["root_packages"], LINTER["contracts"]
 
 # A rule, a file, and a line in it that breaks the rule.
 BREAKS = [
@@ -85,9 +87,13 @@ def test_rule_notices_what_it_forbids(copy: Path, rule: str, file: str, line: st
 
 
 def test_every_rule_was_tried() -> None:
-    rules = tomllib.loads(RULES.read_text())["tool"]["importlinter"]["contracts"]
+    assert {rule for rule, _, _ in BREAKS} == {rule["id"] for rule in CONTRACTS}
 
-    assert {rule for rule, _, _ in BREAKS} == {rule["id"] for rule in rules}
+
+def test_the_rule_of_the_commands_names_each_command() -> None:
+    (rule,) = (rule for rule in CONTRACTS if rule["id"] == "commands")
+
+    assert rule["modules"] == sorted(module.removesuffix(".command") for module in COMMANDS.values())
 
 
 def test_no_test_module_is_imported_by_another() -> None:
