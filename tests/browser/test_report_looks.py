@@ -146,7 +146,7 @@ async def test_project_mode_sweep_and_simulated_money_are_on_the_page(browser: B
     for told in (
         "Project abcdefghijklmnopqrst.supabase.co, test mode: no real money",
         "Run, 2026-11-26 03:00:00 UTC, over 2026-10-27 00:00:00 UTC to 2026-11-26 00:00:00 UTC.",
-        "Simulated in USD\n40.00 USD\nby relay simulate; no money, in no other sum",
+        "Simulated in USD\n40.00 USD\npaid by relay simulate; no money, in no other sum",
     ):
         assert told in words
 

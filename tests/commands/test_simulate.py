@@ -89,7 +89,10 @@ async def test_a_simulation_leaves_the_next_sweep_nothing_and_the_report_no_mone
     assert {one["currency"] for one in report["simulated"]} == {"USD", "JPY", "KWD", "ISK"}
     told_to_people = (await project.relay("report", "--since", "1d")).output
     (sums,) = re.findall(
-        r"^simulated by relay simulate, no money, in no other sum: (.+)$", told_to_people, re.MULTILINE
+        r"^paid by relay simulate: (.+)\n"
+        r"  no money, in no other sum; what it had set aside is `simulated` by day as well$",
+        told_to_people,
+        re.MULTILINE,
     )
     assert re.findall(r"[A-Z]+", sums) == ["ISK", "JPY", "KWD", "USD"]
 

@@ -141,7 +141,8 @@ def _tell(facts: Facts) -> str:
         parts.append("\n" + console.fit_table(("currency", "paid, gross", "refunded", "net"), sums))
     if report["simulated"]:
         amounts = ", ".join(format_amount(one["gross"], one["currency"]) for one in report["simulated"])
-        parts.append(f"\nsimulated by relay simulate, no money, in no other sum: {terminal.clean(amounts)}\n")
+        parts.append(f"\npaid by relay simulate: {terminal.clean(amounts)}\n")
+        parts.append("  no money, in no other sum; what it had set aside is `simulated` by day as well\n")
     if report["sellers"]:
         shares = [
             (row["seller"], row["orders"], *(format_amount(row[name], row["currency"]) for name in _SUMS))
