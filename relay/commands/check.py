@@ -4,7 +4,7 @@ import argparse
 import asyncio
 from typing import Final
 
-from relay.commands import checks, mode
+from relay.commands import check_lines, other_mode
 from relay.config import Settings
 from relay.data_api.records import connect
 from relay.metrics import Metrics
@@ -32,14 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print each check, and return whether all are ok as the exit status. Raises SettingsError."""
-    return checks.show(asyncio.run(_checks(Settings.of_process(), stripe=arguments.stripe)), as_json=arguments.json)
+    found = asyncio.run(_checks(Settings.of_process(), stripe=arguments.stripe))
+    return check_lines.show(found, as_json=arguments.json)
 
 
 async def _checks(settings: Settings, *, stripe: bool) -> list[Check]:
     async with connect(settings) as clients:
         readiness = Readiness(settings, Metrics(), clients.data_api)
         found = [check for check in await readiness.checks() if check.name != "serving"]
-        found.append(await mode.check(settings, clients.records))
+        found.append(await other_mode.check(settings, clients.records))
     if stripe:
         from relay.commands import stripe_endpoints  # imported here: the SDK takes half a second to load
 

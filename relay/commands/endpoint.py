@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import stripe
 
-from relay.commands import checks, console, env_file, output, stripe_endpoints, terminal
+from relay.commands import check_lines, console, env_file, output, stripe_endpoints, terminal
 from relay.commands.command_line import Layout
 from relay.commands.endings import NO, OK, CommandError
 from relay.commands.stripe_api import StripeApi, StripeUnavailable
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("--lifecycle goes with a URL: without one, both routes are looked at")
     url = _complete(arguments.url, route) if arguments.url else None
     if arguments.action == "check":
-        return checks.show(asyncio.run(stripe_endpoints.checks(access, url=url)), as_json=arguments.json)
+        return check_lines.show(asyncio.run(stripe_endpoints.checks(access, url=url)), as_json=arguments.json)
     assert url  # noqa: S101  the parser needs it
     try:
         made = asyncio.run(_create(access, url, route))

@@ -23,8 +23,8 @@ DESCRIPTORS = ("tests/server/test_descriptors.py",)
 ENDPOINT = ("tests/commands/test_endpoint.py",)
 LINES = ("tests/server/test_log_lines.py",)
 DESK = ("tests/commands/test_desk_door.py", "tests/commands/test_desk_pages.py", "tests/commands/test_desk_forms.py")
-LIFE = ("tests/server/test_life_cycle.py",)
-LIFECYCLE = ("tests/server/test_lifecycle.py",)
+LIFE = ("tests/server/test_process_life.py",)
+LIFECYCLE = ("tests/server/test_lifecycle_route.py",)
 LIFECYCLE_CORE = ("tests/core/test_lifecycle.py",)
 
 _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
