@@ -175,7 +175,7 @@ async def test_every_answer_is_strict_and_holds_no_key(project: Project, ada: De
     assert len(secrets) == 3
     assert [page.at for page in answers for secret in secrets if secret in page.text + str(page.headers)] == []
     assert {page.status for page in answers} == {200, 303, 403, 404, 405, 421}
-    # What the policy forbids is not even there. A product of another file's tests, which share the stack, has such a name.
+    # What the policy forbids is not even there; a product of another test on this stack only has such a name.
     forbidden = r"<style|<[^>]*\s(style|on\w+)=|<script(?! src=)|<[^>]*javascript:"
     assert [page.at for page in answers if re.search(forbidden, page.text)] == []
 
