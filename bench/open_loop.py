@@ -133,17 +133,19 @@ async def follow(names: Sequence[str], rounds: int, seconds: float, home: Path) 
         made = {name: set_up.deliveries(server) for name, server in servers.items()}
 
         def requests(name: str) -> Request:
-            return lambda: made[name].request(made[name].body(next(set_up.groups)))
+            return lambda: made[name].request(made[name].body(set_up.groups.take()))
 
         per_second: dict[str, float] = {}
         for name, server in servers.items():
             for _ in range(2):  # the first one warms up
+                set_up.groups.refill()
                 load = await press(server.port, requests(name), callers=CALLERS, seconds=seconds)
                 per_second[name] = load.per_second
         samples: dict[str, list[dict[str, float]]] = {}
         for _ in range(rounds):
             for share in SHARES:
                 for name, server in servers.items():
+                    set_up.groups.refill()
                     load = await offer(server.port, requests(name), rate=share * per_second[name], seconds=seconds)
                     if load.wrong:
                         raise SystemExit(f"bench: {name} answered wrongly at {share:.0%}: {load.wrong[:1]}")

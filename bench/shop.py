@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -21,10 +20,27 @@ def script(name: str) -> LiteralString:
     return (SQL / name).read_text()
 
 
-def pending_groups(connection: psycopg.Connection[Any], count: int = ENOUGH) -> Iterator[str]:
-    """Ids of groups of 42.00 USD; made at once, so that making them is in nobody's measurement."""
-    connection.execute(script("shop.sql"))
-    rows = connection.execute("select bench.make_groups(%s, %s, %s)", (count, ORDERS, ITEMS_IN_EACH)).fetchall()
-    connection.execute("select bench.record_events(%s)", (RECORDED,))
-    connection.execute("analyze")
-    return iter([str(row[0]) for row in rows])
+class PendingGroups:
+    """Ids of groups of 42.00 USD, made between measurements, so that making them is in none."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._left: list[str] = []
+        connection.execute(script("shop.sql"))
+        self.refill()
+        connection.execute("select bench.record_events(%s)", (RECORDED,))
+        connection.execute("analyze")
+
+    def refill(self) -> None:
+        """Have enough for the next measurement."""
+        if len(self._left) < ENOUGH:
+            made = self._connection.execute(
+                "select bench.make_groups(%s, %s, %s)", (ENOUGH, ORDERS, ITEMS_IN_EACH)
+            ).fetchall()
+            self._left += [str(row[0]) for row in made]
+
+    def take(self) -> str:
+        """One that nobody has taken."""
+        if not self._left:
+            raise SystemExit(f"bench: {ENOUGH:,} order groups did not last: measure for fewer seconds")
+        return self._left.pop()

@@ -21,7 +21,7 @@ from bench import recipes
 from bench.callers import Request, press
 from bench.deliveries import Deliveries, payload_of
 from bench.environment import settings
-from bench.shop import pending_groups
+from bench.shop import PendingGroups
 from bench.subject import Recipe, Subject, cpu_seconds
 from local_stack.stack import Stack
 
@@ -29,7 +29,6 @@ CALLERS = (1, 16, 64)
 BURST = 32
 # Payments in each call that is posted straight, and how many of these calls are out at once.
 TOGETHER = 16
-GROUPS = 200_000
 ALL_ALONE = 64
 
 
@@ -55,7 +54,7 @@ class Stage:
     """The local stack with order groups that wait for a payment, and what stands before it."""
 
     stack: Stack
-    groups: Iterator[str]
+    groups: PendingGroups
     home: Path
     parts: ExitStack
     env: dict[str, str] = field(default_factory=dict)
@@ -80,7 +79,7 @@ def stage(home: Path) -> Iterator[Stage]:
     with ExitStack() as parts:
         stack = parts.enter_context(Stack(pool=20))
         connection = parts.enter_context(psycopg.connect(stack.dsn(), autocommit=True))
-        made = Stage(stack, pending_groups(connection, GROUPS), home, parts)
+        made = Stage(stack, PendingGroups(connection), home, parts)
         proxy = [sys.executable, "-m", "bench.prefix", "{port}", str(stack.postgrest.port)]
         prefix = made.start(Recipe("prefix", proxy))
         made.env = settings(prefix.url, key=stack.service_role_key, webhook_secret=stack.stripe_webhook_secret)
@@ -97,7 +96,7 @@ async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[s
         straight = Straight(deliveries, groups, host=relay.host, key=stack.service_role_key)
 
         def delivered() -> bytes:
-            return deliveries.request(deliveries.body(next(groups)))
+            return deliveries.request(deliveries.body(groups.take()))
 
         ways = [
             way
@@ -113,6 +112,7 @@ async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[s
         samples: dict[str, list[dict[str, float]]] = {way.label: [] for way in ways}
         for number in range(rounds + 1):
             for way in ways if number % 2 else reversed(ways):
+                groups.refill()
                 sample = await _sample(way, seconds, {part: pid for part, pid in pids.items() if pid})
                 if number:  # the first one warms up
                     samples[way.label].append(sample)
@@ -141,7 +141,7 @@ async def _sample(way: Way, seconds: float, pids: dict[str, int]) -> dict[str, f
 class Straight:
     """Makes calls of the database functions that are ready to be posted to PostgREST."""
 
-    def __init__(self, deliveries: Deliveries, groups: Iterator[str], *, host: str, key: str) -> None:
+    def __init__(self, deliveries: Deliveries, groups: PendingGroups, *, host: str, key: str) -> None:
         self._deliveries = deliveries
         self._groups = groups
         self._headers = (
@@ -159,18 +159,19 @@ class Straight:
         return self._post("reconcile_order_group_payments", b'{"p_payments": [%s]}' % payments)
 
     def _payment(self) -> bytes:
-        return payload_of(self._deliveries.body(next(self._groups)))
+        return payload_of(self._deliveries.body(self._groups.take()))
 
     def _post(self, function: str, content: bytes) -> bytes:
         head = f"POST /rpc/{function} {self._headers}Content-Length: {len(content)}\r\n\r\n"
         return head.encode() + content
 
 
-async def _bursts(port: int, deliveries: Deliveries, groups: Iterator[str], bursts: int) -> dict[str, dict[str, float]]:
+async def _bursts(port: int, deliveries: Deliveries, groups: PendingGroups, bursts: int) -> dict[str, dict[str, float]]:
     found: dict[str, list[float]] = {"copies": [], "different": []}
+    groups.refill()
     for number in range(bursts + 1):
-        copy = deliveries.request(deliveries.body(next(groups)))
-        different = [deliveries.request(deliveries.body(next(groups))) for _ in range(BURST)]
+        copy = deliveries.request(deliveries.body(groups.take()))
+        different = [deliveries.request(deliveries.body(groups.take())) for _ in range(BURST)]
         for name, requests in (("copies", [copy] * BURST), ("different", different)):
             load = await press(
                 port, iter(requests).__next__, callers=BURST, requests=BURST, expected=b'"received": true'
