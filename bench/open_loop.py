@@ -128,7 +128,8 @@ async def offer(port: int, request: Request, *, rate: float, seconds: float) -> 
 
 async def follow(names: Sequence[str], rounds: int, seconds: float, home: Path) -> dict[str, Any]:
     """For each server what 64 callers get through, and the latencies at shares of that. Rounds are interleaved."""
-    with stage(home) as set_up:
+    measured = (2 + rounds * len(SHARES)) * len(names) * seconds
+    with stage(home, seconds=measured) as set_up:
         servers = {name: set_up.start(recipes.recipe(name)) for name in names}
         made = {name: set_up.deliveries(server) for name, server in servers.items()}
 
@@ -138,14 +139,12 @@ async def follow(names: Sequence[str], rounds: int, seconds: float, home: Path) 
         per_second: dict[str, float] = {}
         for name, server in servers.items():
             for _ in range(2):  # the first one warms up
-                set_up.groups.refill()
                 load = await press(server.port, requests(name), callers=CALLERS, seconds=seconds)
                 per_second[name] = load.per_second
         samples: dict[str, list[dict[str, float]]] = {}
         for _ in range(rounds):
             for share in SHARES:
                 for name, server in servers.items():
-                    set_up.groups.refill()
                     load = await offer(server.port, requests(name), rate=share * per_second[name], seconds=seconds)
                     if load.wrong:
                         raise SystemExit(f"bench: {name} answered wrongly at {share:.0%}: {load.wrong[:1]}")

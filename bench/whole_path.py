@@ -74,12 +74,12 @@ class Stage:
 
 
 @contextmanager
-def stage(home: Path) -> Iterator[Stage]:
-    """Real PostgREST and Postgres behind a small proxy, Kong's stand-in."""
+def stage(home: Path, *, seconds: float) -> Iterator[Stage]:
+    """Real PostgREST and Postgres behind a small proxy, Kong's stand-in; groups for so many seconds of payments."""
     with ExitStack() as parts:
         stack = parts.enter_context(Stack(pool=20))
         connection = parts.enter_context(psycopg.connect(stack.dsn(), autocommit=True))
-        made = Stage(stack, PendingGroups(connection), home, parts)
+        made = Stage(stack, PendingGroups(connection, seconds=seconds), home, parts)
         proxy = [sys.executable, "-m", "bench.prefix", "{port}", str(stack.postgrest.port)]
         prefix = made.start(Recipe("prefix", proxy))
         made.env = settings(prefix.url, key=stack.service_role_key, webhook_secret=stack.stripe_webhook_secret)
@@ -88,7 +88,8 @@ def stage(home: Path) -> Iterator[Stage]:
 
 async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[str, Any]:
     """Events a second and latencies of all ways, and the latencies of bursts of copies and of different events."""
-    with stage(home) as set_up:
+    measured = (rounds + 1) * (3 * len(CALLERS) + 1) * seconds
+    with stage(home, seconds=measured + bursts) as set_up:
         stack, groups = set_up.stack, set_up.groups
         relay = set_up.start(recipes.recipe("relay"))
         alone = set_up.start(recipes.with_few_calls(ALL_ALONE))
@@ -112,7 +113,6 @@ async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[s
         samples: dict[str, list[dict[str, float]]] = {way.label: [] for way in ways}
         for number in range(rounds + 1):
             for way in ways if number % 2 else reversed(ways):
-                groups.refill()
                 sample = await _sample(way, seconds, {part: pid for part, pid in pids.items() if pid})
                 if number:  # the first one warms up
                     samples[way.label].append(sample)
@@ -168,7 +168,6 @@ class Straight:
 
 async def _bursts(port: int, deliveries: Deliveries, groups: PendingGroups, bursts: int) -> dict[str, dict[str, float]]:
     found: dict[str, list[float]] = {"copies": [], "different": []}
-    groups.refill()
     for number in range(bursts + 1):
         copy = deliveries.request(deliveries.body(groups.take()))
         different = [deliveries.request(deliveries.body(groups.take())) for _ in range(BURST)]
