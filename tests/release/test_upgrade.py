@@ -187,7 +187,10 @@ async def test_relay_two_releases_ahead_is_not_ready_and_a_newer_database_loses_
 ) -> None:
     with project_of(made(0)) as project, relay_of(project, made(2), tmp_path, ready_path="/healthz") as relay:
         needed, spoken = CONTRACT_VERSION + 1, CONTRACT_VERSION + 2
-        told = f"relay {spoken}, database {CONTRACT_VERSION}: upgrade the database, this relay needs {needed} or later"
+        told = (
+            f"relay {spoken}, database {CONTRACT_VERSION}: upgrade the database, this relay needs {needed} or later: "
+            "`supabase db push --remote`"
+        )
         assert await check(project, made(2)) == (1, {"name": "contract_version", "ok": False, "detail": told})
         assert get_status(f"{relay.url}/readyz") == 503
         event = paid(project.shop.order_group())
