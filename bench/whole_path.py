@@ -21,7 +21,7 @@ from bench import recipes
 from bench.callers import Request, press
 from bench.deliveries import Deliveries, payload_of
 from bench.environment import settings
-from bench.shop import PendingGroups
+from bench.shop import MOST_A_SECOND, PendingGroups
 from bench.subject import Recipe, Subject, cpu_seconds
 from local_stack.stack import Stack
 
@@ -89,7 +89,7 @@ def stage(home: Path, *, seconds: float) -> Iterator[Stage]:
 async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[str, Any]:
     """Events a second and latencies of all ways, and the latencies of bursts of copies and of different events."""
     measured = (rounds + 1) * (3 * len(CALLERS) + 1) * seconds
-    with stage(home, seconds=measured + bursts) as set_up:
+    with stage(home, seconds=measured + 1 + bursts * (BURST + 1) / MOST_A_SECOND) as set_up:
         stack, groups = set_up.stack, set_up.groups
         relay = set_up.start(recipes.recipe("relay"))
         alone = set_up.start(recipes.with_few_calls(ALL_ALONE))

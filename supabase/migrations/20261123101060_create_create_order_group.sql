@@ -385,7 +385,8 @@ security invoker
 set search_path = ''
 as $$
 begin
-    -- In a block of its own, because whoever has written the group in one that has ended writes it again with each item.
+    -- The group alone stands in this block: with its items, payments.lock_order_group() would write it again for each of them,
+    -- because it takes only what stands outside of any block for this transaction's own.
     begin
         insert into public.order_groups (id, buyer_id, currency, total_amount, expires_at, reserved_product_ids)
         select
