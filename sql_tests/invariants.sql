@@ -46,6 +46,31 @@ returns as not materialized (
     where l.entry_type = 'order_return'
 ),
 
+-- Few, so that nothing is counted or sorted for all the others.
+commits_of_returns as not materialized (
+    select c.*
+    from commits as c
+    where c.order_item_id in (select r.order_item_id from returns as r)
+),
+
+-- Each item beside what was taken for it; either side may be missing.
+taken as not materialized (
+    select
+        i.id as item_id,
+        i.product_id as item_product_id,
+        i.quantity,
+        i.order_group_id,
+        i.status,
+        i.stripe_webhook_event_id as paid_by,
+        l.id as commit_id,
+        l.order_item_id,
+        l.product_id,
+        l.quantity_delta,
+        l.stripe_webhook_event_id as taken_by
+    from items as i
+    full join commits as l on i.id = l.order_item_id
+),
+
 counting_refunds as not materialized (
     select r.*
     from payments.refunds as r
@@ -200,6 +225,15 @@ broken (invariant, subject, detail) as (
 
     union all
     select
+        'order_is_in_the_currency_of_its_order_group',
+        'order ' || o.id,
+        'it is in ' || o.currency || ', order group ' || g.id || ' in ' || g.currency
+    from public.orders as o
+    inner join public.order_groups as g on o.order_group_id = g.id
+    where o.currency is distinct from g.currency
+
+    union all
+    select
         'order_follows_its_group',
         'order ' || o.id,
         'it is ' || o.status || ', order group ' || g.id || ' is ' || g.status
@@ -246,11 +280,10 @@ broken (invariant, subject, detail) as (
     union all
     select
         'paid_item_is_committed',
-        'order_item ' || i.id,
-        'order group ' || i.order_group_id || ' is ' || i.status || ', but the ledger has no order_commit'
-    from items as i
-    left join commits as l on i.id = l.order_item_id
-    where i.status in ('paid', 'refunded') and l.id is null
+        'order_item ' || t.item_id,
+        'order group ' || t.order_group_id || ' is ' || t.status || ', but the ledger has no order_commit'
+    from taken as t
+    where t.status in ('paid', 'refunded') and t.commit_id is null
 
     union all
     select
@@ -265,32 +298,30 @@ broken (invariant, subject, detail) as (
     union all
     select
         'order_commit_has_a_paid_item',
-        'inventory_ledger ' || l.id,
-        'order item ' || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
-        || coalesce(i.status, 'missing')
-    from commits as l
-    left join items as i on l.order_item_id = i.id
-    where i.id is null or i.status not in ('paid', 'refunded')
+        'inventory_ledger ' || t.commit_id,
+        'order item ' || coalesce(t.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
+        || coalesce(t.status, 'missing')
+    from taken as t
+    where t.commit_id is not null and (t.status in ('paid', 'refunded')) is not true
 
     union all
     select
         'order_commit_takes_what_was_ordered',
-        'inventory_ledger ' || l.id,
-        l.quantity_delta || ' of product ' || l.product_id || ' for ' || i.quantity || ' of ' || i.product_id
-    from commits as l
-    inner join items as i on l.order_item_id = i.id
-    where (l.product_id, l.quantity_delta) is distinct from (i.product_id, -i.quantity)
+        'inventory_ledger ' || t.commit_id,
+        t.quantity_delta || ' of product ' || t.product_id || ' for ' || t.quantity || ' of ' || t.item_product_id
+    from taken as t
+    where
+        t.item_id is not null
+        and t.commit_id is not null
+        and (t.product_id, t.quantity_delta) is distinct from (t.item_product_id, -t.quantity)
 
     union all
     select
         'order_commit_names_the_event_that_paid',
-        'inventory_ledger ' || l.id,
-        'it names ' || coalesce(l.stripe_webhook_event_id, 'no event')
-    from commits as l
-    inner join items as i on l.order_item_id = i.id
-    where
-        i.status in ('paid', 'refunded')
-        and l.stripe_webhook_event_id is distinct from i.stripe_webhook_event_id
+        'inventory_ledger ' || t.commit_id,
+        'it names ' || coalesce(t.taken_by, 'no event')
+    from taken as t
+    where t.commit_id is not null and t.status in ('paid', 'refunded') and t.taken_by is distinct from t.paid_by
 
     union all
     select
@@ -299,7 +330,7 @@ broken (invariant, subject, detail) as (
         l.quantity_delta || ' of product ' || l.product_id || ' came back of order item '
         || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ', which had not taken it'
     from returns as l
-    left join commits as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
+    left join commits_of_returns as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
     where c.id is null
 
     union all
@@ -318,7 +349,7 @@ broken (invariant, subject, detail) as (
         select
             t.order_item_id,
             -sum(t.quantity_delta) as quantity
-        from commits as t
+        from commits_of_returns as t
         group by t.order_item_id
     ) as c on l.order_item_id = c.order_item_id
     where l.quantity > c.quantity
@@ -562,6 +593,38 @@ broken (invariant, subject, detail) as (
 
     union all
     select
+        'refund_is_in_the_currency_of_its_order_group',
+        'refund ' || r.id,
+        'it is in ' || r.currency || ', order group ' || g.id || ' in ' || g.currency
+    from counting_refunds as r
+    inner join public.order_groups as g on r.order_group_id = g.id
+    where r.currency <> g.currency
+
+    union all
+    select
+        'money_back_agrees_with_its_minor_units',
+        m.subject,
+        m.amount || ' ' || m.currency || ' came as ' || m.amount_minor || ' minor units'
+    from (
+        select
+            'refund ' || r.id as subject,
+            r.amount,
+            r.currency,
+            r.amount_minor
+        from payments.refunds as r
+        union all
+        select
+            'dispute ' || d.id,
+            d.amount,
+            d.currency,
+            d.amount_minor
+        from payments.disputes as d
+    ) as m
+    inner join payments.currencies as c on m.currency = c.code
+    where m.amount * c.minor_per_major <> m.amount_minor
+
+    union all
+    select
         'refund_is_where_its_last_step_took_it',
         'refund ' || r.id,
         'it is ' || r.status || ', its last step ' || coalesce(c.to_status, 'missing')
@@ -574,6 +637,36 @@ broken (invariant, subject, detail) as (
         limit 1
     ) as c on true
     where r.status is distinct from c.to_status
+
+    union all
+    select
+        'dispute_is_where_its_last_step_took_it',
+        'dispute ' || d.id,
+        'it is ' || d.status || ', its last step ' || coalesce(c.to_status, 'missing')
+    from payments.disputes as d
+    left join lateral (
+        select s.to_status
+        from payments.dispute_status_changes as s
+        where s.dispute_id = d.id
+        order by s.id desc
+        limit 1
+    ) as c on true
+    where d.status is distinct from c.to_status
+
+    union all
+    select
+        'refunded_order_has_its_step',
+        'order ' || o.id,
+        'it is refunded, its last step ' || coalesce(c.to_status, 'missing')
+    from public.orders as o
+    left join lateral (
+        select s.to_status
+        from public.order_status_changes as s
+        where s.order_id = o.id
+        order by s.id desc
+        limit 1
+    ) as c on true
+    where o.status = 'refunded' and c.to_status is distinct from 'refunded'
 )
 
 select

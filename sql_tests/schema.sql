@@ -125,6 +125,31 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         where l.entry_type = 'order_return'
     ),
 
+    -- Few, so that nothing is counted or sorted for all the others.
+    commits_of_returns as not materialized (
+        select c.*
+        from commits as c
+        where c.order_item_id in (select r.order_item_id from returns as r)
+    ),
+
+    -- Each item beside what was taken for it; either side may be missing.
+    taken as not materialized (
+        select
+            i.id as item_id,
+            i.product_id as item_product_id,
+            i.quantity,
+            i.order_group_id,
+            i.status,
+            i.stripe_webhook_event_id as paid_by,
+            l.id as commit_id,
+            l.order_item_id,
+            l.product_id,
+            l.quantity_delta,
+            l.stripe_webhook_event_id as taken_by
+        from items as i
+        full join commits as l on i.id = l.order_item_id
+    ),
+
     counting_refunds as not materialized (
         select r.*
         from payments.refunds as r
@@ -279,6 +304,15 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
 
         union all
         select
+            'order_is_in_the_currency_of_its_order_group',
+            'order ' || o.id,
+            'it is in ' || o.currency || ', order group ' || g.id || ' in ' || g.currency
+        from public.orders as o
+        inner join public.order_groups as g on o.order_group_id = g.id
+        where o.currency is distinct from g.currency
+
+        union all
+        select
             'order_follows_its_group',
             'order ' || o.id,
             'it is ' || o.status || ', order group ' || g.id || ' is ' || g.status
@@ -325,11 +359,10 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         union all
         select
             'paid_item_is_committed',
-            'order_item ' || i.id,
-            'order group ' || i.order_group_id || ' is ' || i.status || ', but the ledger has no order_commit'
-        from items as i
-        left join commits as l on i.id = l.order_item_id
-        where i.status in ('paid', 'refunded') and l.id is null
+            'order_item ' || t.item_id,
+            'order group ' || t.order_group_id || ' is ' || t.status || ', but the ledger has no order_commit'
+        from taken as t
+        where t.status in ('paid', 'refunded') and t.commit_id is null
 
         union all
         select
@@ -344,32 +377,30 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         union all
         select
             'order_commit_has_a_paid_item',
-            'inventory_ledger ' || l.id,
-            'order item ' || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
-            || coalesce(i.status, 'missing')
-        from commits as l
-        left join items as i on l.order_item_id = i.id
-        where i.id is null or i.status not in ('paid', 'refunded')
+            'inventory_ledger ' || t.commit_id,
+            'order item ' || coalesce(t.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
+            || coalesce(t.status, 'missing')
+        from taken as t
+        where t.commit_id is not null and (t.status in ('paid', 'refunded')) is not true
 
         union all
         select
             'order_commit_takes_what_was_ordered',
-            'inventory_ledger ' || l.id,
-            l.quantity_delta || ' of product ' || l.product_id || ' for ' || i.quantity || ' of ' || i.product_id
-        from commits as l
-        inner join items as i on l.order_item_id = i.id
-        where (l.product_id, l.quantity_delta) is distinct from (i.product_id, -i.quantity)
+            'inventory_ledger ' || t.commit_id,
+            t.quantity_delta || ' of product ' || t.product_id || ' for ' || t.quantity || ' of ' || t.item_product_id
+        from taken as t
+        where
+            t.item_id is not null
+            and t.commit_id is not null
+            and (t.product_id, t.quantity_delta) is distinct from (t.item_product_id, -t.quantity)
 
         union all
         select
             'order_commit_names_the_event_that_paid',
-            'inventory_ledger ' || l.id,
-            'it names ' || coalesce(l.stripe_webhook_event_id, 'no event')
-        from commits as l
-        inner join items as i on l.order_item_id = i.id
-        where
-            i.status in ('paid', 'refunded')
-            and l.stripe_webhook_event_id is distinct from i.stripe_webhook_event_id
+            'inventory_ledger ' || t.commit_id,
+            'it names ' || coalesce(t.taken_by, 'no event')
+        from taken as t
+        where t.commit_id is not null and t.status in ('paid', 'refunded') and t.taken_by is distinct from t.paid_by
 
         union all
         select
@@ -378,7 +409,7 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
             l.quantity_delta || ' of product ' || l.product_id || ' came back of order item '
             || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ', which had not taken it'
         from returns as l
-        left join commits as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
+        left join commits_of_returns as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
         where c.id is null
 
         union all
@@ -397,7 +428,7 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
             select
                 t.order_item_id,
                 -sum(t.quantity_delta) as quantity
-            from commits as t
+            from commits_of_returns as t
             group by t.order_item_id
         ) as c on l.order_item_id = c.order_item_id
         where l.quantity > c.quantity
@@ -641,6 +672,38 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
 
         union all
         select
+            'refund_is_in_the_currency_of_its_order_group',
+            'refund ' || r.id,
+            'it is in ' || r.currency || ', order group ' || g.id || ' in ' || g.currency
+        from counting_refunds as r
+        inner join public.order_groups as g on r.order_group_id = g.id
+        where r.currency <> g.currency
+
+        union all
+        select
+            'money_back_agrees_with_its_minor_units',
+            m.subject,
+            m.amount || ' ' || m.currency || ' came as ' || m.amount_minor || ' minor units'
+        from (
+            select
+                'refund ' || r.id as subject,
+                r.amount,
+                r.currency,
+                r.amount_minor
+            from payments.refunds as r
+            union all
+            select
+                'dispute ' || d.id,
+                d.amount,
+                d.currency,
+                d.amount_minor
+            from payments.disputes as d
+        ) as m
+        inner join payments.currencies as c on m.currency = c.code
+        where m.amount * c.minor_per_major <> m.amount_minor
+
+        union all
+        select
             'refund_is_where_its_last_step_took_it',
             'refund ' || r.id,
             'it is ' || r.status || ', its last step ' || coalesce(c.to_status, 'missing')
@@ -653,6 +716,36 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
             limit 1
         ) as c on true
         where r.status is distinct from c.to_status
+
+        union all
+        select
+            'dispute_is_where_its_last_step_took_it',
+            'dispute ' || d.id,
+            'it is ' || d.status || ', its last step ' || coalesce(c.to_status, 'missing')
+        from payments.disputes as d
+        left join lateral (
+            select s.to_status
+            from payments.dispute_status_changes as s
+            where s.dispute_id = d.id
+            order by s.id desc
+            limit 1
+        ) as c on true
+        where d.status is distinct from c.to_status
+
+        union all
+        select
+            'refunded_order_has_its_step',
+            'order ' || o.id,
+            'it is refunded, its last step ' || coalesce(c.to_status, 'missing')
+        from public.orders as o
+        left join lateral (
+            select s.to_status
+            from public.order_status_changes as s
+            where s.order_id = o.id
+            order by s.id desc
+            limit 1
+        ) as c on true
+        where o.status = 'refunded' and c.to_status is distinct from 'refunded'
     )
 
     select
@@ -6326,6 +6419,7 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
 
+    -- Built as text and parsed once: as jsonb each level would copy all below it.
     return (
         with
         line as materialized (
@@ -6410,13 +6504,13 @@ begin
             group by b.invariant
         )
 
-        select jsonb_build_object(
+        select json_build_object(
             'since', p_since,
             'until', p_until,
             'generated_at', now(),
             'totals', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'day', t.day,
                         'currency', t.currency,
                         'outcome', t.outcome,
@@ -6424,14 +6518,14 @@ begin
                         'amount', t.amount::pg_catalog.text
                     )
                     order by t.day, t.currency, t.outcome
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from total as t
             ),
             'days', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object('day', d.day, 'lines', d.lines)
+                select coalesce(json_agg(
+                    json_build_object('day', d.day, 'lines', d.lines)
                     order by d.day
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from (
                     select
                         l.day,
@@ -6442,34 +6536,34 @@ begin
                 ) as d
             ),
             'money', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'currency', m.currency,
                         'gross', m.gross::pg_catalog.text,
                         'refunded', m.refunded::pg_catalog.text,
                         'net', (m.gross - m.refunded)::pg_catalog.text
                     )
                     order by m.currency
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from money as m
                 where not m.is_simulated
             ),
             'simulated', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'currency', s.currency,
                         'gross', s.gross::pg_catalog.text,
                         'refunded', s.refunded::pg_catalog.text,
                         'net', (s.gross - s.refunded)::pg_catalog.text
                     )
                     order by s.currency
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from money as s
                 where s.is_simulated
             ),
             'sellers', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'seller_id', w.seller_id,
                         'seller', s.name,
                         'currency', w.currency,
@@ -6479,13 +6573,13 @@ begin
                         'net', (w.gross - w.refunded)::pg_catalog.text
                     )
                     order by s.name, w.seller_id, w.currency
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from seller as w
                 inner join public.sellers as s on w.seller_id = s.id
             ),
             'exceptions', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'id', x.id,
                         'reason', x.reason,
                         'order_group_id', x.order_group_id,
@@ -6499,13 +6593,13 @@ begin
                         'expected_amount', x.details -> 'expected' ->> 'total_amount'
                     )
                     order by x.first_seen_at, x.id
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from payments.exceptions as x
                 where x.status = 'open'
             ),
             'stock', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'product_id', p.id,
                         'seller', s.name,
                         'sku', p.sku,
@@ -6517,7 +6611,7 @@ begin
                         'oversold', greatest(-h.on_hand, 0)
                     )
                     order by s.name, p.sku, p.id
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from moved as c
                 inner join public.products as p on c.product_id = p.id
                 inner join public.sellers as s on p.seller_id = s.id
@@ -6529,8 +6623,8 @@ begin
                 ) as h
             ),
             'adjustments', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'at', a.created_at,
                         'product_id', a.product_id,
                         'seller', s.name,
@@ -6541,7 +6635,7 @@ begin
                         'note', a.note
                     )
                     order by a.created_at desc, a.id desc
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from (
                     select l.*
                     from public.inventory_ledger as l
@@ -6553,20 +6647,20 @@ begin
                 inner join public.sellers as s on p.seller_id = s.id
             ),
             'checks', (
-                select jsonb_agg(
-                    jsonb_build_object(
+                select json_agg(
+                    json_build_object(
                         'name', k.name,
                         'claim', k.claim,
                         'ok', f.invariant is null,
                         'faults', coalesce(f.faults, 0),
-                        'examples', coalesce(to_jsonb(f.examples), '[]'::pg_catalog.jsonb)
+                        'examples', coalesce(to_json(f.examples), '[]'::pg_catalog.json)
                     )
                     order by k.place
                 )
                 from payments.invariants as k
                 left join fault as f on k.name = f.invariant
             )
-        )
+        )::pg_catalog.jsonb
     );
 end;
 $$;

@@ -67,6 +67,9 @@ FAULTS: dict[str, LiteralString] = {
         update public.orders set total_amount = total_amount + 1
         where order_group_id = :paid
     """,
+    "order_is_in_the_currency_of_its_order_group": """
+        update public.orders set currency = 'EUR' where order_group_id = :paid
+    """,
     "order_follows_its_group": "update public.orders set status = 'pending' where order_group_id = :paid",
     "order_is_paid_when_its_group_is": """
         update public.orders set paid_at = paid_at + interval '1 second'
@@ -171,7 +174,8 @@ FAULTS: dict[str, LiteralString] = {
         insert into payments.metadata_erasures values (:paid, now(), 'ada', 'asked to')
     """,
     "refunds_are_within_what_was_paid": """
-        update payments.refunds set amount = amount + 1000, status = 'pending' where id = :refund;
+        update payments.refunds set amount = amount + 1000, amount_minor = amount_minor + 100000, status = 'pending'
+        where id = :refund;
         update payments.refund_status_changes set to_status = 'pending' where refund_id = :refund;
         update public.order_groups set refunded_amount = 0 where id = :paid
     """,
@@ -179,7 +183,11 @@ FAULTS: dict[str, LiteralString] = {
     "group_is_refunded_when_all_is_back": """
         alter table public.order_groups drop constraint order_groups_refunded_is_all_back_check;
         update public.order_groups set status = 'refunded' where id = :paid;
-        update public.orders set status = 'refunded' where order_group_id = :paid
+        update public.orders set status = 'refunded' where order_group_id = :paid;
+        insert into public.order_status_changes (
+            order_group_id, order_id, seller_id, from_status, to_status, changed_at, changed_by)
+        select o.order_group_id, o.id, o.seller_id, 'paid', 'refunded', now(), 'ada' from public.orders as o
+        where o.order_group_id = :paid
     """,
     "orders_of_a_refunded_group_are_refunded": """
         update public.orders set status = 'shipped' where id = (
@@ -188,10 +196,40 @@ FAULTS: dict[str, LiteralString] = {
     """,
     "money_back_is_of_the_payment_that_paid": "update payments.disputes set order_group_id = :pending",
     "dispute_of_a_paid_group_has_its_exception": "delete from payments.exceptions where dispute_id is not null",
+    "refund_is_in_the_currency_of_its_order_group": "update payments.refunds set currency = 'EUR' where id = :refund",
+    "money_back_agrees_with_its_minor_units": "update payments.refunds set amount_minor = 7 where id = :refund",
     "refund_is_where_its_last_step_took_it": """
         update payments.refund_status_changes set to_status = 'failed' where refund_id = :refund
     """,
+    "dispute_is_where_its_last_step_took_it": "delete from payments.dispute_status_changes",
+    "refunded_order_has_its_step": "delete from public.order_status_changes where to_status = 'refunded'",
 }
+
+# Further ways to break an invariant.
+FURTHER_FAULTS: tuple[tuple[str, LiteralString], ...] = (
+    (
+        "order_commit_has_a_paid_item",
+        """
+        insert into public.inventory_ledger (
+            product_id, seller_id, order_item_id, entry_type, quantity_delta, stripe_webhook_event_id)
+        select p.id, p.seller_id, gen_random_uuid(), 'order_commit', -1, :event from public.products as p limit 1
+        """,
+    ),
+    (
+        "order_return_follows_its_commit",
+        """
+        update public.inventory_ledger as l set (product_id, seller_id) = (
+            select p.id, p.seller_id from public.products as p where p.id <> l.product_id limit 1)
+        where l.entry_type = 'order_return'
+        """,
+    ),
+    ("money_back_agrees_with_its_minor_units", "update payments.disputes set amount = amount + 1"),
+    ("refunded_order_has_its_step", "delete from public.order_status_changes where order_id is not null"),
+    (
+        "refunded_order_has_its_step",
+        "update public.order_status_changes set to_status = 'shipped' where to_status = 'refunded'",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +272,14 @@ def test_healthy_database_breaks_no_invariant(example: Example) -> None:
 OF_WINDOW: LiteralString = "select * from payments.broken_invariants_of(%s::timestamptz, %s::timestamptz)"
 
 
-@pytest.mark.parametrize("invariant", FAULTS)
-def test_fault_is_named_by_its_invariant_and_by_no_other(example: Example, invariant: str) -> None:
-    fault = re.sub(r"(?<!:):(\w+)", lambda name: f"'{example.names[name[1]]}'", FAULTS[invariant])
+@pytest.mark.parametrize(("invariant", "fault"), [*FAULTS.items(), *FURTHER_FAULTS])
+def test_fault_is_named_by_its_invariant_and_by_no_other(
+    example: Example, invariant: str, fault: LiteralString
+) -> None:
+    named = re.sub(r"(?<!:):(\w+)", lambda name: f"'{example.names[name[1]]}'", fault)
 
     with past_every_guard(example.superuser, force_rollback=True):
-        example.superuser.execute(fault.encode())
+        example.superuser.execute(named.encode())
         broken = broken_invariants(example.superuser)
         of_window, of_another = (
             example.superuser.execute(OF_WINDOW, [since, until]).fetchall()

@@ -31,34 +31,39 @@ values
 (8, 'event_amount_agrees_with_its_minor_units', 'Amounts agree with what Stripe sent in minor units'),
 (9, 'paid_total_is_what_was_charged', 'What was charged is the order group''s total'),
 (10, 'paid_total_is_the_sum_of_its_orders', 'A paid total is the sum of its orders'),
-(11, 'order_follows_its_group', 'An order follows its order group'),
-(12, 'order_is_paid_when_its_group_is', 'An order is paid when its order group is'),
-(13, 'paid_order_has_items', 'A paid order has items'),
-(14, 'item_is_sold_by_its_orders_seller', 'An item is sold by the seller of its order'),
-(15, 'paid_item_is_committed', 'A paid item has taken its stock'),
-(16, 'item_is_committed_once', 'An item has taken its stock once'),
-(17, 'order_commit_has_a_paid_item', 'Stock is taken for paid items only'),
-(18, 'order_commit_takes_what_was_ordered', 'The stock taken is what was ordered'),
-(19, 'order_commit_names_the_event_that_paid', 'Stock taken names the event that paid'),
-(20, 'order_return_follows_its_commit', 'Stock comes back for items that took it'),
-(21, 'order_returns_are_within_the_commit', 'No more of an item comes back than was taken'),
-(22, 'ledger_entry_moves_stock_its_own_way', 'Each kind of ledger entry moves stock its own way'),
-(23, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
-(24, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
-(25, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
-(26, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group'),
-(27, 'payment_that_paid_left_no_exception_open', 'A payment that has paid left none of its exceptions open'),
-(28, 'refunded_exception_is_of_money_that_paid_nothing', 'Money that was sent back for an exception has paid nothing'),
-(29, 'promise_is_found_by_its_products', 'A promise of stock is found by each of its products'),
-(30, 'reserved_is_not_negative', 'The stock that is promised is not less than nothing'),
-(31, 'erased_metadata_are_gone', 'Session metadata that were erased are nowhere'),
-(32, 'refunds_are_within_what_was_paid', 'No more goes back than was paid'),
-(33, 'refunded_amount_is_what_went_back', 'What an order group shows as refunded is what went back'),
-(34, 'group_is_refunded_when_all_is_back', 'An order group is refunded when all of its money is back'),
-(35, 'orders_of_a_refunded_group_are_refunded', 'The orders of a refunded order group are refunded'),
-(36, 'money_back_is_of_the_payment_that_paid', 'Refunds and disputes are of the group that their payment has paid'),
-(37, 'dispute_of_a_paid_group_has_its_exception', 'A dispute of a paid order group is an exception'),
-(38, 'refund_is_where_its_last_step_took_it', 'A refund has the status of its last step');
+(11, 'order_is_in_the_currency_of_its_order_group', 'An order has the currency of its order group'),
+(12, 'order_follows_its_group', 'An order follows its order group'),
+(13, 'order_is_paid_when_its_group_is', 'An order is paid when its order group is'),
+(14, 'paid_order_has_items', 'A paid order has items'),
+(15, 'item_is_sold_by_its_orders_seller', 'An item is sold by the seller of its order'),
+(16, 'paid_item_is_committed', 'A paid item has taken its stock'),
+(17, 'item_is_committed_once', 'An item has taken its stock once'),
+(18, 'order_commit_has_a_paid_item', 'Stock is taken for paid items only'),
+(19, 'order_commit_takes_what_was_ordered', 'The stock taken is what was ordered'),
+(20, 'order_commit_names_the_event_that_paid', 'Stock taken names the event that paid'),
+(21, 'order_return_follows_its_commit', 'Stock comes back for items that took it'),
+(22, 'order_returns_are_within_the_commit', 'No more of an item comes back than was taken'),
+(23, 'ledger_entry_moves_stock_its_own_way', 'Each kind of ledger entry moves stock its own way'),
+(24, 'on_hand_is_the_sum_of_the_ledger', 'Stock on hand is the sum of the ledger'),
+(25, 'exception_is_of_an_event_not_processed', 'An exception is of an event that was not processed'),
+(26, 'closed_or_collided_exception_has_its_event', 'An exception that was closed by its payment has that payment'),
+(27, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group'),
+(28, 'payment_that_paid_left_no_exception_open', 'A payment that has paid left none of its exceptions open'),
+(29, 'refunded_exception_is_of_money_that_paid_nothing', 'Money that was sent back for an exception has paid nothing'),
+(30, 'promise_is_found_by_its_products', 'A promise of stock is found by each of its products'),
+(31, 'reserved_is_not_negative', 'The stock that is promised is not less than nothing'),
+(32, 'erased_metadata_are_gone', 'Session metadata that were erased are nowhere'),
+(33, 'refunds_are_within_what_was_paid', 'No more goes back than was paid'),
+(34, 'refunded_amount_is_what_went_back', 'What an order group shows as refunded is what went back'),
+(35, 'group_is_refunded_when_all_is_back', 'An order group is refunded when all of its money is back'),
+(36, 'orders_of_a_refunded_group_are_refunded', 'The orders of a refunded order group are refunded'),
+(37, 'money_back_is_of_the_payment_that_paid', 'Refunds and disputes are of the group that their payment has paid'),
+(38, 'dispute_of_a_paid_group_has_its_exception', 'A dispute of a paid order group is an exception'),
+(39, 'refund_is_in_the_currency_of_its_order_group', 'A refund has the currency of its order group'),
+(40, 'money_back_agrees_with_its_minor_units', 'Refunds and disputes agree with what Stripe sent in minor units'),
+(41, 'refund_is_where_its_last_step_took_it', 'A refund has the status of its last step'),
+(42, 'dispute_is_where_its_last_step_took_it', 'A dispute has the status of its last step'),
+(43, 'refunded_order_has_its_step', 'An order that was given up has the step that says when');
 
 -- Names each broken invariant and its subject.
 -- Called by: public.payment_report(). Returns: one row per fault, none when all is well. Locks: nothing.
@@ -107,6 +112,31 @@ as $$
         select l.*
         from public.inventory_ledger as l
         where l.entry_type = 'order_return'
+    ),
+
+    -- Few, so that nothing is counted or sorted for all the others.
+    commits_of_returns as not materialized (
+        select c.*
+        from commits as c
+        where c.order_item_id in (select r.order_item_id from returns as r)
+    ),
+
+    -- Each item beside what was taken for it; either side may be missing.
+    taken as not materialized (
+        select
+            i.id as item_id,
+            i.product_id as item_product_id,
+            i.quantity,
+            i.order_group_id,
+            i.status,
+            i.stripe_webhook_event_id as paid_by,
+            l.id as commit_id,
+            l.order_item_id,
+            l.product_id,
+            l.quantity_delta,
+            l.stripe_webhook_event_id as taken_by
+        from items as i
+        full join commits as l on i.id = l.order_item_id
     ),
 
     counting_refunds as not materialized (
@@ -263,6 +293,15 @@ as $$
 
         union all
         select
+            'order_is_in_the_currency_of_its_order_group',
+            'order ' || o.id,
+            'it is in ' || o.currency || ', order group ' || g.id || ' in ' || g.currency
+        from public.orders as o
+        inner join public.order_groups as g on o.order_group_id = g.id
+        where o.currency is distinct from g.currency
+
+        union all
+        select
             'order_follows_its_group',
             'order ' || o.id,
             'it is ' || o.status || ', order group ' || g.id || ' is ' || g.status
@@ -309,11 +348,10 @@ as $$
         union all
         select
             'paid_item_is_committed',
-            'order_item ' || i.id,
-            'order group ' || i.order_group_id || ' is ' || i.status || ', but the ledger has no order_commit'
-        from items as i
-        left join commits as l on i.id = l.order_item_id
-        where i.status in ('paid', 'refunded') and l.id is null
+            'order_item ' || t.item_id,
+            'order group ' || t.order_group_id || ' is ' || t.status || ', but the ledger has no order_commit'
+        from taken as t
+        where t.status in ('paid', 'refunded') and t.commit_id is null
 
         union all
         select
@@ -328,32 +366,30 @@ as $$
         union all
         select
             'order_commit_has_a_paid_item',
-            'inventory_ledger ' || l.id,
-            'order item ' || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
-            || coalesce(i.status, 'missing')
-        from commits as l
-        left join items as i on l.order_item_id = i.id
-        where i.id is null or i.status not in ('paid', 'refunded')
+            'inventory_ledger ' || t.commit_id,
+            'order item ' || coalesce(t.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
+            || coalesce(t.status, 'missing')
+        from taken as t
+        where t.commit_id is not null and (t.status in ('paid', 'refunded')) is not true
 
         union all
         select
             'order_commit_takes_what_was_ordered',
-            'inventory_ledger ' || l.id,
-            l.quantity_delta || ' of product ' || l.product_id || ' for ' || i.quantity || ' of ' || i.product_id
-        from commits as l
-        inner join items as i on l.order_item_id = i.id
-        where (l.product_id, l.quantity_delta) is distinct from (i.product_id, -i.quantity)
+            'inventory_ledger ' || t.commit_id,
+            t.quantity_delta || ' of product ' || t.product_id || ' for ' || t.quantity || ' of ' || t.item_product_id
+        from taken as t
+        where
+            t.item_id is not null
+            and t.commit_id is not null
+            and (t.product_id, t.quantity_delta) is distinct from (t.item_product_id, -t.quantity)
 
         union all
         select
             'order_commit_names_the_event_that_paid',
-            'inventory_ledger ' || l.id,
-            'it names ' || coalesce(l.stripe_webhook_event_id, 'no event')
-        from commits as l
-        inner join items as i on l.order_item_id = i.id
-        where
-            i.status in ('paid', 'refunded')
-            and l.stripe_webhook_event_id is distinct from i.stripe_webhook_event_id
+            'inventory_ledger ' || t.commit_id,
+            'it names ' || coalesce(t.taken_by, 'no event')
+        from taken as t
+        where t.commit_id is not null and t.status in ('paid', 'refunded') and t.taken_by is distinct from t.paid_by
 
         union all
         select
@@ -362,7 +398,7 @@ as $$
             l.quantity_delta || ' of product ' || l.product_id || ' came back of order item '
             || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ', which had not taken it'
         from returns as l
-        left join commits as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
+        left join commits_of_returns as c on l.order_item_id = c.order_item_id and l.product_id = c.product_id
         where c.id is null
 
         union all
@@ -381,7 +417,7 @@ as $$
             select
                 t.order_item_id,
                 -sum(t.quantity_delta) as quantity
-            from commits as t
+            from commits_of_returns as t
             group by t.order_item_id
         ) as c on l.order_item_id = c.order_item_id
         where l.quantity > c.quantity
@@ -625,6 +661,38 @@ as $$
 
         union all
         select
+            'refund_is_in_the_currency_of_its_order_group',
+            'refund ' || r.id,
+            'it is in ' || r.currency || ', order group ' || g.id || ' in ' || g.currency
+        from counting_refunds as r
+        inner join public.order_groups as g on r.order_group_id = g.id
+        where r.currency <> g.currency
+
+        union all
+        select
+            'money_back_agrees_with_its_minor_units',
+            m.subject,
+            m.amount || ' ' || m.currency || ' came as ' || m.amount_minor || ' minor units'
+        from (
+            select
+                'refund ' || r.id as subject,
+                r.amount,
+                r.currency,
+                r.amount_minor
+            from payments.refunds as r
+            union all
+            select
+                'dispute ' || d.id,
+                d.amount,
+                d.currency,
+                d.amount_minor
+            from payments.disputes as d
+        ) as m
+        inner join payments.currencies as c on m.currency = c.code
+        where m.amount * c.minor_per_major <> m.amount_minor
+
+        union all
+        select
             'refund_is_where_its_last_step_took_it',
             'refund ' || r.id,
             'it is ' || r.status || ', its last step ' || coalesce(c.to_status, 'missing')
@@ -637,6 +705,36 @@ as $$
             limit 1
         ) as c on true
         where r.status is distinct from c.to_status
+
+        union all
+        select
+            'dispute_is_where_its_last_step_took_it',
+            'dispute ' || d.id,
+            'it is ' || d.status || ', its last step ' || coalesce(c.to_status, 'missing')
+        from payments.disputes as d
+        left join lateral (
+            select s.to_status
+            from payments.dispute_status_changes as s
+            where s.dispute_id = d.id
+            order by s.id desc
+            limit 1
+        ) as c on true
+        where d.status is distinct from c.to_status
+
+        union all
+        select
+            'refunded_order_has_its_step',
+            'order ' || o.id,
+            'it is refunded, its last step ' || coalesce(c.to_status, 'missing')
+        from public.orders as o
+        left join lateral (
+            select s.to_status
+            from public.order_status_changes as s
+            where s.order_id = o.id
+            order by s.id desc
+            limit 1
+        ) as c on true
+        where o.status = 'refunded' and c.to_status is distinct from 'refunded'
     )
 
     select

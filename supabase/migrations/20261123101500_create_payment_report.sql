@@ -31,6 +31,7 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
 
+    -- Built as text and parsed once: as jsonb each level would copy all below it.
     return (
         with
         line as materialized (
@@ -115,13 +116,13 @@ begin
             group by b.invariant
         )
 
-        select jsonb_build_object(
+        select json_build_object(
             'since', p_since,
             'until', p_until,
             'generated_at', now(),
             'totals', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'day', t.day,
                         'currency', t.currency,
                         'outcome', t.outcome,
@@ -129,14 +130,14 @@ begin
                         'amount', t.amount::pg_catalog.text
                     )
                     order by t.day, t.currency, t.outcome
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from total as t
             ),
             'days', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object('day', d.day, 'lines', d.lines)
+                select coalesce(json_agg(
+                    json_build_object('day', d.day, 'lines', d.lines)
                     order by d.day
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from (
                     select
                         l.day,
@@ -147,34 +148,34 @@ begin
                 ) as d
             ),
             'money', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'currency', m.currency,
                         'gross', m.gross::pg_catalog.text,
                         'refunded', m.refunded::pg_catalog.text,
                         'net', (m.gross - m.refunded)::pg_catalog.text
                     )
                     order by m.currency
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from money as m
                 where not m.is_simulated
             ),
             'simulated', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'currency', s.currency,
                         'gross', s.gross::pg_catalog.text,
                         'refunded', s.refunded::pg_catalog.text,
                         'net', (s.gross - s.refunded)::pg_catalog.text
                     )
                     order by s.currency
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from money as s
                 where s.is_simulated
             ),
             'sellers', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'seller_id', w.seller_id,
                         'seller', s.name,
                         'currency', w.currency,
@@ -184,13 +185,13 @@ begin
                         'net', (w.gross - w.refunded)::pg_catalog.text
                     )
                     order by s.name, w.seller_id, w.currency
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from seller as w
                 inner join public.sellers as s on w.seller_id = s.id
             ),
             'exceptions', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'id', x.id,
                         'reason', x.reason,
                         'order_group_id', x.order_group_id,
@@ -204,13 +205,13 @@ begin
                         'expected_amount', x.details -> 'expected' ->> 'total_amount'
                     )
                     order by x.first_seen_at, x.id
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from payments.exceptions as x
                 where x.status = 'open'
             ),
             'stock', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'product_id', p.id,
                         'seller', s.name,
                         'sku', p.sku,
@@ -222,7 +223,7 @@ begin
                         'oversold', greatest(-h.on_hand, 0)
                     )
                     order by s.name, p.sku, p.id
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from moved as c
                 inner join public.products as p on c.product_id = p.id
                 inner join public.sellers as s on p.seller_id = s.id
@@ -234,8 +235,8 @@ begin
                 ) as h
             ),
             'adjustments', (
-                select coalesce(jsonb_agg(
-                    jsonb_build_object(
+                select coalesce(json_agg(
+                    json_build_object(
                         'at', a.created_at,
                         'product_id', a.product_id,
                         'seller', s.name,
@@ -246,7 +247,7 @@ begin
                         'note', a.note
                     )
                     order by a.created_at desc, a.id desc
-                ), '[]'::pg_catalog.jsonb)
+                ), '[]'::pg_catalog.json)
                 from (
                     select l.*
                     from public.inventory_ledger as l
@@ -258,20 +259,20 @@ begin
                 inner join public.sellers as s on p.seller_id = s.id
             ),
             'checks', (
-                select jsonb_agg(
-                    jsonb_build_object(
+                select json_agg(
+                    json_build_object(
                         'name', k.name,
                         'claim', k.claim,
                         'ok', f.invariant is null,
                         'faults', coalesce(f.faults, 0),
-                        'examples', coalesce(to_jsonb(f.examples), '[]'::pg_catalog.jsonb)
+                        'examples', coalesce(to_json(f.examples), '[]'::pg_catalog.json)
                     )
                     order by k.place
                 )
                 from payments.invariants as k
                 left join fault as f on k.name = f.invariant
             )
-        )
+        )::pg_catalog.jsonb
     );
 end;
 $$;
