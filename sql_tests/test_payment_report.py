@@ -138,6 +138,44 @@ def test_what_was_applied_after_all_is_counted_once_and_what_was_resolved_apart(
     assert told["exceptions"] == []
 
 
+@pytest.mark.parametrize("reason", ["amount_mismatch", "event_collision", "payment_already_used"])
+def test_payment_that_paid_is_no_other_money_where_a_later_event_of_it_does_not_fit(
+    service: Connection, shop: Shop, reason: str
+) -> None:
+    paid = shop.order_group().payment()
+    later = {
+        "amount_mismatch": paid.twin().but(amount_minor=7425, amount="74.25"),
+        "event_collision": paid.but(amount_minor=7425, amount="74.25"),
+        "payment_already_used": paid.twin().but(order_group_id=shop.order_group().id),
+    }[reason]
+
+    assert reconcile(service, paid)["outcome"] == "applied"
+    assert reconcile(service, later)["reason"] == reason
+
+    told = report(service)
+    assert totals(told) == {("USD", "applied"): (1, "74.24")}
+    assert [one["reason"] for one in told["exceptions"]] == [reason]
+
+
+def test_payment_that_paid_is_no_other_money_where_a_person_had_closed_its_first_event(
+    service: Connection, shop: Shop
+) -> None:
+    group = shop.order_group([], total_amount=shop.order_group().total_amount)
+    payment = group.payment()
+    reconcile(service, payment)
+    (exception,) = service.execute("select id from public.list_payment_exceptions()").fetchall()
+    scalar(service, "select public.resolve_payment_exception(%s, 'dismissed', 'ada', 'why')", exception["id"])
+    order_id = shop.add_order(group.id, shop.sellers[0], group.total_amount)
+    shop.add_item(order_id, shop.sellers[0].product_ids[0], 1, group.total_amount)
+
+    assert reconcile(service, payment.twin())["outcome"] == "applied"
+
+    told = report(service)
+    lines = scalar(service, "select public.payment_lines(%s, %s)", told["since"], told["until"])
+    assert totals(told) == {("USD", "applied"): (1, "74.24")}
+    assert [line["kind"] for line in lines] == ["payment", "order"]
+
+
 def test_the_window_is_half_open_and_open_exceptions_are_told_whenever_they_came(
     service: Connection, shop: Shop
 ) -> None:
