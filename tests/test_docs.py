@@ -15,7 +15,7 @@ from relay.core.outcomes import EXCEPTION_REASONS, REASONS_OF, Outcome
 from relay.metrics import Metrics
 from sql_tests.declarations import COLUMNS, FUNCTIONS
 from testkit.command_line import run
-from tests.documented import LINKING, NAMES, ROOT, SWEEP, documented, filled
+from tests.documented import LINKING, NAMES, ROOT, SWEEP, commands, documented, filled
 
 
 def test_the_documentation_shows_every_command() -> None:
@@ -71,6 +71,13 @@ def test_operations_tells_what_to_do_about_every_alert_and_every_reason() -> Non
     alerts = re.findall(r"- alert: (\w+)", (ROOT / "deploy" / "prometheus-rules.yaml").read_text())
 
     assert [name for name in (*alerts, *EXCEPTION_REASONS) if f"`{name}`" not in text] == []
+
+
+def test_the_sweep_that_closes_a_month_begins_where_its_report_does() -> None:
+    section = (ROOT / "docs" / "operations.md").read_text().partition("\n## Closing the month\n")[2]
+    begins = {command.split()[0]: command.split()[2] for command in commands(section) if " --since " in command}
+
+    assert begins["sweep"] == begins["report"] == "2026-11-01"
 
 
 def test_what_to_do_is_what_the_documentation_says() -> None:
