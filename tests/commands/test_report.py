@@ -300,6 +300,7 @@ async def test_page_and_terminal_tell_what_was_paid_what_went_back_and_what_is_l
     words = " ".join(Page(file.read_text()).words.split())
 
     assert "Paid in CHF20.00 CHFrefunded 4.50 CHF, net 15.50 CHF" in words
+    assert "before Stripe's fees and what disputes took" in words
     assert re.search(r"CHF +20\.00 CHF +4\.50 CHF +15\.50 CHF", told)
     # By the database's clock, an order was given up today.
     assert re.search(r"0 +0\.00 CHF +9\.00 CHF +-9\.00 CHF", now)
