@@ -302,8 +302,11 @@ def test_stock_that_came_back_and_was_corrected_is_told_with_who_and_why(
 
     told = report(service)
 
-    keys = ("committed", "returned", "items", "on_hand", "oversold")
-    assert [tuple(row[key] for key in keys) for row in told["stock"]] == [(3, 2, 1, -1, 1), (2, 0, 1, 6, 0)]
+    keys = ("opening", "received", "committed", "returned", "corrected", "items", "on_hand", "oversold")
+    assert [tuple(row[key] for key in keys) for row in told["stock"]] == [
+        (0, 0, 3, 2, 0, 1, -1, 1),
+        (9, 0, 2, 0, -1, 1, 6, 0),
+    ]
     times = [row.pop("at") for row in told["adjustments"]]
     assert times == sorted(times, reverse=True)
     assert told["adjustments"] == [

@@ -180,16 +180,20 @@ def test_report_of_a_month_is_whole_wherever_it_is_asked(
             "seller": name,
             "sku": f"SKU-{place + 1}",
             "product": f"Product {place + 1} of seller {1 if seller is first else 2}",
+            "opening": opening,
+            "received": received,
             "committed": committed,
             "items": items,
             "returned": 0,
+            "corrected": 0,
             "on_hand": on_hand,
             "oversold": max(-on_hand, 0),
         }
-        for seller, name, place, committed, items, on_hand in (
-            (second, "Abe", 0, 5, 1, -5),
-            (first, "Zoe", 0, 7, 4, 92),
-            (first, "Zoe", 1, 4, 1, -4),
+        for seller, name, place, opening, received, committed, items, on_hand in (
+            (second, "Abe", 0, 0, 0, 5, 1, -5),
+            (first, "Zoe", 0, -1, 100, 7, 4, 92),
+            (first, "Zoe", 1, 0, 0, 4, 1, -4),
+            (first, "Zoe", 2, 0, 50, 0, 0, 50),
         )
     ]
     assert told.pop("adjustments") == []

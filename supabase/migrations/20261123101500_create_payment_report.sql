@@ -99,10 +99,12 @@ begin
                 l.product_id,
                 coalesce(-sum(l.quantity_delta) filter (where l.entry_type = 'order_commit'), 0) as committed,
                 count(*) filter (where l.entry_type = 'order_commit') as items,
-                coalesce(sum(l.quantity_delta) filter (where l.entry_type = 'order_return'), 0) as returned
+                coalesce(sum(l.quantity_delta) filter (where l.entry_type = 'order_return'), 0) as returned,
+                coalesce(sum(l.quantity_delta) filter (where l.entry_type = 'receipt'), 0) as received,
+                coalesce(sum(l.quantity_delta) filter (where l.entry_type = 'adjustment'), 0) as corrected,
+                sum(l.quantity_delta) as change
             from public.inventory_ledger as l
-            where
-                l.entry_type in ('order_commit', 'order_return') and l.created_at >= p_since and l.created_at < p_until
+            where l.created_at >= p_since and l.created_at < p_until
             group by l.product_id
         ),
 
@@ -216,9 +218,12 @@ begin
                         'seller', s.name,
                         'sku', p.sku,
                         'product', p.name,
+                        'opening', h.on_hand - c.change,
+                        'received', c.received,
                         'committed', c.committed,
                         'items', c.items,
                         'returned', c.returned,
+                        'corrected', c.corrected,
                         'on_hand', h.on_hand,
                         'oversold', greatest(-h.on_hand, 0)
                     )

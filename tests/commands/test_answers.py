@@ -155,9 +155,12 @@ REPORT = {
             "seller": "A",
             "sku": "B",
             "product": "C",
+            "opening": 0,
+            "received": 1,
             "committed": 5,
             "items": 1,
             "returned": 1,
+            "corrected": 0,
             "on_hand": -3,
             "oversold": 3,
         }

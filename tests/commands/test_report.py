@@ -293,15 +293,18 @@ async def test_page_and_terminal_tell_what_was_paid_what_went_back_and_what_is_l
     service.execute("select public.refund_order(%s, 'sold out')", [group.order_ids[1]])
     window = ["--since", (made - timedelta(days=1)).isoformat(), "--until", (made + timedelta(days=1)).isoformat()]
 
-    file, lines = tmp_path / "report.html", tmp_path / "lines.csv"
+    file, lines, today = tmp_path / "report.html", tmp_path / "lines.csv", tmp_path / "today.html"
     assert (await project.relay("report", *window, "--html", str(file), "--lines", str(lines))).status == 0
     told = (await project.relay("report", *window)).output
     now = (await project.relay("report", "--since", "1d")).output
+    assert (await project.relay("report", "--since", "1d", "--html", str(today))).status == 0
     words = " ".join(Page(file.read_text()).words.split())
 
     assert "Paid in CHF20.00 CHFrefunded 4.50 CHF, net 15.50 CHF" in words
     assert "before Stripe's fees and what disputes took" in words
     assert re.search(r"CHF +20\.00 CHF +4\.50 CHF +15\.50 CHF", told)
+    assert re.search(r"opening +received +sold +came back +corrected +closing", now)
+    assert "SKUProductOpeningReceivedSoldCame backCorrectedClosing" in Page(today.read_text()).words
     # By the database's clock, an order was given up today.
     assert re.search(r"0 +0\.00 CHF +9\.00 CHF +-9\.00 CHF", now)
     with lines.open(newline="") as stream:

@@ -155,10 +155,14 @@ def _tell(facts: Facts) -> str:
         parts.append("\nno open exceptions\n")
     if report["stock"]:
         stock = [
-            (row["seller"], row["sku"], row["product"], row["committed"], row["returned"], row["on_hand"])
+            (
+                *(row["seller"], row["sku"], row["product"]),
+                *(row["opening"], row["received"], row["committed"], row["returned"], row["corrected"], row["on_hand"]),
+            )
             for row in report["stock"]
         ]
-        parts.append("\n" + console.fit_table(("seller", "sku", "product", "sold", "came back", "on hand"), stock))
+        titles = ("opening", "received", "sold", "came back", "corrected", "closing")
+        parts.append("\n" + console.fit_table(("seller", "sku", "product", *titles), stock))
     if facts.oversold:
         parts.append(f"\noversold: {terminal.counted(facts.oversold, 'product')}\n")
     parts.append(f"\nchecks: {len(report['checks']) - len(facts.broken)} of {len(report['checks'])} hold\n")

@@ -72,14 +72,19 @@ class OpenException(TypedDict):
 
 
 class Stock(TypedDict):
-    """A product whose stock moved in the window, in pieces; `oversold` is what is missing of it."""
+    """A product whose stock moved in the window, in pieces: `opening` + `received` - `committed` + `returned` +
+    `corrected` = `on_hand`. `oversold` is what is missing of it.
+    """
 
     seller: str
     sku: str
     product: str
+    opening: int
+    received: int
     committed: int
     items: int
     returned: int
+    corrected: int
     on_hand: int
     oversold: int
 
