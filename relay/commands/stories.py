@@ -20,6 +20,7 @@ class OrderGroup(TypedDict):
     refunded_amount: str
     paid_at: str | None
     stripe_webhook_event_id: str | None
+    stripe_webhook_event_created_at: str | None
     stripe_checkout_session_id: str | None
     stripe_payment_intent_id: str | None
 
@@ -165,6 +166,7 @@ def tell(story: Story) -> str:
                     ("refunded", format_amount(group["refunded_amount"], group["currency"])),
                     ("paid at", terminal.when(group["paid_at"])),
                     ("event", group["stripe_webhook_event_id"]),
+                    ("event made at", terminal.when(group["stripe_webhook_event_created_at"])),
                     ("checkout session", group["stripe_checkout_session_id"]),
                     ("payment intent", group["stripe_payment_intent_id"]),
                 ]

@@ -69,6 +69,7 @@ STORY = {
         "refunded_amount": "4.24",
         "paid_at": TIME,
         "stripe_webhook_event_id": "evt_1",
+        "stripe_webhook_event_created_at": TIME,
         "stripe_checkout_session_id": "cs_1",
         "stripe_payment_intent_id": None,
     },

@@ -134,6 +134,7 @@ async def test_a_groups_story_names_sellers_and_products(project: Project, ada: 
     assert page.status == 200
     for part in (
         f"Paid by event {payment.event_id}.",
+        "event made at 2026-11-01 12:00:00 UTC",
         "74.24 USD",
         "Seller 1: 33.74 USD, paid",
         f"2 {TIMES} Product 2 of seller 1",

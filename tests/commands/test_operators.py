@@ -323,6 +323,7 @@ async def test_explain_tells_what_went_back_and_is_asked_by_any_id(project: Proj
     assert (told.status, told.errors) == (0, "")
     assert "; 4.24 of 74.24 USD went back." in told.output
     for part in (
+        "event made at     2026-11-01 12:00:00 UTC\n",
         f"refund re_told: succeeded, 4.24 USD of {payment.payment_intent_id}, by webhook: duplicate",
         f"refund re_of_rival: pending, 4.24 USD of {rival.payment_intent_id}, by webhook: no reason",
         f"dispute dp_told: needs_response, 4.24 USD of {payment.payment_intent_id}, by webhook: fraudulent",
