@@ -302,6 +302,7 @@ async def test_page_and_terminal_tell_what_was_paid_what_went_back_and_what_is_l
 
     assert "Paid in CHF20.00 CHFrefunded 4.50 CHF, net 15.50 CHF" in words
     assert "before Stripe's fees and what disputes took" in words
+    assert "less those whose refund failed in it after all" in words
     assert re.search(r"CHF +20\.00 CHF +4\.50 CHF +15\.50 CHF", told)
     assert re.search(r"opening +received +sold +came back +corrected +closing", now)
     assert "SKUProductOpeningReceivedSoldCame backCorrectedClosing" in Page(today.read_text()).words
