@@ -12,7 +12,7 @@ from testkit.database import Row
 from testkit.project import Project
 from testkit.shop import OrderGroup
 from testkit.stripe_api_server import StripeServer
-from testkit.stripe_events import STRIPE_KEY, Json
+from testkit.stripe_events import Json
 
 # What is told of refunds, and of disputes, where there are none.
 NO_REVERSALS: dict[str, Any] = {"known": 0, "recorded": 0, "ignored": 0, "rejected": [], "failed": [], "here_only": []}
@@ -20,7 +20,7 @@ LISTS = ("rejected", "unmatched", "failed", "paid_here_only")  # the contract's 
 
 
 def settings(stripe: StripeServer) -> dict[str, str]:
-    return {"STRIPE_API_BASE": stripe.url, "STRIPE_SECRET_KEY": STRIPE_KEY}
+    return {"STRIPE_API_BASE": stripe.url, "STRIPE_SECRET_KEY": stripe.key}
 
 
 async def sweep(

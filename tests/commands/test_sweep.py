@@ -1,13 +1,17 @@
 """`relay sweep` end to end: a server that speaks Stripe's API, the real SDK, PostgREST and the database."""
 
+import secrets
 import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from testkit.project import Project
+from testkit.refunds import Refund, record
 from testkit.shop import paid
 from testkit.stripe_api_server import StripeServer
-from testkit.stripe_events import SUCCEEDED
+from testkit.stripe_events import SUCCEEDED, new_id, session_of
 from testkit.sweeping import LISTS, NO_REVERSALS, delivered, exceptions_of, found, paying_event, settings, sweep
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +87,25 @@ async def test_what_a_simulation_paid_is_counted_apart_and_is_no_drift(project: 
 
     assert (ended.status, told["simulated"], told["known"]) == (0, 1, 0)
     assert all(told[name] == [] for name in LISTS)
+
+
+async def test_in_live_mode_no_payment_refund_or_dispute_passes_for_a_simulation(
+    project: Project, stripe: StripeServer
+) -> None:
+    """Whoever holds the service key chooses the ids. `relay simulate` refuses a live key."""
+    stripe.key = f"sk_live_{secrets.token_hex(16)}"
+    group = project.shop.order_group()
+    event = paid(group, id="cs_test_sim_2")
+    assert delivered(project, event)["outcome"] == "applied"
+    payment = replace(group.payment(), payment_intent_id=session_of(event)["payment_intent"])
+    refund = Refund.of(payment, 100, id=new_id("re_sim"), created=datetime.now(UTC))
+    assert record(project.shop.service, refund)["outcome"] == "recorded"
+
+    ended, told = await sweep(project, stripe)
+
+    assert (ended.status, told["simulated"]) == (1, 0)
+    assert found(told, "paid_here_only") == {("cs_test_sim_2", str(group.id), "session_not_found")}
+    assert [one["id"] for one in told["refunds"]["here_only"]] == [refund.id]
 
 
 async def test_a_delivery_after_the_sweep_is_a_replay_or_a_twin(project: Project, stripe: StripeServer) -> None:

@@ -73,7 +73,8 @@ class Reversals:
             self._of(known.kind).known += self._is_known(known)
         await self._record_ours(unknown, of_sessions)
         for recorded in self._on_record.values():
-            if recorded.id not in listed and not is_made_up(recorded.id):
+            is_simulated = is_made_up(recorded.id) and not self._rules.livemode
+            if recorded.id not in listed and not is_simulated:
                 self._of(recorded.kind).here_only.append(_finding_here(recorded, NOT_FOUND))
 
     def _of(self, kind: Kind) -> ReversalFindings:
