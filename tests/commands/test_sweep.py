@@ -367,6 +367,21 @@ async def test_metadata_changed_after_the_payment_are_no_drift(project: Project,
     assert project.snapshot() == before
 
 
+@pytest.mark.parametrize("age", [3600, 9 * 86400], ids=["in the window", "before the window"])
+async def test_a_session_without_reference_that_brought_less_is_told_of_the_group_that_it_paid(
+    project: Project, stripe: StripeServer, age: int
+) -> None:
+    """Whoever holds the service key may name a real session, of a Payment Link over a dollar, as a group's payment."""
+    group = project.shop.order_group()
+    session = stripe.session(None, amount_total=100, age=age)
+    assert delivered(project, paid(group, id=session["id"]))["outcome"] == "applied"
+
+    ended, told = await sweep(project, stripe)
+
+    assert ended.status == 1
+    assert found(told, "rejected") == {(session["id"], str(group.id), "amount_mismatch")}
+
+
 async def test_the_sweep_sends_only_the_listed_metadata(project: Project, stripe: StripeServer) -> None:
     group = project.shop.order_group()
     session = stripe.session(group)

@@ -8,6 +8,7 @@ neither does a second sweep.
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -24,7 +25,7 @@ from relay.commands.sweep.preview import preview
 from relay.commands.sweep.reconciling import Reconciling
 from relay.commands.sweep.reversals import Reversals
 from relay.commands.sweep.sendable import Sendable, judge, judge_all, payment_of
-from relay.core.checkout import Rules
+from relay.core.checkout import Payment, Rules
 from relay.core.errors import MalformedEvent
 from relay.core.outcomes import Reason
 from relay.data_api.records import Clients
@@ -56,6 +57,8 @@ class Sweep:
         self._at_once = AtOnce(progress)
         self._listed: dict[str, str | None] = {}
         """Every session that was seen as paid, and the order group that it names."""
+        self._nameless: dict[str, Payment] = {}
+        """Those of them that name none."""
         self._payment_intents: set[str] = set()
         """Those of the sessions that were seen as paid."""
         self._exceptions: dict[str, list[OpenException]] = {}
@@ -130,6 +133,8 @@ class Sweep:
         for (session_id, (session, decision)), told in zip(paid.items(), previewed, strict=True):
             payment = payment_of(decision)
             self._listed[session_id] = payment.order_group_id
+            if payment.order_group_id is None:
+                self._nameless[session_id] = replace(payment, metadata={})  # the metadata may be large
             if payment.payment_intent_id:
                 self._payment_intents.add(payment.payment_intent_id)
             exceptions = self._exceptions.get(session_id, [])
@@ -145,35 +150,36 @@ class Sweep:
 
     async def _check_paid_groups(self) -> None:
         """Compare the order groups that are paid in the database with Stripe's sessions."""
-        paid_otherwise: list[Sendable] = []
+        paid_otherwise: list[Payment] = []
 
         async def look_at(group: PaidGroup) -> None:
             # `relay simulate` refuses a live key, so a made-up id in live mode is somebody else's.
             if group.session_id and is_made_up(group.session_id) and not self._rules.livemode:
                 self._findings.simulated += 1
                 return
-            decision, reason = await self._paid_by(group)
+            payment, reason = await self._paid_by(group)
             if reason:
                 self._findings.paid_here_only.append(Finding(group.session_id, group.id, reason))
-            elif decision:
-                paid_otherwise.append(decision)
+            elif payment:
+                paid_otherwise.append(payment)
 
         groups = await order_groups.paid_between(self._records, self._since, self._until)
         await self._at_once.each("groups", groups, look_at)
-        for decision, told in zip(paid_otherwise, await preview(self._records, paid_otherwise), strict=True):
+        for payment, told in zip(paid_otherwise, await preview(self._records, paid_otherwise), strict=True):
             if not told.is_known and told.verdict.reason:
-                payment = payment_of(decision)
                 self._findings.rejected.append(Finding(payment.session_id, payment.order_group_id, told.verdict.reason))
 
-    async def _paid_by(self, group: PaidGroup) -> tuple[Sendable | None, str | None]:
+    async def _paid_by(self, group: PaidGroup) -> tuple[Payment | None, str | None]:
         """What Stripe has as the group's payment, where that must still be compared; and the reason where Stripe has no
         payment of the group. Raises StripeUnavailable.
         """
         if group.session_id is None:
             return None, SESSION_NOT_FOUND
+        if nameless := self._nameless.get(group.session_id):
+            return _as_of(group, nameless), None
         if group.session_id in self._listed:
             named = self._listed[group.session_id]
-            return None, SESSION_NAMES_ANOTHER_GROUP if named not in (None, group.id) else None
+            return None, SESSION_NAMES_ANOTHER_GROUP if named != group.id else None
         session = await self._stripe.session(group.session_id)
         if session is None:
             return None, SESSION_NOT_FOUND
@@ -186,4 +192,11 @@ class Sweep:
         named = payment_of(decision).order_group_id
         if named not in (None, group.id):
             return None, SESSION_NAMES_ANOTHER_GROUP
-        return decision if named else None, None
+        return _as_of(group, payment_of(decision)), None
+
+
+def _as_of(group: PaidGroup, payment: Payment) -> Payment:
+    """The payment as if its session named the group that it has paid. The session may have lost its metadata since;
+    what it brought must be what the group costs all the same.
+    """
+    return replace(payment, order_group_id=group.id)
