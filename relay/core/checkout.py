@@ -233,6 +233,12 @@ def reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
     return group, None
 
 
+def is_named_by_the_shop(session: Mapping[str, Any]) -> bool:
+    """Whether the session's metadata name the order group, and not only its `client_reference_id`."""
+    metadata = session.get("metadata")
+    return isinstance(metadata, dict) and not _is_blank(metadata.get(_REFERENCE))
+
+
 def _is_blank(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 

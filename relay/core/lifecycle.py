@@ -16,6 +16,7 @@ from relay.core.checkout import (
     Rules,
     checked_session,
     instant,
+    is_named_by_the_shop,
     is_one_of,
     named_accounts,
     payment_intent_of,
@@ -117,7 +118,8 @@ def _ended(session: Mapping[str, Any], session_id: str, *, livemode: bool) -> Ig
     if session.get("mode") != "payment":
         return Ignored(Reason.SESSION_MODE, session_id)
     order_group_id, problem = reference(session)
-    if order_group_id is None:
+    # Whoever opens a Payment Link with a `client_reference_id` and does not pay must not cancel that group.
+    if order_group_id is None or not is_named_by_the_shop(session):
         return Ignored(problem or Reason.MISSING_REFERENCE, session_id)
     return EndedCheckout(session_id, order_group_id)
 
