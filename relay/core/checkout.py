@@ -65,11 +65,14 @@ class AwaitingFunds:
     event_id: str
     event_created: str | None
     """ISO 8601 in UTC."""
+    is_named_by_the_shop: bool = True
 
     @property
     def is_to_be_noted(self) -> bool:
-        """Whether money is under way to an order group, which must not expire meanwhile."""
-        return self.reason is None and self.order_group_id is not None
+        """Whether money is under way to an order group, which must not expire meanwhile. The visitor of a Payment Link
+        cannot hold up a group of their choice.
+        """
+        return self.reason is None and self.order_group_id is not None and self.is_named_by_the_shop
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,8 @@ def judge(event: Event, rules: Rules) -> Decision:
         return Ignored(Reason.MISSING_REFERENCE, session_id)
     elif awaits_funds:
         reason = None if status == "unpaid" else Reason.NO_PAYMENT_REQUIRED
-        return AwaitingFunds(reason, session_id, order_group_id, event.id, event_created)
+        by_shop = is_named_by_the_shop(session)
+        return AwaitingFunds(reason, session_id, order_group_id, event.id, event_created, by_shop)
     if rules.metadata_keys is not None:
         # A payment without a group keeps its reference: nothing else leads a person from it to the order group.
         kept = rules.metadata_keys if order_group_id else rules.metadata_keys | {_REFERENCE}

@@ -350,6 +350,7 @@ def test_an_unpaid_session_awaits_its_funds() -> None:
     [
         {"payment_status": "no_payment_required"},
         {"metadata": {}},
+        {"metadata": {}, "client_reference_id": GROUP},
         {"metadata": {"order_group_id": "cart-17"}},
         {"client_reference_id": OTHER_GROUP},
     ],

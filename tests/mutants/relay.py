@@ -156,6 +156,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("any_account", "core/lifecycle.py", "    if not rules.accounts.issuperset(accounts):\n", "    if False:\n", LIFECYCLE_CORE),
     ("any_session_mode", "core/lifecycle.py", 'if session.get("mode") != "payment":', "if False:", LIFECYCLE_CORE),
     ("visitors_reference", "core/lifecycle.py", " or not is_named_by_the_shop(session)", "", LIFECYCLE_CORE),
+    ("visitors_debit", "core/checkout.py", " and self.is_named_by_the_shop", "", ("tests/core/test_checkout.py",)),
     ("any_status", "core/lifecycle.py", " or status not in STATUSES[kind]", "", LIFECYCLE_CORE),
     ("thin_counts", "core/checkout.py", "    if is_listed and event.body.get(\"object\") == THIN_EVENT:\n        raise ThinEvent\n", "", LIFECYCLE_CORE),
     ("anything_is_an_event", "core/event.py", "    if body.get(\"object\", \"event\") not in (\"event\", THIN_EVENT):\n        raise MalformedEvent\n", "", ("tests/core/test_checkout.py",)),
