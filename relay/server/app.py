@@ -28,6 +28,9 @@ LIFECYCLE: Final = web.AppKey("lifecycle", Route)
 READINESS: Final = web.AppKey("readiness", Readiness)
 CONNECTION_LIMIT: Final = web.AppKey("connection_limit", ConnectionLimit)
 TELEMETRY: Final = web.AppKey("telemetry", Telemetry)
+# Whoever shows the metrics holds it. An exposition takes some milliseconds, more than a delivery: of a crowd that asks
+# for it one is answered per turn of the event loop, so that deliveries do not wait for all of them.
+EXPOSITION: Final = web.AppKey("exposition", asyncio.Lock)
 
 
 def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], float] = time.time) -> web.Application:
@@ -50,6 +53,7 @@ def make_app(settings: Settings, *, log: Log | None = None, clock: Callable[[], 
     app[DELIVERIES] = Deliveries(telemetry, tolerance=settings.webhook_tolerance, clock=clock)
     app[TELEMETRY] = telemetry
     app[CONNECTION_LIMIT] = limit
+    app[EXPOSITION] = asyncio.Lock()
     app.cleanup_ctx.append(connected)
     app.on_response_prepare.append(_set_server_header)
     # The routes take every method, so that a wrong one gets the relay's answer and not aiohttp's.
@@ -115,6 +119,7 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    return web.Response(
-        body=request.app[TELEMETRY].metrics.exposition(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST}
-    )
+    async with request.app[EXPOSITION]:
+        body = request.app[TELEMETRY].metrics.exposition()
+        await asyncio.sleep(0)
+    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST})

@@ -161,3 +161,31 @@ async def test_last_delivery_is_stripes_own_and_absent_before_the_first(relay: R
 
     assert before <= told <= time.time()
     assert (await series(relay))[name] == told
+
+
+async def test_of_a_crowd_that_asks_for_the_metrics_one_is_answered_per_turn_of_the_loop(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exposition takes longer than a delivery, and a delivery needs several turns."""
+    loop, turn, shown_in = asyncio.get_running_loop(), 0, list[int]()
+    counting: asyncio.Handle | None = None
+    metrics = relay.app[TELEMETRY].metrics
+    exposition = metrics.exposition
+
+    def count_turns() -> None:
+        nonlocal turn, counting
+        turn += 1
+        counting = loop.call_soon(count_turns)
+
+    def shown() -> bytes:
+        shown_in.append(turn)
+        return exposition()
+
+    count_turns()
+    monkeypatch.setattr(metrics, "exposition", shown)
+    answers = await asyncio.gather(*(relay.get("/metrics") for _ in range(50)))
+    assert counting is not None
+    counting.cancel()
+
+    assert {status for status, _ in answers} == {200}
+    assert len(shown_in) == len(set(shown_in)) == 50
