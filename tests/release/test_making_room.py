@@ -126,7 +126,7 @@ def test_shop_with_orders_of_its_own_makes_room_and_is_paid_through_ours(project
             assert [row["function"] for row in rows(owner, who_says_it)] == ["turnover()"]
         assert project.run("--db-url", dsn)[0] == 1
 
-        project.add("20250104000000_make_room.sql", SAY_THE_NEW_NAME + room + index_too)
+        project.add("20250104000000_make_room.sql", room + index_too + SAY_THE_NEW_NAME)
         supabase_cli.db_push(dsn, project_dir=project.home)
         readers_see_what_they_saw(database)
 
@@ -294,6 +294,32 @@ def test_orders_of_a_later_migration_make_room_where_they_are_and_in_a_new_datab
         assert findings(dsn) == []
         with psycopg.connect(dsn, row_factory=dict_row) as connection:
             assert rows(connection, "select count(*) from public.shop_orders") == [{"count": 2}]
+
+
+def test_functions_that_say_the_name_are_replaced_after_the_renaming_and_exist_in_a_new_database(
+    project: ProjectFolder, postgres: Postgres
+) -> None:
+    lives, new = new_database(postgres), new_database(postgres)
+    project.add(EARLY, ORDERS)
+    push(project, lives)
+    second_name, _, room = steps()
+    with psycopg.connect(lives) as owner:
+        owner.execute(second_name.encode())
+    status, refusal, _ = project.run("--db-url", lives)
+    assert status == 1
+    shown = re.findall(r"^ {6}(alter .*;)$", refusal, re.MULTILINE)
+    assert "in the migration that makes room, after the renaming." in refusal
+
+    project.add("20250104000000_make_room.sql", "\n".join([room.splitlines()[0], *shown, SAY_THE_NEW_NAME]))
+    push(project, lives)
+    assert project.run("--db-url", lives)[0] == 0
+    push(project, lives)
+    push(project, new)
+
+    for dsn in (lives, new):
+        assert findings(dsn) == []
+        with psycopg.connect(dsn, row_factory=dict_row) as connection:
+            assert rows(connection, "select public.turnover()") == [{"turnover": 2499}]
 
 
 # What else may bear one of our names -> the statement that init shows for it, from a file and from the database.

@@ -215,7 +215,10 @@ def _refusal(plan: Plan) -> Iterator[str]:
         if statements := dict.fromkeys(problem.statement for problem in problems if problem.statement):
             yield "\n" + "".join(f"      {statement}\n" for statement in statements)
     if plan.mentions:
-        yield "\nA renaming does not reach what says the name as text. Let these say the new one:\n"
+        yield (
+            "\nA renaming does not reach what says the name as text. Replace functions of the database and of earlier\n"
+            "migrations in the migration that makes room, after the renaming. Into all else write the new name:\n"
+        )
         for one in plan.mentions:
             yield f"  {terminal.clean(f'{one.place}: {one.subject} {one.detail}')}\n"
     if plan.include_all is not False:
