@@ -140,6 +140,22 @@ async def test_a_mistyped_option_is_status_2_and_the_nearest_is_named(
     assert printed.err.splitlines()[-1] == told
 
 
+@pytest.mark.parametrize(
+    ("words", "ending"),
+    [
+        ("exceptions list --reason nope", "'totals_inconsistent')"),  # near to a status, `open`, and to no reason
+        ("exceptions list --reason amount_mismach", "'totals_inconsistent'); did you mean amount_mismatch?"),
+    ],
+)
+async def test_the_nearest_choice_is_one_of_the_same_option(
+    words: str, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(words.split())
+
+    assert capsys.readouterr().err.rstrip().endswith(ending)
+
+
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """The parser of every command and of every action."""
     for action in parser._actions:  # noqa: SLF001  argparse tells them in no other way

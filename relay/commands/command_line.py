@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn
 
-_CHOICE: Final = re.compile(r"invalid choice: '(?P<word>[^']*)'")
+_CHOICE: Final = re.compile(r"invalid choice: '(?P<word>[^']*)' \(choose from (?P<known>[^)]*)\)")
 _CONTINUED: Final = " \\"
 _QUOTED: Final = re.compile(r'"[^"]*"')
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
     def _hint(self, message: str) -> str:
         if match := _CHOICE.search(message):
-            near = nearest(match["word"], [str(one) for action in self._actions for one in action.choices or ()])
+            near = nearest(match["word"], re.findall(r"[^\s',]+", match["known"]))
             return f"; did you mean {near}?" if near else ""
         known = [name for action in self._actions for name in action.option_strings]
         typed = [word.partition("=")[0] for word in self._words if word.startswith("-")]
