@@ -37,6 +37,8 @@ COMMANDS: Final = {
     "desk": "relay.commands.desk.command",
     "endpoint": "relay.commands.endpoint",
 }
+OPTIONS: Final = ("-h", "--help", "--version")
+"""What may stand before a command."""
 _LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 EPILOG = """\
 examples:
@@ -77,6 +79,9 @@ def _run(words: list[str]) -> int:
         near = nearest(words[0], COMMANDS)
         hint = f"did you mean `relay {near}`?" if near else "`relay --help` lists them"
         raise CommandError(f"there is no command {words[0]!r}; {hint}")
+    command = next((word for word in words if word in COMMANDS), None)
+    if command and words[0].startswith("-") and words[0] not in OPTIONS:
+        raise CommandError(f"options come after the command: relay {command} {words[0]}")
     arguments = _parser(*(name for name in COMMANDS if words[0] == name)).parse_args(words)
     env_file.load(arguments)
     status: int = arguments.run(arguments)

@@ -115,6 +115,17 @@ async def test_an_unknown_command_is_status_2_and_the_nearest_is_named(
     assert capsys.readouterr() == ("", f"relay: there is no command {word!r}; {hint}\n")
 
 
+@pytest.mark.parametrize("words", ["--env-file .env check", "--env-file=.env check", "--json check", "--jsn check"])
+async def test_an_option_before_the_command_is_told_where_it_belongs(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words.split()) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"relay: options come after the command: relay check {words.split()[0]}\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
