@@ -121,6 +121,22 @@ async def test_each_answer_is_told_and_what_was_expected_where_it_differs(projec
     ]
 
 
+async def test_an_address_without_a_route_is_told_by_what_is_missing(project: Project, relay: Relay) -> None:
+    without_path = await project.relay("simulate", "--url", relay.url, "--create", "--scenario", "paid")
+    off_there = await project.relay(
+        *("simulate", "--url", relay.url + PATH, "--create", "--scenario", "expired"),
+        STRIPE_LIFECYCLE_WEBHOOK_SECRET=f"whsec_{secrets.token_hex(16)}",
+    )
+
+    assert (without_path.status, off_there.status) == (1, 1)
+    assert without_path.output.splitlines()[-1] == (
+        "No webhook is at this address: --url names all of it, with /api/stripe/webhook."
+    )
+    assert off_there.output.splitlines()[-1] == (
+        "The running relay has no STRIPE_LIFECYCLE_WEBHOOK_SECRET, so its lifecycle route is not there."
+    )
+
+
 async def test_a_relay_with_another_secret_differs_and_says_so(project: Project, relay: Relay) -> None:
     other = f"whsec_{secrets.token_hex(16)}"
     ended, played = await simulate(

@@ -244,19 +244,29 @@ def _compared(name: str, what: str, expected: str, actual: str) -> tuple[str, ..
 
 
 def _why_refused(results: list[ScenarioResult]) -> str:
-    """What to do where deliveries that are signed well were refused for their signature."""
-    refused = [
-        step
-        for one in results
-        for step, answer in one.answers
-        if answer.reason == Reason.INVALID_SIGNATURE and step.expected.reason != Reason.INVALID_SIGNATURE
-    ]
-    if not refused:
-        return ""
-    settings = sorted(
-        {"STRIPE_LIFECYCLE_WEBHOOK_SECRET" if one.is_lifecycle else "STRIPE_WEBHOOK_SECRET" for one in refused}
+    """What to do where deliveries that are signed well were refused for their signature, or met no route."""
+    unsigned = _settings_of(results, Reason.INVALID_SIGNATURE)
+    astray = _settings_of(results, Reason.WRONG_PATH)
+    told = ""
+    if unsigned:
+        told += f"The running relay has another {' and '.join(unsigned)} than these settings: both need the same.\n"
+    if "STRIPE_WEBHOOK_SECRET" in astray:
+        told += "No webhook is at this address: --url names all of it, with /api/stripe/webhook.\n"
+    elif astray:
+        told += "The running relay has no STRIPE_LIFECYCLE_WEBHOOK_SECRET, so its lifecycle route is not there.\n"
+    return told
+
+
+def _settings_of(results: list[ScenarioResult], reason: Reason) -> list[str]:
+    """The secrets of the routes on which a delivery was refused for a reason that was not expected."""
+    return sorted(
+        {
+            "STRIPE_LIFECYCLE_WEBHOOK_SECRET" if step.is_lifecycle else "STRIPE_WEBHOOK_SECRET"
+            for one in results
+            for step, answer in one.answers
+            if answer.reason == reason != step.expected.reason
+        }
     )
-    return f"The running relay has another {' and '.join(settings)} than these settings: both need the same.\n"
 
 
 def _as_dict(answer: Reply) -> dict[str, object]:
