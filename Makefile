@@ -33,7 +33,7 @@ help:
 	@echo "make relay-mutants  the same for the relay's own code; make shards-mutants for deploy/shards, as root on Debian"
 	@echo "make schema  write sql_tests/schema.sql anew; make versions runs the suites on every PostgreSQL here"
 	@echo "make browser the desk, the report, the sample shop and the site in a real Chromium; as root on Debian installs it"
-	@echo "make pictures  draw the README's pictures of the desk and the report anew"
+	@echo "make pictures  draw the documents' pictures of the desk and the report anew"
 	@echo "make canary  the relay's suites with the newest versions of its libraries, pre-releases included; make floors: the oldest"
 	@echo "make lock    write the lock files anew; UPGRADE=1 takes newer versions"
 	@echo "make clean   remove what the set-up and the tools made"

@@ -1,4 +1,4 @@
-"""The pictures of the README, from real pages over a shop of four weeks: `make pictures`."""
+"""The pictures of the documents, from real pages over a shop of four weeks: `make pictures`."""
 
 from __future__ import annotations
 
