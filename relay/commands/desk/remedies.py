@@ -16,17 +16,17 @@ _ROWS: Final = (
         ("missing_reference",),
         Remedy(
             "a payment of another application, or of a Payment Link",
-            "find out whose it is; `dismissed`, or refund and `refunded`. Where the account sells by "
-            "other ways for good, `RELAY_UNREFERENCED_SESSIONS=ignore`",
+            "find out whose it is; then resolve it as `dismissed`, or refund it and resolve it as `refunded`. "
+            "Where the account sells by other ways for good, set `RELAY_UNREFERENCED_SESSIONS=ignore`",
         ),
     ),
     (
         ("foreign_account",),
         Remedy(
-            "another Stripe account was paid, through an endpoint that also listens to connected "
-            "accounts, and its session names one of our groups; nothing was applied",
-            "a seller who copied a reference, or an attack: `dismissed`. If the account is your own, put "
-            "it into `STRIPE_ACCOUNTS` and send the event again",
+            "another Stripe account was paid, through an endpoint that also listens to connected accounts, and "
+            "its session names one of our groups; nothing was applied",
+            "a seller who copied a reference, or an attack: resolve it as `dismissed`. If the account is your "
+            "own, put it into `STRIPE_ACCOUNTS` and send the event again",
         ),
     ),
     (
@@ -36,7 +36,7 @@ _ROWS: Final = (
         ),
         Remedy(
             "a bug in the checkout code",
-            "find the order by amount and time; ship by hand (`fixed_by_hand`) or refund",
+            "find the order by amount and time; ship by hand and resolve it as `fixed_by_hand`, or refund",
         ),
     ),
     (
@@ -87,14 +87,14 @@ _ROWS: Final = (
         ),
         Remedy(
             "relay and database know different currencies",
-            "`relay check`; upgrade what is behind",
+            "run `relay check`, and upgrade what is behind",
         ),
     ),
     (
         ("duplicate_payment",),
         Remedy(
             "two tabs",
-            "refund the second payment, `refunded`",
+            "refund the second payment, then resolve it as `refunded`",
         ),
     ),
     (
@@ -114,8 +114,8 @@ _ROWS: Final = (
     (
         ("payment_refunded",),
         Remedy(
-            "Stripe had sent all of the payment's money back before the payment came here; it paid "
-            "nothing, and the exception is closed at once",
+            "Stripe had sent all of the payment's money back before the payment came here; it paid nothing, and "
+            "the exception is closed at once",
             "nothing is owed. Where the refund fails, it opens again: send the event again, or sweep",
         ),
     ),
@@ -123,8 +123,8 @@ _ROWS: Final = (
         ("payment_disputed",),
         Remedy(
             "the buyer's bank asks for the money back",
-            "answer it in Stripe before its deadline. A dispute that is won closes the exception by "
-            "itself; one that is lost stays: settle it with buyer and seller, then `fixed_by_hand`",
+            "answer it in Stripe before its deadline. A dispute that is won closes the exception by itself; one "
+            "that is lost stays: settle it with buyer and seller, then resolve it as `fixed_by_hand`",
         ),
     ),
     (
@@ -141,7 +141,7 @@ _ROWS: Final = (
         ),
         Remedy(
             "another refund or dispute under an id that is on record: a copied database, a simulation, the other mode",
-            "compare it in Stripe with what was expected, and `dismissed` once you know whose it is",
+            "compare it in Stripe with what was expected, and resolve it as `dismissed` once you know whose it is",
         ),
     ),
 )
