@@ -40,13 +40,13 @@ ASKING = [
         (Declined("the exception was closed"), "the exception was closed", 1),
         (
             NoVerdict(Reason.UNAUTHORIZED, "42501"),
-            "the Data API gave no answer: unauthorized (42501); the key's role may not do this: run `select "
+            "the Data API gave no usable answer: unauthorized (42501); the key's role may not do this: run `select "
             "payments.restore_privileges();` as postgres",
             2,
         ),
         (
             NoVerdict(Reason.UNEXPECTED, "KeyError"),
-            "the Data API gave no answer: unexpected (KeyError); see the project's log",
+            "the Data API gave no usable answer: unexpected (KeyError); see the project's log",
             2,
         ),
         (

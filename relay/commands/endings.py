@@ -30,4 +30,4 @@ class CommandError(Exception):
 
 def no_answer(failure: NoVerdict) -> str:
     """One line for the operator about a call that the Data API did not answer, and what to look at."""
-    return f"the Data API gave no answer: {failure.reason} ({failure.detail}); {remedy(failure)}"
+    return f"the Data API gave no usable answer: {failure.reason} ({failure.detail}); {remedy(failure)}"

@@ -8,7 +8,7 @@ from relay.core.errors import NoVerdict
 from relay.core.outcomes import Reason
 
 _MIGRATIONS: Final = "this release's migrations are not in this database: supabase db push --remote"
-_KEY: Final = "SUPABASE_SERVICE_ROLE_KEY is not taken: it belongs to another project, or was revoked"
+_KEY: Final = "SUPABASE_SERVICE_ROLE_KEY is not accepted: it belongs to another project, or was revoked"
 _RIGHTS: Final = "the key's role may not do this: run `select payments.restore_privileges();` as postgres"
 # What stands in a failure's detail (relay.data_api.failures): codes of PostgREST, https://docs.postgrest.org/en/v12/references/errors.html,
 # SQLSTATEs, errors of the operating system, aiohttp's classes, and HTTP statuses; the first that is there says most.

@@ -309,7 +309,7 @@ async def test_an_answer_of_another_shape_is_status_2_in_one_line(
     status, output, errors = await run(*words, env=environ(data_api.url))
 
     assert (status, output) == (2, "")
-    assert errors.startswith(f"relay: the Data API gave no answer: contract_violation ({told}")
+    assert errors.startswith(f"relay: the Data API gave no usable answer: contract_violation ({told}")
     assert errors.count("\n") == 1
 
 

@@ -39,7 +39,7 @@ def reason_in(words: str) -> str:
         ),
         (
             Reply(401, {"message": "Invalid API key"}),
-            "SUPABASE_SERVICE_ROLE_KEY is not taken: it belongs to another project, or was revoked "
+            "SUPABASE_SERVICE_ROLE_KEY is not accepted: it belongs to another project, or was revoked "
             "(unauthorized: HTTP 401)",
         ),
         (
