@@ -113,7 +113,7 @@ def how_to_go_on(demo: Demo) -> None:
     for what, command in (
         ("Pay the second group, this time in full (twice: the second one is a replay)", [*good, "--times", "2"]),
         ("Pay a group that nobody knows", [*send, "--group", "00000000-0000-4000-8000-000000000000", "--amount", "1"]),
-        ("Ask the relay how it feels", ["curl", "-s", f"{demo.relay.url}/readyz"]),
+        ("Ask the relay whether it is ready", ["curl", "-s", f"{demo.relay.url}/readyz"]),
         ("Follow its log", ["tail", "-f", str(demo.relay.log)]),
     ):
         demo.report.line(f"\n# {what}\n{shlex.join(command)}")

@@ -25,7 +25,7 @@ async def sell(stack: Stack, port: int | None) -> None:
         async with open_storefront(stack, Path(folder), port=port) as shop:
             print(f"\nThe shop:      {shop.url}/")
             print(f"The bank:      {shop.stripe.url}/c/bank    where a bank debit succeeds or fails, days later")
-            print(f"The relay:     {shop.relay.log}")
+            print(f"The relay log: {shop.relay.log}")
             print("\nIts pay page stands in for Stripe's; no money moves. Ctrl-C ends everything.", flush=True)
             await closed.wait()
 

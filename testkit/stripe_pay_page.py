@@ -59,7 +59,7 @@ class PayPage:
         if session["status"] == "open" and session["expires_at"] <= time.time():
             session["status"] = "expired"
         if session["status"] != "open":
-            return _page("This page has expired", f"<p>It is {session['status']}.</p>", status=410)
+            return _page("This page is closed", f"<p>Its session is {session['status']}.</p>", status=410)
         amount = f"<p class='amount'>{_amount(session)}</p>"
         buttons = {"card": "Pay by card", "debit": "Pay by bank debit", "leave": "Back to the shop, without paying"}
         return _page("Pay", amount + _form(request.path, **buttons))
@@ -68,7 +68,7 @@ class PayPage:
         """A button was pressed; like Stripe, it sends the event before it sends the buyer back."""
         session, how = self._session(request), (await request.post())["do"]
         if session["status"] != "open":
-            return _page("This page has expired", f"<p>It is {session['status']}.</p>", status=410)
+            return _page("This page is closed", f"<p>Its session is {session['status']}.</p>", status=410)
         if how == "leave":
             raise web.HTTPSeeOther(session["cancel_url"])
         paid = "paid" if how == "card" else "unpaid"
