@@ -7509,8 +7509,8 @@ CREATE FUNCTION public.security_findings() RETURNS TABLE(finding text, object te
         'unexpected_' || d.kind,
         d.object,
         case d.kind
-            when 'relation' then 'nothing else belongs into the private schema'
-            when 'function' then 'an overload, or a function that does not belong into the private schema'
+            when 'relation' then 'nothing else belongs in the private schema'
+            when 'function' then 'an overload, or a function that does not belong in the private schema'
             else d.name
         end
     from definition as d
