@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 VARIABLES: Final[Mapping[str, str]] = {
@@ -46,6 +46,7 @@ _RPC_TIMEOUT_LIMIT: Final = 10.0
 _SERVICE_LINK: Final = "tcp://"
 # OpenSSL reads this variable: the file of trusted certificates, where it is not in its usual place.
 _CERTIFICATES: Final = "SSL_CERT_FILE"
+_DASHBOARD: Final = frozenset({"supabase.com", "app.supabase.com"})
 # Libraries connect to such a host, and verify its certificate, exactly as it is written. They differ on all others.
 _HOST: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+")
 # C libraries also read 134744072, 0x8080808 and 8.8.2056 as addresses: https://url.spec.whatwg.org/#ends-in-a-number-checker
@@ -249,7 +250,7 @@ def _fault(name: str, value: str, now: float) -> str | None:
         case "STRIPE_WEBHOOK_SECRET" | "STRIPE_LIFECYCLE_WEBHOOK_SECRET":
             fault = _webhook_secret_fault(value)
         case "SUPABASE_URL":
-            fault = _url_fault(value) or _path_fault(urlsplit(value).path.rstrip("/"))
+            fault = _url_fault(value) or _project_fault(urlsplit(value))
         case "STRIPE_API_BASE":
             fault = _url_fault(value)
             if fault is None and urlsplit(value).path.strip("/"):
@@ -333,11 +334,14 @@ def _url_fault(value: str) -> str | None:
     return None
 
 
-def _path_fault(path: str) -> str | None:
-    """What is wrong with the path below which a self-hosted project lies; None where nothing is.
+def _project_fault(url: SplitResult) -> str | None:
+    """What is wrong with a project's host, or with the path below which a self-hosted one lies; None where nothing is.
 
     A dot segment or an escape could be read in two ways on its way through proxies, and supabase-py adds /rest/v1.
     """
+    path = url.path.rstrip("/")
+    if url.hostname in _DASHBOARD:
+        return "is the dashboard's address; the project's own is https://<ref>.supabase.co"
     if path.endswith("/rest/v1"):
         return "must be without /rest/v1, which the relay adds"
     usable = _PATH.fullmatch(path) and not {".", ".."} & set(path.split("/"))

@@ -190,6 +190,13 @@ def test_a_path_that_could_be_read_in_two_ways_is_refused(path: str, fault: str)
     assert fault in fault_of("SUPABASE_URL", f"https://example.com{path}")
 
 
+@pytest.mark.parametrize("host", ["supabase.com", "app.supabase.com", "Supabase.com"])
+def test_the_dashboards_address_is_refused_before_the_service_key_goes_there(host: str) -> None:
+    fault = fault_of("SUPABASE_URL", f"https://{host}/dashboard/project/abcdefghijklmnopqrst")
+
+    assert "is the dashboard's address; the project's own is https://<ref>.supabase.co" in fault
+
+
 @pytest.mark.parametrize(
     ("value", "hosts"),
     [
