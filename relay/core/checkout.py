@@ -238,9 +238,10 @@ def reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
 
 
 def is_named_by_the_shop(session: Mapping[str, Any]) -> bool:
-    """Whether the session's metadata name the order group, and not only its `client_reference_id`."""
+    """Whether the shop, and not the visitor of a Payment Link, has chosen the order group that the session names."""
     metadata = session.get("metadata")
-    return isinstance(metadata, dict) and not _is_blank(metadata.get(_REFERENCE))
+    in_metadata = isinstance(metadata, dict) and not _is_blank(metadata.get(_REFERENCE))
+    return in_metadata or session.get("payment_link") is None
 
 
 def _is_blank(value: object) -> bool:

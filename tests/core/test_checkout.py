@@ -336,8 +336,13 @@ def test_a_session_that_is_no_payment_is_ignored(mode: object) -> None:
     assert ignored.reason is Reason.SESSION_MODE
 
 
-def test_an_unpaid_session_awaits_its_funds() -> None:
-    event = completed(GROUP, payment_status="unpaid")
+@pytest.mark.parametrize(
+    "named",
+    [{}, {"payment_link": "plink_1"}, {"metadata": {}, "client_reference_id": GROUP}],
+    ids=["by its metadata", "by a link's metadata", "by its reference"],
+)
+def test_an_unpaid_session_awaits_its_funds(named: Json) -> None:
+    event = completed(GROUP, payment_status="unpaid", **named)
 
     decision = decide(event)
 
@@ -350,7 +355,7 @@ def test_an_unpaid_session_awaits_its_funds() -> None:
     [
         {"payment_status": "no_payment_required"},
         {"metadata": {}},
-        {"metadata": {}, "client_reference_id": GROUP},
+        {"metadata": {}, "client_reference_id": GROUP, "payment_link": "plink_1"},
         {"metadata": {"order_group_id": "cart-17"}},
         {"client_reference_id": OTHER_GROUP},
     ],

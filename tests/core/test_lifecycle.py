@@ -123,14 +123,18 @@ def test_an_expanded_payment_intent_is_its_id() -> None:
 
 @pytest.mark.parametrize("kind", [EXPIRED, FAILED])
 def test_a_checkout_that_has_ended_names_its_session_and_its_group(kind: str) -> None:
-    assert decide(ended(GROUP.upper(), kind=kind, id="cs_1")) == EndedCheckout("cs_1", GROUP)
+    for link in (None, "plink_1"):
+        by_metadata = ended(GROUP.upper(), kind=kind, id="cs_1", payment_link=link)
+        assert decide(by_metadata) == EndedCheckout("cs_1", GROUP)
+    by_reference = ended(kind=kind, id="cs_1", metadata={}, client_reference_id=GROUP)
+    assert decide(by_reference) == EndedCheckout("cs_1", GROUP)
 
 
 @pytest.mark.parametrize("kind", [EXPIRED, FAILED])
 def test_a_reference_that_the_visitor_of_a_payment_link_may_choose_ends_no_group(kind: str) -> None:
     for metadata in ({}, None, {"order_group_id": " "}):
-        by_client = ended(kind=kind, id="cs_1", metadata=metadata, client_reference_id=GROUP)
-        assert decide(by_client) == Ignored(Reason.MISSING_REFERENCE, "cs_1")
+        by_link = ended(kind=kind, id="cs_1", metadata=metadata, client_reference_id=GROUP, payment_link="plink_1")
+        assert decide(by_link) == Ignored(Reason.MISSING_REFERENCE, "cs_1")
 
 
 # What is ignored
