@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from local_stack.__main__ import port_number
 from local_stack.errors import StackError
+from local_stack.postgres import require_free_port
 from local_stack.signals import signals_as_interrupt
-from local_stack.stack import Stack
+from local_stack.stack import ANOTHER_PORT, Stack
 from testkit.storefront import open_storefront
 
 
@@ -33,9 +35,11 @@ async def sell(stack: Stack, port: int | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 after Ctrl-C; 2 where a part is missing or did not start."""
     parser = argparse.ArgumentParser(prog="python -m demo.storefront", description=__doc__)
-    parser.add_argument("--port", type=int, metavar="N", help="the shop's port; default: a free one")
+    parser.add_argument("--port", type=port_number, metavar="N", help="the shop's port; default: a free one")
     options = parser.parse_args(arguments)
     try:
+        if options.port:
+            require_free_port(options.port, remedy=ANOTHER_PORT)
         with signals_as_interrupt(), Stack() as stack:
             asyncio.run(sell(stack, options.port))
     except KeyboardInterrupt:

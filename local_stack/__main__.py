@@ -27,6 +27,13 @@ def psql_command(stack: Stack) -> str:
     return shlex.join([str(own) if own.is_file() else "psql", stack.dsn(user="postgres")])
 
 
+def port_number(text: str) -> int:
+    """Read an argument that must be a TCP port. Raises argparse.ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 2**16):
+        raise argparse.ArgumentTypeError("must be a number between 1 and 65535")
+    return int(text)
+
+
 def no_migrations(_: str) -> str:
     """What `--empty` pushes."""
     return ""
@@ -38,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep data, keys and ports there; default: throwaway")
     parser.add_argument("--regime", choices=REGIMES, default="explicit", help="default privileges: %(default)s")
     parser.add_argument("--env-file", type=Path, metavar="PATH", help="write the relay's settings there, mode 0600")
-    parser.add_argument("--port", type=int, metavar="N", help="the gateway's port; default: a free one")
+    parser.add_argument("--port", type=port_number, metavar="N", help="the gateway's port; default: a free one")
     parser.add_argument("--empty", action="store_true", help="push no migrations: a project before the first one")
     options = parser.parse_args(arguments)
     migrate: Callable[[str], str] = no_migrations if options.empty else supabase_cli.db_push

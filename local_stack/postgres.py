@@ -55,6 +55,17 @@ def free_port() -> int:
         return port
 
 
+def require_free_port(port: int, *, remedy: str) -> None:
+    """Raises StartError, one line that ends with the remedy, where nobody can listen on this port of the loopback."""
+    with socket.socket() as probe:
+        # As the servers do: connections of the past do not count, a listener does.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StartError(f"cannot listen on port {port} of 127.0.0.1 ({error.strerror}): {remedy}") from None
+
+
 class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]  # the library has no types
     """A server on the loopback; starts at once, ends with `stop()`, a `with` block, or our own death.
 

@@ -15,10 +15,12 @@ from local_stack import platform, supabase_cli
 from local_stack.gateway import PREFIX, GatewaySettings
 from local_stack.http_server import HttpServer, get_status
 from local_stack.keys import Keys
-from local_stack.postgres import Postgres
+from local_stack.postgres import Postgres, require_free_port
 from local_stack.postgrest import PostgREST, postgrest_path
 from local_stack.process import GuardedProcess
 from local_stack.surface import StackSurface
+
+ANOTHER_PORT = "stop what listens there, or name another port; without one, a free port is taken"
 
 
 class GatewayProcess(HttpServer):
@@ -96,10 +98,14 @@ class Stack(StackSurface):
             # What is missing is said before anything is started.
             postgrest_path()
             supabase_cli.cli_path()
+            if self._port:
+                require_free_port(self._port, remedy=ANOTHER_PORT)
             kept = None if self._data is None else Path(self._data) / "ports.json"
             ports = json.loads(kept.read_text()) if kept and kept.is_file() else {}
             self.postgres = exit_stack.enter_context(Postgres(data=self._data, port=ports.get("postgres")))
             home = self.postgres.home
+            if "gateway" in ports and not self._port:
+                require_free_port(ports["gateway"], remedy=f"stop what listens there, or remove {kept} for new ports")
             self.keys = Keys.load_or_generate(home / "keys.json")
             platform.install(self.dsn(), regime=self._regime, password=self.postgres.password)
             self.push_output = self._migrate(self.dsn(user="postgres"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,3 +114,55 @@ def test_part_that_is_missing_is_named_before_anything_starts(open_tmp: Path) ->
     assert "POSTGREST_BIN=/no/postgrest does not exist" in done.stderr
     assert "make setup" in done.stderr
     assert list(open_tmp.iterdir()) == []
+
+
+def ended(temporary: Path, module: str, *arguments: str) -> tuple[int, str, str]:
+    """How a command ends that cannot start: its exit status, its output and its errors."""
+    command = [sys.executable, "-m", module, *arguments]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd="/")
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("module", ["local_stack", "demo.storefront"])
+def test_a_port_that_is_taken_is_named_before_anything_starts(open_tmp: Path, module: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        told = ended(open_tmp, module, "--port", str(port))
+
+    assert told == (
+        2,
+        "",
+        f"cannot listen on port {port} of 127.0.0.1 (Address already in use): stop what listens there, or name another "
+        "port; without one, a free port is taken\n",
+    )
+    assert processes_mentioning(open_tmp) == {}
+    assert list(open_tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["local_stack", "demo.storefront"])
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http"])
+def test_what_is_no_port_is_refused(open_tmp: Path, module: str, port: str) -> None:
+    status, output, errors = ended(open_tmp, module, f"--port={port}")
+
+    assert (status, output) == (2, "")
+    assert errors.endswith("error: argument --port: must be a number between 1 and 65535\n")
+
+
+def test_a_kept_port_that_is_taken_meanwhile_is_named_with_the_file_that_keeps_it(open_tmp: Path) -> None:
+    kept = open_tmp / "kept"
+    with running(open_tmp, "--data", str(kept)) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    port = json.loads((kept / "ports.json").read_text())["gateway"]
+
+    with socket.create_server(("127.0.0.1", port)):
+        told = ended(open_tmp, "local_stack", "--data", str(kept))
+
+    assert told == (
+        2,
+        "",
+        f"cannot listen on port {port} of 127.0.0.1 (Address already in use): stop what listens there, or remove "
+        f"{kept}/ports.json for new ports\n",
+    )
+    assert processes_mentioning(kept) == {}
