@@ -12,7 +12,7 @@ import psycopg
 
 from demo.screen import Report
 from demo.steps import Demo, expect_group, open_demo, show_group, show_stock
-from local_stack.__main__ import psql_command
+from local_stack.__main__ import env_lines, psql_command
 from local_stack.errors import StackError
 from local_stack.keys import write_private
 from local_stack.signals import signals_as_interrupt, wait_for_interrupt
@@ -106,7 +106,7 @@ def how_to_go_on(demo: Demo) -> None:
     """Commands to copy while everything runs."""
     env_file = demo.stack.postgres.home / "relay.env"
     settings = {**demo.stack.env(), "RELAY_WEBHOOK_URL": demo.relay.webhook_url}
-    write_private(env_file, "".join(f"{name}={value}\n" for name, value in settings.items()))
+    write_private(env_file, env_lines(settings))
     send = [sys.executable, "-m", "demo.send", "--env-file", str(env_file)]
     good = [*send, "--group", demo.other_group_id, "--amount", str(demo.other_amount_minor)]
     demo.report.step("It is still running", "Copy these into another terminal; Ctrl-C here stops everything.")

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local_stack.__main__ import port_number
+from local_stack.__main__ import env_lines, port_number
 from local_stack.errors import StackError
+from local_stack.keys import write_private
 from local_stack.postgres import require_free_port
 from local_stack.signals import signals_as_interrupt
 from local_stack.stack import ANOTHER_PORT, Stack
 from testkit.storefront import open_storefront
+
+
+def desk_command(folder: Path, settings: Mapping[str, str]) -> str:
+    """Writes the settings into the folder, and returns the command line that opens the desk with them."""
+    env_file = folder / "relay.env"
+    write_private(env_file, env_lines(settings))
+    relay = Path(sys.executable).with_name("relay")
+    return shlex.join([str(relay), "desk", "--by", "you", "--env-file", str(env_file)])
 
 
 async def sell(stack: Stack, port: int | None) -> None:
@@ -28,6 +38,8 @@ async def sell(stack: Stack, port: int | None) -> None:
             print(f"\nThe shop:      {shop.url}/")
             print(f"The bank:      {shop.stripe.url}/c/bank    where a bank debit succeeds or fails, days later")
             print(f"The relay log: {shop.relay.log}")
+            print(f"\n# The operators' pages, from another terminal:\n{desk_command(Path(folder), shop.settings)}\n")
+            print("`relay explain`, `relay sweep` and the other commands take the same --env-file.")
             print("\nIts pay page stands in for Stripe's; no money moves. Ctrl-C ends everything.", flush=True)
             await closed.wait()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from local_stack import supabase_cli
@@ -16,9 +16,9 @@ from local_stack.signals import signals_as_interrupt, wait_for_interrupt
 from local_stack.stack import Stack
 
 
-def env_file(stack: Stack) -> str:
+def env_lines(settings: Mapping[str, str]) -> str:
     """The relay's settings, as lines of a `.env` file."""
-    return "".join(f"{name}={value}\n" for name, value in stack.env().items())
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def psql_command(stack: Stack) -> str:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signals_as_interrupt(),
             Stack(data=options.data, regime=options.regime, port=options.port, migrate=migrate) as stack,
         ):
-            settings = env_file(stack)
+            settings = env_lines(stack.env())
             if options.env_file:
                 write_private(options.env_file, settings)
             print(f"# The relay's settings{f', also in {options.env_file}' if options.env_file else ''}:\n")

@@ -64,6 +64,8 @@ class Storefront:
     superuser: Connection
     products: Mapping[str, UUID]
     """By article number."""
+    settings: Mapping[str, str]
+    """For the operators' commands: the running relay's, and the stand-in of Stripe's API."""
 
 
 def fill_the_shelves(service: Connection) -> dict[str, UUID]:
@@ -103,4 +105,5 @@ async def open_storefront(stack: StackSurface, folder: Path, *, port: int | None
         for server in (relay, shop):
             parts.push_async_callback(asyncio.to_thread, server.stop)
             await asyncio.to_thread(server.start)
-        yield Storefront(stack, shop.url, account, relay, service, superuser, products)
+        operators = {**env, "RELAY_PORT": str(relay.port), "STRIPE_API_BASE": account.url}
+        yield Storefront(stack, shop.url, account, relay, service, superuser, products, operators)

@@ -1,4 +1,4 @@
-"""`make demo`, as a newcomer meets it."""
+"""`make demo` and `make shop`, as a newcomer meets them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
 from tests.local_stack.processes import processes_mentioning
 
@@ -38,5 +43,58 @@ def test_demo_goes_as_promised_can_be_continued_by_hand_and_leaves_nothing(open_
     prose = lines[: lines.index("It is still running")]
     assert max(len(line.rstrip()) for line in prose) <= 80
     assert "\x1b" not in "".join(lines)
+    assert processes_mentioning(open_tmp) == {}
+    assert list(open_tmp.iterdir()) == []
+
+
+@contextmanager
+def started(
+    command: list[str], environment: dict[str, str], *, until: str
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A command that runs until a signal, and its output up to the line that holds a text."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd="/") as process:
+        assert process.stdout is not None
+        try:
+            lines: list[str] = []
+            for line in process.stdout:
+                lines.append(line.rstrip("\n"))
+                if until in line:
+                    break
+            yield process, lines
+        finally:
+            process.kill()
+
+
+def test_shop_prints_the_command_of_its_desk_and_settings_for_the_others_and_leaves_nothing(open_tmp: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "USER"} | {"TMPDIR": str(open_tmp)}
+    others = ("check", "simulate --create --scenario paid", "sweep --since 1h", "expire", "exceptions list")
+    with started([sys.executable, "-m", "demo.storefront"], environment, until="Ctrl-C ends everything") as (
+        shop,
+        told,
+    ):
+        (command,) = [shlex.split(line) for line in told if "relay desk" in line]
+        env_file = Path(command[-1])
+        mode = env_file.stat().st_mode & 0o777
+        with started(command, environment, until="http://") as (desk, (link,)):
+            browser = build_opener(ProxyHandler({}), HTTPCookieProcessor(CookieJar()))
+            browser.open(link).close()
+            with browser.open(f"http://{urlsplit(link).netloc}/stock") as page:
+                stock = page.read().decode()
+            desk.send_signal(signal.SIGINT)
+            desk_status = desk.wait(60)
+        statuses = {}
+        for words in others:
+            line = [command[0], *words.split(), "--env-file", str(env_file)]
+            statuses[words] = subprocess.run(
+                line, env=environment, cwd="/", check=False, capture_output=True
+            ).returncode
+
+        shop.send_signal(signal.SIGINT)
+        status = shop.wait(60)
+
+    assert mode == 0o600
+    assert "Breakfast bowl" in stock
+    assert statuses == dict.fromkeys(others, 0)
+    assert (desk_status, status) == (0, 0)
     assert processes_mentioning(open_tmp) == {}
     assert list(open_tmp.iterdir()) == []
