@@ -62,6 +62,37 @@ async def test_every_scenario_passes_on_groups_made_for_it(project: Project) -> 
     assert all(row["on_hand"] > 0 for row in levels)
 
 
+async def test_a_second_simulation_sells_what_the_first_has_made_and_receives_only_what_is_short(
+    project: Project, relay: Relay
+) -> None:
+    asked = ("--create", "--scenario", "paid", "--scenario", "yen")
+
+    def shop() -> list[dict[str, Any]]:
+        return project.query(
+            "select s.id as seller, p.id as product, l.available, (select count(*) from public.inventory_ledger as e"
+            " where e.product_id = p.id and e.quantity_delta > 0) as receipts"
+            " from public.sellers s left join public.products p on p.seller_id = s.id"
+            " left join public.inventory_levels l on l.product_id = p.id where s.name = %s order by p.id",
+            NAME,
+        )
+
+    assert (await simulate(project, relay, *asked))[0].status == 0
+    first = shop()
+    assert (await simulate(project, relay, *asked))[0].status == 0
+    second = shop()
+    assert second == [{**row, "available": row["available"] - 2} for row in first]
+    assert len({row["seller"] for row in first}) == len(first) == 2
+
+    short = second[0]
+    correct = "select public.record_inventory_adjustment(%s, %s, 'lost')"
+    project.query(correct, short["product"], 99 - short["available"])
+    assert (await simulate(project, relay, *asked))[0].status == 0
+    assert shop() == [
+        {**short, "available": 99 + 1000 - 2, "receipts": short["receipts"] + 1},
+        {**second[1], "available": second[1]["available"] - 2},
+    ]
+
+
 async def test_a_simulation_leaves_the_next_sweep_nothing_and_the_report_no_money(
     project: Project, stripe: StripeServer
 ) -> None:

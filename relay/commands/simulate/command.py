@@ -33,8 +33,9 @@ examples:
 Stripe is not called: the events are signed with STRIPE_WEBHOOK_SECRET, which must be the running relay's. Refunds,
 disputes and unpaid checkouts go to the lifecycle route beside the webhook's, signed with
 STRIPE_LIFECYCLE_WEBHOOK_SECRET; where that is not set, they are skipped. An order group that is paid this way is marked
-paid without money, so a live key is refused. --create makes sellers, products and order groups named "Simulation (relay
-simulate)"; they stay, and so do the exceptions of what is rejected, unless --tidy dismisses them.
+paid without money, so a live key is refused. --create makes order groups, and at first two sellers and their products,
+named "Simulation (relay simulate)", which later runs sell again. All of them stay, and so do the exceptions of what is
+rejected, unless --tidy dismisses them.
 exit status: 0 all as expected, 1 a difference, 2 could not run
 """
 # Longer than the relay may take for its answer.
