@@ -105,8 +105,15 @@ def _about(found: Found, id_: str) -> str:
     if is_nobodys:
         lines += [f"exception {number}: relay exceptions show {number}" for number in found["exceptions"]]
         if not _is_uuid(id_):  # of a UUID the story says so
-            lines.append("No order group has it.")
+            lines.append(_nobodys(found, id_))
     return "".join(f"{terminal.clean(line)}\n" for line in lines)
+
+
+def _nobodys(found: Found, id_: str) -> str:
+    """Why there is no story: the payment has no order group, or nothing is known of the id."""
+    if found["exceptions"] or found["refunds"] or found["disputes"]:
+        return "The payment belongs to no order group: it names none, or none that exists here."
+    return f"There is no exception {id_}." if id_.isdigit() else f"Nothing is known of {id_}."
 
 
 def _money_back(one: stories.Back) -> str:

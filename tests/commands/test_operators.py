@@ -356,10 +356,21 @@ async def test_explain_of_an_id_that_no_group_has_tells_what_is_known_and_is_sta
     (row,) = project.query("select id from payments.exceptions where stripe_event_id = %s", stray.event_id)
 
     told = await project.relay("explain", str(stray.payment_intent_id))
+    by_number = await project.relay("explain", str(row["id"]))
+    unknown = [await project.relay("explain", id_) for id_ in ("pi_nobody", "999999999")]
     nothing = await project.relay("explain", "pi_nobody", "--json")
 
-    assert (told.status, told.errors) == (1, "")
-    assert told.output == f"exception {row['id']}: relay exceptions show {row['id']}\nNo order group has it.\n"
+    assert (
+        told
+        == by_number
+        == (
+            1,
+            f"exception {row['id']}: relay exceptions show {row['id']}\n"
+            "The payment belongs to no order group: it names none, or none that exists here.\n",
+            "",
+        )
+    )
+    assert unknown == [(1, "Nothing is known of pi_nobody.\n", ""), (1, "There is no exception 999999999.\n", "")]
     assert (nothing.status, json.loads(nothing.output)) == (
         1,
         {"order_groups": [], "exceptions": [], "refunds": [], "disputes": [], "stories": []},
