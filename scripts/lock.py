@@ -25,6 +25,7 @@ TARGETS = {
     "requirements/notify.txt": ["pyproject.toml", "--extra", "notify"],
     "requirements/report.txt": ["pyproject.toml", "--extra", "report"],
     "requirements/desk.txt": ["pyproject.toml", "--extra", "desk"],
+    "requirements/workers.txt": ["pyproject.toml", "--extra", "workers"],
     "requirements/versions.txt": ["--group", "versions"],
     "requirements/bench.txt": ["pyproject.toml", "--group", "bench"],
     "requirements/build.txt": ["--group", "build"],

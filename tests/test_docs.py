@@ -3,6 +3,7 @@
 import argparse
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ async def test_every_command_has_help_with_examples_and_exit_statuses(name: str)
     assert (status, errors) == (0, "")
     assert f"  relay {name}" in output
     assert "exit status: 0 " in output
+
+
+def test_every_extra_has_the_pinned_libraries_that_its_message_names() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    for name, libraries in extras.items():
+        pinned = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+        for library in libraries:
+            project = re.split(r"[\[<>=]", library)[0]
+            assert any(line.startswith((f"{project}==", f"{project}[")) for line in pinned), library
 
 
 @pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())

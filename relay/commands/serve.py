@@ -3,6 +3,7 @@
 import argparse
 from typing import Final
 
+from relay.commands import extras
 from relay.commands.endings import NO, CommandError
 from relay.config import Settings
 from relay.server import serving, workers
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Settings.of_process()
     try:
         if arguments.workers > 1:
+            extras.need("workers", "gunicorn", for_what="relay serve --workers")
             workers.replace_process(settings, arguments.workers)
         return serving.serve(settings)
     except CannotListen as error:

@@ -1,4 +1,4 @@
-"""Starts `relay serve --workers N`: several processes on one port, run by gunicorn (the extra `workers`).
+"""Starts `relay serve --workers N`: several processes on one port, run by gunicorn.
 
 One process uses one core. gunicorn forks the workers, replaces a worker that dies, and passes SIGTERM on to them. Each
 worker has the same connections, limits and draining as a single process; relay.server.gunicorn_settings configures
@@ -9,30 +9,21 @@ workers share, in a folder that each run makes for itself, below PROMETHEUS_MULT
 https://prometheus.github.io/client_python/multiprocess/
 """
 
-import importlib.util
 import os
 import sys
 import tempfile
-from typing import Final, NoReturn
+from typing import NoReturn
 
-from relay.config import Settings, SettingsError
+from relay.config import Settings
 from relay.metrics import SHARED_FOLDER
 from relay.server.listening import open_sockets
-
-MISSING: Final = (
-    "--workers needs gunicorn, which is not installed: pip install '.[workers]' in a clone, or the package with its "
-    "extra `workers`"
-)
 
 
 def replace_process(settings: Settings, count: int) -> NoReturn:
     """Replace this process with gunicorn, which runs `count` workers.
 
-    Raises SettingsError where gunicorn is missing, CannotListen, and OSError where the folder for the metrics cannot be
-    made.
+    Raises CannotListen, and OSError where the folder for the metrics cannot be made.
     """
-    if importlib.util.find_spec("gunicorn") is None:
-        raise SettingsError(MISSING)
     listening = open_sockets(settings)
     # prometheus-client reads the variable when it is imported, so it must be set before gunicorn starts. Every run has
     # a folder of its own, which gunicorn_settings removes at the end: the counts of an earlier run would be added.

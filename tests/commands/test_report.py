@@ -18,6 +18,7 @@ from relay.commands.report.command import EXTRA
 from relay.commands.report_page import axis, charts
 from relay.commands.report_page.figures import Facts, Report
 from testkit.database import Connection
+from testkit.missing_libraries import without
 from testkit.payments import Payment
 from testkit.payments import reconcile as reconcile_as_made
 from testkit.project import Project, open_project
@@ -256,22 +257,11 @@ async def test_what_cannot_run_is_status_2_in_words(project: Project, arguments:
 
 
 async def test_without_the_extra_only_the_page_is_refused_and_the_remedy_said(project: Project, tmp_path: Path) -> None:
-    """A server has not got the extra's libraries; an import hook takes them away here too."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Without:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name.partition('.')[0] in {EXTRA!r}:\n"
-        "            raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Without())\n"
-        "import importlib.util as util\n"
-        "found = util.find_spec\n"
-        f"util.find_spec = lambda name, *more: None if name in {EXTRA!r} else found(name, *more)\n"
-    )
-    without = {"PYTHONPATH": str(tmp_path)}
+    """A server has not got the extra's libraries."""
+    hidden = without(EXTRA, tmp_path)
 
-    assert (await project.relay("report", "--since", "1d", "--json", **without)).status == 0
-    ended = await project.relay("report", "--since", "1d", "--html", str(tmp_path / "x.html"), **without)
+    assert (await project.relay("report", "--since", "1d", "--json", **hidden)).status == 0
+    ended = await project.relay("report", "--since", "1d", "--html", str(tmp_path / "x.html"), **hidden)
     assert ended.status == 2
     assert "requirements/report.txt" in ended.errors
     assert not (tmp_path / "x.html").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import signal
@@ -17,11 +16,10 @@ import aiohttp
 import pytest
 
 from relay.cli import main
-from relay.config import Settings, SettingsError
 from relay.server.webhook import PATH
-from relay.server.workers import replace_process
-from testkit.command_line import Serving, serve
+from testkit.command_line import Serving, run, serve
 from testkit.data_api_server import DataApi, Wait
+from testkit.missing_libraries import without
 from testkit.polling import until
 from testkit.relay_under_test import KEYS, environ
 from testkit.stripe_events import Json, completed, delivery
@@ -164,11 +162,15 @@ async def test_the_workers_answer_as_one_with_the_relays_own_connections_and_one
     assert "relay_deliveries_in_flight 0.0" in lines
 
 
-async def test_without_gunicorn_the_start_stops_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+async def test_without_gunicorn_the_start_stops_and_says_what_to_install(tmp_path: Path) -> None:
+    env = {**environ("http://127.0.0.1:1"), **without(["gunicorn"], tmp_path)}
 
-    with pytest.raises(SettingsError, match=r"pip install '\.\[workers\]' in a clone"):
-        replace_process(Settings.from_env(environ("http://127.0.0.1:1"), now=0), 2)
+    assert await run("serve", "--workers", "2", env=env) == (
+        2,
+        "",
+        "relay: relay serve --workers needs gunicorn: pip install --require-hashes -r requirements/workers.txt, "
+        "or the package with its extra `workers`\n",
+    )
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "x", "1000", "1.5"])
