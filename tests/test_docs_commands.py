@@ -33,6 +33,7 @@ NOT_RUN = {
     "ln": "the same",
     "nginx": "reloads the machine's own; tests/deploy/test_behind_nginx.py starts one with this file",
     "npm install": "the vendor's package; `make setup` installs the same one for the tests",
+    "psql 'postgresql://postgres:": "tests/local_stack/test_seed.py runs it with the command that `make stack` prints",
     "python worker.py": "tests/test_notify_worker.py runs it",
     "python3 -m venv": "tests/release/test_readme.py runs it with another path",
     "sed": "fills in the names of images for kubectl; tests/test_manifests.py does the same",
