@@ -366,6 +366,7 @@ order_status_changes_seller_id_idx ON public.order_status_changes USING btree (s
 orders_seller_id_created_at_idx ON public.orders USING btree (seller_id, created_at DESC)
 orders_to_fulfil_paid_at_idx ON public.orders USING btree (paid_at) WHERE (status = 'paid'::text)
 refund_status_changes_refund_id_idx ON payments.refund_status_changes USING btree (refund_id, id)
+refund_status_changes_succeeded_changed_at_idx ON payments.refund_status_changes USING btree (changed_at) WHERE (from_status = 'succeeded'::text)
 refunds_created_at_idx ON payments.refunds USING btree (created_at)
 refunds_currency_idx ON payments.refunds USING btree (currency)
 refunds_order_group_id_idx ON payments.refunds USING btree (order_group_id)

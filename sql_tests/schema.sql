@@ -2393,7 +2393,35 @@ begin
             -r.amount
         from payments.refunds as r
         left join public.order_groups as g on r.order_group_id = g.id
-        where r.created_at >= p_since and r.created_at < p_until and r.status = 'succeeded'
+        where
+            r.created_at >= p_since
+            and r.created_at < p_until
+            and (
+                r.status = 'succeeded'
+                or exists (
+                    select 1
+                    from payments.refund_status_changes as c
+                    where c.refund_id = r.id and c.from_status = 'succeeded'
+                    offset 0  -- one by one through the index: else the steps of all years would be read
+                )
+            )
+        union all
+        -- From there a refund can only fail, or be cancelled.
+        select
+            c.changed_at,
+            'refund_failed',
+            r.id,
+            case when r.set_aside_reason is null then r.order_group_id end,
+            null,
+            null,
+            g.stripe_checkout_session_id,
+            r.payment_intent_id,
+            r.currency,
+            r.amount
+        from payments.refund_status_changes as c
+        inner join payments.refunds as r on c.refund_id = r.id
+        left join public.order_groups as g on r.order_group_id = g.id
+        where c.changed_at >= p_since and c.changed_at < p_until and c.from_status = 'succeeded'
         union all
         select
             c.changed_at,
@@ -6472,9 +6500,14 @@ begin
                 l.is_simulated,
                 l.currency,
                 coalesce(sum(l.amount) filter (where l.kind = 'payment'), 0) as gross,
-                coalesce(-sum(l.amount) filter (where l.kind = 'refund' and l.order_group_id is not null), 0) as refunded
+                coalesce(
+                    -sum(l.amount) filter (
+                        where l.kind in ('refund', 'refund_failed') and l.order_group_id is not null
+                    ),
+                    0
+                ) as refunded
             from line as l
-            where l.kind in ('payment', 'refund')
+            where l.kind in ('payment', 'refund', 'refund_failed')
             group by l.is_simulated, l.currency
         ),
 
@@ -8144,6 +8177,8 @@ CREATE INDEX exceptions_reason_idx ON payments.exceptions USING btree (reason);
 CREATE UNIQUE INDEX exceptions_refund_id_key ON payments.exceptions USING btree (refund_id) WHERE (refund_id IS NOT NULL);
 
 CREATE INDEX refund_status_changes_refund_id_idx ON payments.refund_status_changes USING btree (refund_id, id);
+
+CREATE INDEX refund_status_changes_succeeded_changed_at_idx ON payments.refund_status_changes USING btree (changed_at) WHERE (from_status = 'succeeded'::text);
 
 CREATE INDEX refunds_created_at_idx ON payments.refunds USING btree (created_at);
 

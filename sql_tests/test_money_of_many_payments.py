@@ -29,7 +29,7 @@ from testkit.shop import OrderGroup, Shop, open_shop
 PAYMENTS = int(os.environ.get("MONEY_PAYMENTS", "600"))
 SINCE, UNTIL = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 4, 1, tzinfo=UTC)
 PRICES = {"USD": ("0.05", "19.99"), "JPY": ("1", "1200"), "KWD": ("0.010", "3.250"), "ISK": ("5", "990")}
-KINDS = ("payment", "order", "rejected", "unmatched", "resolved", "order_refund", "refund")
+KINDS = ("payment", "order", "rejected", "unmatched", "resolved", "order_refund", "refund", "refund_failed")
 SIMULATED = tuple(f"simulated_{kind}" for kind in KINDS)
 CAME = ("payment", "rejected", "unmatched", "resolved")
 SUMS = ("gross", "refunded", "net")
@@ -157,7 +157,7 @@ def generate(random: Random, books: Books, superuser: Connection) -> None:
                 )
             )
     if random.random() < 0.2:
-        send_back(random, books, payment, group.id)
+        send_back(random, books, superuser, payment, group.id)
     if random.random() < 0.1:
         assert (
             record(shop.service, Dispute.of(payment, status=random.choice(["won", "lost", "needs_response"])))[
@@ -173,7 +173,7 @@ def generate(random: Random, books: Books, superuser: Connection) -> None:
             books.twins[twin.event_created.date().isoformat(), currency] += 1
 
 
-def send_back(random: Random, books: Books, payment: Payment, group: UUID | None) -> None:
+def send_back(random: Random, books: Books, superuser: Connection, payment: Payment, group: UUID | None) -> None:
     """A part of a payment goes back, or does not; never all of it, so that no order follows by itself."""
     assert payment.amount_minor is not None
     multiple = 100 if payment.currency == "isk" else 1
@@ -184,23 +184,40 @@ def send_back(random: Random, books: Books, payment: Payment, group: UUID | None
         payment, minor, status=random.choice(["succeeded"] * 4 + ["pending", "failed"]), created=instant(random)
     )
     assert record(books.shop.service, back)["outcome"] == "recorded"
-    if random.random() < 0.2 and back.status != "failed":
-        back = back.then(random.choice(["succeeded", "failed"]))
+    statuses = [back.status]
+    if random.random() < 0.5 and back.status != "failed":
+        back = back.then(random.choice(["succeeded", "failed", "canceled"]))
         assert record(books.shop.service, back)["outcome"] in ("recorded", "replayed")
-    if back.status == "succeeded":
-        assert back.created
-        assert back.id
-        assert back.amount
+        statuses.append(back.status)
+    if "succeeded" not in statuses:
+        return
+    assert back.created
+    assert back.amount
+    told = [(back.created, "refund", -Decimal(back.amount))]
+    if statuses[-1] != "succeeded":
+        later = back.created + timedelta(hours=random.randrange(1, 400))
+        move_failure(superuser, back, later)
+        told.append((later, "refund_failed", Decimal(back.amount)))
+    for at, kind, amount in told:
         books.add(
             Line(
-                at=back.created,
-                kind="refund",
-                id=back.id,
-                amount=-Decimal(back.amount),
+                at=at,
+                kind=kind,
+                id=str(back.id),
+                amount=amount,
                 currency=(payment.currency or "").upper(),
                 group=group,
                 intent=payment.payment_intent_id,
             )
+        )
+
+
+def move_failure(superuser: Connection, refund: Refund, at: datetime) -> None:
+    """A refund failed at this time."""
+    with past_every_guard(superuser):
+        superuser.execute(
+            "update payments.refund_status_changes set changed_at = %s where refund_id = %s and to_status = %s",
+            [at, refund.id, refund.status],
         )
 
 
@@ -224,7 +241,7 @@ def set_aside(random: Random, books: Books, superuser: Connection, payment: Paym
                 books.shop.service, "select public.resolve_payment_exception(%s, 'dismissed', 'ada', 'ours')", row["id"]
             )
     if random.random() < 0.3:
-        send_back(random, books, wrong, None)
+        send_back(random, books, superuser, wrong, None)
     told = min(events, key=lambda event: (event.event_created, events.index(event)))
     assert told.event_created is not None
     books.add(
@@ -298,7 +315,7 @@ def test_what_was_paid_and_refunded_adds_up_by_currency(
 ) -> None:
     gross: dict[str, Decimal] = defaultdict(Decimal)
     refunded: dict[str, Decimal] = defaultdict(Decimal)
-    for line in books.within(f"{prefix}payment", f"{prefix}refund"):
+    for line in books.within(f"{prefix}payment", f"{prefix}refund", f"{prefix}refund_failed"):
         if line.kind == f"{prefix}payment":
             gross[line.currency] += line.amount
         elif line.group:
@@ -369,21 +386,25 @@ def test_days_one_by_one_are_the_month(books: Books) -> None:
     assert parts == whole
 
 
-def test_refund_that_does_not_fit_is_a_line_of_nobodys_group(books: Books) -> None:
-    """It came before its payment, in another currency."""
+def test_refund_that_does_not_fit_is_a_line_of_nobodys_group(books: Books, module_db: Database) -> None:
+    """It came before its payment, in another currency; another one of this kind had failed by then."""
     group = books.shop.order_group()
     payment = group.payment().but(event_created=UNTIL + timedelta(days=400))
     back = Refund.of(payment.but(currency="eur"), 100, created=UNTIL + timedelta(days=400))
-    assert record(books.shop.service, back)["outcome"] == "recorded"
+    failed = back.but(id="re_that_failed", amount_minor=101, amount="1.01")
+    for one in (back, failed, failed.then("failed")):
+        assert record(books.shop.service, one)["outcome"] == "recorded"
+    with module_db.connect() as superuser:
+        move_failure(superuser, failed.then("failed"), UNTIL + timedelta(days=400, hours=1))
     assert reconcile(books.shop.service, payment)["outcome"] == "applied"
     window = (UNTIL + timedelta(days=399), UNTIL + timedelta(days=401))
 
     lines = scalar(books.shop.service, "select public.payment_lines(%s, %s)", *window)
     money = scalar(books.shop.service, "select public.payment_report(%s, %s)", *window)["money"]
 
-    assert [(one["kind"], one["order_group_id"], one["amount"]) for one in lines if one["kind"] == "refund"] == [
-        ("refund", None, "-1.00")
-    ]
+    assert sorted(
+        (one["kind"], one["order_group_id"], one["amount"]) for one in lines if one["kind"].startswith("refund")
+    ) == [("refund", None, "-1.00"), ("refund", None, "-1.01"), ("refund_failed", None, "1.01")]
     assert money == [
         {"currency": "EUR", "gross": "0", "refunded": "0", "net": "0"},
         {"currency": "USD", "gross": "74.24", "refunded": "0", "net": "74.24"},
@@ -405,7 +426,11 @@ def test_order_that_a_failed_refund_brings_back_is_its_sellers_again(books: Book
     told = scalar(service, "select public.payment_report(%s, %s)", began, ended)
     lines = scalar(service, "select public.payment_lines(%s, %s)", began, ended)
 
-    assert [(one["kind"], one["amount"]) for one in lines] == [("order_refund", "-7"), ("order_refund", "7")]
+    assert [(one["kind"], one["amount"]) for one in lines] == [
+        ("order_refund", "-7"),
+        ("refund_failed", "7.00"),
+        ("order_refund", "7"),
+    ]
     assert [(one["orders"], one["gross"], one["refunded"], one["net"]) for one in told["sellers"]] == [
         (0, "0", "0", "0")
     ]

@@ -15,6 +15,7 @@ from sql_tests.goods import give_back, line
 from testkit.database import Connection, past_every_guard, scalar
 from testkit.payments import Payment
 from testkit.payments import reconcile as reconcile_as_made
+from testkit.refunds import Refund, record
 from testkit.shop import Shop
 
 NOW = datetime.now(UTC)
@@ -264,6 +265,55 @@ def test_stock_is_that_of_the_windows_end(service: Connection, superuser: Connec
 
     assert [(row["committed"], row["on_hand"]) for row in then["stock"]] == [(3, 7)]
     assert [(row["committed"], row["on_hand"]) for row in report(service)["stock"]] == [(3, 12)]
+
+
+@pytest.mark.parametrize("end", ["failed", "canceled"])
+def test_closed_month_keeps_a_refund_that_fails_in_the_next(
+    service: Connection, superuser: Connection, shop: Shop, end: str
+) -> None:
+    october, november, december = (datetime(2025, month, 1, tzinfo=UTC) for month in (10, 11, 12))
+    windows = {"closed": (october, november), "next": (november, december), "both": (october, december)}
+    payment = shop.order_group([[(1, "74.24")]]).payment().but(event_created=datetime(2025, 10, 5, tzinfo=UTC))
+    reconcile_as_made(service, payment)
+    back = Refund.of(payment, 424, id="re_1", created=datetime(2025, 10, 31, 23, 59, tzinfo=UTC))
+    # Neither of these has ever succeeded.
+    pending, never = back.but(id="re_2", status="pending"), back.but(id="re_3", status="failed")
+    for one in (back, pending, never, pending.then(end)):
+        assert record(service, one)["outcome"] == "recorded"
+
+    def told(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        report = scalar(service, "select public.payment_report(%s, %s)", *windows[name])
+        del report["generated_at"]
+        return report, scalar(service, "select public.payment_lines(%s, %s)", *windows[name])
+
+    closed = told("closed")
+    assert record(service, back.then(end))["outcome"] == "recorded"
+    with past_every_guard(superuser):
+        superuser.execute(
+            "update payments.refund_status_changes set changed_at = %s where to_status in ('failed', 'canceled')",
+            [november],
+        )
+
+    assert told("closed") == closed
+    assert {name: told(name)[0]["money"] for name in windows} == {
+        "closed": [{"currency": "USD", "gross": "74.24", "refunded": "4.24", "net": "70.00"}],
+        "next": [{"currency": "USD", "gross": "0", "refunded": "-4.24", "net": "4.24"}],
+        "both": [{"currency": "USD", "gross": "74.24", "refunded": "0.00", "net": "74.24"}],
+    }
+    assert [(one["kind"], one["id"], one["amount"]) for one in told("closed")[1]] == [
+        ("payment", payment.event_id, "74.24"),
+        ("order", closed[1][1]["id"], "74.24"),
+        ("refund", "re_1", "-4.24"),
+    ]
+    (failure,) = told("next")[1]
+    assert failure == {
+        **closed[1][2],
+        "at": "2025-11-01T00:00:00+00:00",
+        "day": "2025-11-01",
+        "kind": "refund_failed",
+        "amount": "4.24",
+    }
+    assert told("closed")[1] + told("next")[1] == told("both")[1]
 
 
 def test_no_buyer_and_no_metadata_are_in_it(service: Connection, shop: Shop) -> None:

@@ -352,7 +352,9 @@ def test_lines_of_a_window_read_no_big_table_whole(module_db: Database) -> None:
         watched(session) as plans,
     ):
         session.execute(
-            "update payments.refunds set status = 'succeeded' where created_at >= %s and created_at < %s", window
+            "update payments.refunds set status = 'succeeded' where created_at >= %s and created_at < %s"
+            " and right(id, 2) not in ('50', '00')",
+            window,
         )
         plans.clear()
         session.execute("set local role service_role")
@@ -362,7 +364,7 @@ def test_lines_of_a_window_read_no_big_table_whole(module_db: Database) -> None:
     kinds = Counter(line["kind"] for line in told)
     assert kinds["payment"] >= 60
     assert kinds["order"] >= 120
-    assert kinds["refund"] == 6
+    assert (kinds["refund"], kinds["refund_failed"]) == (6, 1)
     assert scanned(plans) == set()
 
 

@@ -30,6 +30,7 @@ BIG_TABLES = {
     "stripe_events",
     "exceptions",
     "refunds",
+    "refund_status_changes",
 }
 # Their conditions are those of the lists that they are for, so that reading one from its beginning reads the list.
 LISTS = {"order_groups_pending_created_at_idx", "orders_to_fulfil_paid_at_idx", "exceptions_open_first_seen_at_idx"}

@@ -86,7 +86,7 @@ select
     timestamptz '2024-01-02 00:00Z' + n * interval '1 minute'
 from generate_series(50, :groups, 50) as n;
 
--- Of one payment in ten a refund came to nothing.
+-- Of one payment in ten a refund came to nothing, every fifth of them after it had succeeded.
 insert into payments.refunds (
     id, payment_intent_id, order_group_id, amount_minor, amount, currency, status, created_at, livemode, source, recorded_at,
     status_changed_at
@@ -96,8 +96,18 @@ from
     generate_series(10, :groups, 10) as n,
     lateral (select timestamptz '2024-01-02 00:00Z' + n * interval '1 minute' as at) as x;
 
-insert into payments.refund_status_changes (refund_id, to_status, changed_at, source)
-select r.id, 'failed', r.created_at, 'webhook' from payments.refunds as r;
+insert into payments.refund_status_changes (refund_id, from_status, to_status, changed_at, source)
+select r.id, s.from_status, s.to_status, r.created_at, 'webhook'
+from
+    payments.refunds as r,
+    lateral (
+        select right(r.id, 2) in ('50', '00') as has_succeeded
+    ) as x,
+    lateral (
+        values (true, null, 'succeeded', 1), (true, 'succeeded', 'failed', 2), (false, null, 'failed', 1)
+    ) as s (has_succeeded, from_status, to_status, place)
+where s.has_succeeded = x.has_succeeded
+order by r.created_at, r.id, s.place;
 
 -- One exception in fifty is still open.
 insert into payments.exceptions (

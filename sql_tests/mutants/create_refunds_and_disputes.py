@@ -40,4 +40,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
         ("test_each_index",),
     ),
+    Mutant(
+        "failures-without-an-index",
+        "a report reads the steps of all refunds to find those that failed in its window",
+        FILE,
+        "create index refund_status_changes_succeeded_changed_at_idx on payments.refund_status_changes (changed_at)\n"
+        "where from_status = 'succeeded';\n",
+        "",
+        ("test_lines_of_a_window_read_no_big_table_whole",),
+    ),
 )

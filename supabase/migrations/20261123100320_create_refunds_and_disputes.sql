@@ -53,6 +53,9 @@ create table payments.refund_status_changes (
     constraint refund_status_changes_is_a_step_check check (from_status is distinct from to_status)
 );
 create index refund_status_changes_refund_id_idx on payments.refund_status_changes (refund_id, id);
+-- Few refunds fail once they have succeeded; reports look for them by time.
+create index refund_status_changes_succeeded_changed_at_idx on payments.refund_status_changes (changed_at)
+where from_status = 'succeeded';
 
 create table payments.disputes (
     id text not null,

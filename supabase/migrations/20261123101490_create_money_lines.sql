@@ -1,14 +1,16 @@
 -- Money line by line, as an accountant lays it beside Stripe's own list.
 --
 -- Touches: payments.money_lines(), whose lines public.payment_report() adds up, and public.payment_lines(), which tells them
--- one by one: sums and lines cannot disagree. Days of money are Stripe's: the time at which it made the event.
+-- one by one: sums and lines cannot disagree. Days of money are Stripe's: the time at which it made the event. That a refund
+-- failed after all is of the day on which it was recorded, so that the day of the refund stays as it was told.
 -- An older relay notices nothing.
 
 -- Tells what came, whose part it is, and what went back. Kinds: `payment`, one that paid its group; `order`, a seller's part of
 -- it; `rejected`, `unmatched` and `resolved`, money that was set aside, once per payment however many events it has, and not
--- where one of these was applied; `refund`, one that has succeeded, negative, with its group where the payment had paid one;
--- `order_refund`, an order that was given up, negative, and positive where that was taken back; `already_paid`, a further event
--- of a payment that had paid, no money.
+-- where one of these was applied; `refund`, one that has succeeded, whatever became of it, negative, with its group where the
+-- payment had paid one; `refund_failed`, one that failed or was cancelled after it had succeeded, positive, when that was
+-- recorded; `order_refund`, an order that was given up, negative, and positive where that was taken back; `already_paid`, a
+-- further event of a payment that had paid, no money.
 -- Called by: the functions below, public.payment_report(). Returns: one row per line, amounts in major units, null where what
 -- came is no money. Locks: nothing.
 create or replace function payments.money_lines(p_since timestamptz, p_until timestamptz)
@@ -175,7 +177,35 @@ begin
             -r.amount
         from payments.refunds as r
         left join public.order_groups as g on r.order_group_id = g.id
-        where r.created_at >= p_since and r.created_at < p_until and r.status = 'succeeded'
+        where
+            r.created_at >= p_since
+            and r.created_at < p_until
+            and (
+                r.status = 'succeeded'
+                or exists (
+                    select 1
+                    from payments.refund_status_changes as c
+                    where c.refund_id = r.id and c.from_status = 'succeeded'
+                    offset 0  -- one by one through the index: else the steps of all years would be read
+                )
+            )
+        union all
+        -- From there a refund can only fail, or be cancelled.
+        select
+            c.changed_at,
+            'refund_failed',
+            r.id,
+            case when r.set_aside_reason is null then r.order_group_id end,
+            null,
+            null,
+            g.stripe_checkout_session_id,
+            r.payment_intent_id,
+            r.currency,
+            r.amount
+        from payments.refund_status_changes as c
+        inner join payments.refunds as r on c.refund_id = r.id
+        left join public.order_groups as g on r.order_group_id = g.id
+        where c.changed_at >= p_since and c.changed_at < p_until and c.from_status = 'succeeded'
         union all
         select
             c.changed_at,

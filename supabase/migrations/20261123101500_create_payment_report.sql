@@ -76,9 +76,14 @@ begin
                 l.is_simulated,
                 l.currency,
                 coalesce(sum(l.amount) filter (where l.kind = 'payment'), 0) as gross,
-                coalesce(-sum(l.amount) filter (where l.kind = 'refund' and l.order_group_id is not null), 0) as refunded
+                coalesce(
+                    -sum(l.amount) filter (
+                        where l.kind in ('refund', 'refund_failed') and l.order_group_id is not null
+                    ),
+                    0
+                ) as refunded
             from line as l
-            where l.kind in ('payment', 'refund')
+            where l.kind in ('payment', 'refund', 'refund_failed')
             group by l.is_simulated, l.currency
         ),
 
