@@ -2244,7 +2244,7 @@ $_$;
 
 COMMENT ON FUNCTION payments.malformed_line(p_lines jsonb) IS 'The first field of the lines of a return that cannot be read.';
 
-CREATE FUNCTION payments.money_lines(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(happened_at timestamp with time zone, kind text, id text, order_group_id uuid, order_id uuid, seller_id uuid, checkout_session_id text, payment_intent_id text, currency text, amount numeric, is_simulated boolean)
+CREATE FUNCTION payments.money_lines(p_since timestamp with time zone, p_until timestamp with time zone) RETURNS TABLE(happened_at timestamp with time zone, kind text, id text, order_group_id uuid, order_id uuid, seller_id uuid, checkout_session_id text, payment_intent_id text, livemode boolean, currency text, amount numeric, is_simulated boolean)
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
     SET work_mem TO '64MB'
@@ -2309,7 +2309,8 @@ begin
     ),
 
     told (
-        happened_at, kind, id, order_group_id, order_id, seller_id, checkout_session_id, payment_intent_id, currency, amount
+        happened_at, kind, id, order_group_id, order_id, seller_id, checkout_session_id, payment_intent_id, livemode, currency,
+        amount
     ) as (
         select
             e.at,
@@ -2320,6 +2321,7 @@ begin
             null::pg_catalog.uuid,
             e.checkout_session_id,
             e.payment_intent_id,
+            e.livemode,
             e.currency,
             -- What no bigint of minor units can be is no money; NaN is greater than any number.
             case when abs(e.amount) < 1e19 then e.amount end
@@ -2334,6 +2336,7 @@ begin
             null,
             e.checkout_session_id,
             e.payment_intent_id,
+            e.livemode,
             e.currency,
             null
         from event as e
@@ -2348,6 +2351,7 @@ begin
             o.seller_id,
             e.checkout_session_id,
             e.payment_intent_id,
+            e.livemode,
             o.currency,
             o.total_amount
         from applied as e
@@ -2362,6 +2366,7 @@ begin
             null,
             x.checkout_session_id,
             x.payment_intent_id,
+            null,
             x.details -> 'received' ->> 'currency',
             -- Evidence is read as it is, also where a person has written it: what is no number is no money.
             case
@@ -2389,6 +2394,7 @@ begin
             null,
             g.stripe_checkout_session_id,
             r.payment_intent_id,
+            r.livemode,
             r.currency,
             -r.amount
         from payments.refunds as r
@@ -2416,6 +2422,7 @@ begin
             null,
             g.stripe_checkout_session_id,
             r.payment_intent_id,
+            r.livemode,
             r.currency,
             r.amount
         from payments.refund_status_changes as c
@@ -2432,6 +2439,7 @@ begin
             c.seller_id,
             g.stripe_checkout_session_id,
             g.stripe_payment_intent_id,
+            null,
             o.currency,
             case c.to_status when 'refunded' then -o.total_amount else o.total_amount end
         from public.order_status_changes as c
@@ -6465,6 +6473,7 @@ begin
                 l.seller_id,
                 l.currency,
                 l.amount,
+                l.livemode,
                 l.is_simulated,
                 (l.happened_at at time zone 'UTC')::pg_catalog.date as day
             from payments.money_lines(p_since, p_until) as l
@@ -6577,6 +6586,20 @@ begin
                     where l.kind <> 'already_paid'
                     group by l.day
                 ) as d
+            ),
+            'modes', (
+                select coalesce(json_agg(
+                    json_build_object('mode', o.mode, 'payments', o.payments)
+                    order by o.mode
+                ), '[]'::pg_catalog.json)
+                from (
+                    select
+                        case when l.livemode then 'live' else 'test' end as mode,
+                        count(*) as payments
+                    from line as l
+                    where not l.is_simulated and l.kind = 'payment'
+                    group by l.livemode
+                ) as o
             ),
             'money', (
                 select coalesce(json_agg(

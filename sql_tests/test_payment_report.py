@@ -267,6 +267,19 @@ def test_stock_is_that_of_the_windows_end(service: Connection, superuser: Connec
     assert [(row["committed"], row["on_hand"]) for row in report(service)["stock"]] == [(3, 12)]
 
 
+def test_payments_are_counted_by_mode(service: Connection, shop: Shop) -> None:
+    """Those that were applied; no order, refund, twin, simulation, nor what was set aside."""
+    live, test = shop.order_group().payment().but(livemode=True), shop.order_group().payment()
+    made_up = shop.order_group().payment().but(checkout_session_id="cs_test_sim_1", payment_intent_id="pi_sim_1")
+    aside = shop.order_group().payment().but(livemode=True, amount_minor=1, amount="0.01")
+    for one in (live, live.twin(), test, shop.order_group().payment(), made_up, aside):
+        reconcile(service, one)
+    assert record(service, Refund.of(live, 424, created=NOW))["outcome"] == "recorded"
+
+    assert report(service)["modes"] == [{"mode": "live", "payments": 1}, {"mode": "test", "payments": 2}]
+    assert scalar(service, "select public.payment_report('2020-01-01', '2020-02-01')")["modes"] == []
+
+
 @pytest.mark.parametrize("end", ["failed", "canceled"])
 def test_closed_month_keeps_a_refund_that_fails_in_the_next(
     service: Connection, superuser: Connection, shop: Shop, end: str

@@ -208,6 +208,7 @@ def test_report_of_a_month_is_whole_wherever_it_is_asked(
         {"currency": currency, "gross": gross, "refunded": "0", "net": gross}
         for currency, gross in (("JPY", "500"), ("KWD", "1.234"), ("USD", "63.50"))
     ]
+    assert told.pop("modes") == [{"mode": "test", "payments": 4}]
     assert told.pop("sellers") == [
         {
             "seller_id": str(seller.id),

@@ -58,6 +58,7 @@ class Project:
                 ("payments.stripe_events", "created_at"),
                 ("payments.exceptions", "first_seen_at"),
                 ("payments.refunds", "created_at"),
+                ("payments.refund_status_changes", "changed_at"),
                 ("payments.disputes", "created_at"),
                 ("payments.exceptions", "event_created_at"),
             ):

@@ -287,6 +287,7 @@ begin
         'generated_at', now(),
         'totals', shards.added_up(v_parts -> 'totals', 'day', 'currency', 'outcome'),
         'days', shards.added_up(v_parts -> 'days', 'day'),
+        'modes', shards.added_up(v_parts -> 'modes', 'mode'),
         'money', shards.added_up(v_parts -> 'money', 'currency'),
         'simulated', shards.added_up(v_parts -> 'simulated', 'currency'),
         'sellers', shards.added_up(v_parts -> 'sellers', 'seller', 'seller_id', 'currency'),

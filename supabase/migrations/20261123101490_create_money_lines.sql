@@ -12,7 +12,7 @@
 -- recorded; `order_refund`, an order that was given up, negative, and positive where that was taken back; `already_paid`, a
 -- further event of a payment that had paid, no money.
 -- Called by: the functions below, public.payment_report(). Returns: one row per line, amounts in major units, null where what
--- came is no money. Locks: nothing.
+-- came is no money; `livemode` is null of what was set aside and of given-up orders. Locks: nothing.
 create or replace function payments.money_lines(p_since timestamptz, p_until timestamptz)
 returns table (
     happened_at timestamptz,
@@ -23,6 +23,7 @@ returns table (
     seller_id uuid,
     checkout_session_id text,
     payment_intent_id text,
+    livemode boolean,
     currency text,
     amount numeric,
     is_simulated boolean
@@ -93,7 +94,8 @@ begin
     ),
 
     told (
-        happened_at, kind, id, order_group_id, order_id, seller_id, checkout_session_id, payment_intent_id, currency, amount
+        happened_at, kind, id, order_group_id, order_id, seller_id, checkout_session_id, payment_intent_id, livemode, currency,
+        amount
     ) as (
         select
             e.at,
@@ -104,6 +106,7 @@ begin
             null::pg_catalog.uuid,
             e.checkout_session_id,
             e.payment_intent_id,
+            e.livemode,
             e.currency,
             -- What no bigint of minor units can be is no money; NaN is greater than any number.
             case when abs(e.amount) < 1e19 then e.amount end
@@ -118,6 +121,7 @@ begin
             null,
             e.checkout_session_id,
             e.payment_intent_id,
+            e.livemode,
             e.currency,
             null
         from event as e
@@ -132,6 +136,7 @@ begin
             o.seller_id,
             e.checkout_session_id,
             e.payment_intent_id,
+            e.livemode,
             o.currency,
             o.total_amount
         from applied as e
@@ -146,6 +151,7 @@ begin
             null,
             x.checkout_session_id,
             x.payment_intent_id,
+            null,
             x.details -> 'received' ->> 'currency',
             -- Evidence is read as it is, also where a person has written it: what is no number is no money.
             case
@@ -173,6 +179,7 @@ begin
             null,
             g.stripe_checkout_session_id,
             r.payment_intent_id,
+            r.livemode,
             r.currency,
             -r.amount
         from payments.refunds as r
@@ -200,6 +207,7 @@ begin
             null,
             g.stripe_checkout_session_id,
             r.payment_intent_id,
+            r.livemode,
             r.currency,
             r.amount
         from payments.refund_status_changes as c
@@ -216,6 +224,7 @@ begin
             c.seller_id,
             g.stripe_checkout_session_id,
             g.stripe_payment_intent_id,
+            null,
             o.currency,
             case c.to_status when 'refunded' then -o.total_amount else o.total_amount end
         from public.order_status_changes as c

@@ -7,7 +7,8 @@
 -- Tells payments by day, currency and outcome, what was paid and what went back, in all and per seller, open exceptions, stock
 -- that moved, what people corrected, and whether the invariants hold. What `relay simulate` has paid is no money, and apart.
 -- Called by: `relay report`, as service_role. Returns: an object with `since`, `until`, `generated_at`, `totals`, `days` (how many
--- lines public.payment_lines() tells of each), `money`, `simulated` and `sellers` (gross, refunded and net by currency),
+-- lines public.payment_lines() tells of each), `modes` (how many payments were applied of live and of test mode), `money`,
+-- `simulated` and `sellers` (gross, refunded and net by currency),
 -- `exceptions` (those open now), `stock`, `adjustments`, `checks`; days are UTC, money is text in major units, the window is half open. Raises 22023
 -- for a window that is none. Locks: nothing. The Data API applies `statement_timeout` to the call.
 -- What it costs goes by the window; a just-in-time compiler would take longer over it than the statement takes.
@@ -41,6 +42,7 @@ begin
                 l.seller_id,
                 l.currency,
                 l.amount,
+                l.livemode,
                 l.is_simulated,
                 (l.happened_at at time zone 'UTC')::pg_catalog.date as day
             from payments.money_lines(p_since, p_until) as l
@@ -153,6 +155,20 @@ begin
                     where l.kind <> 'already_paid'
                     group by l.day
                 ) as d
+            ),
+            'modes', (
+                select coalesce(json_agg(
+                    json_build_object('mode', o.mode, 'payments', o.payments)
+                    order by o.mode
+                ), '[]'::pg_catalog.json)
+                from (
+                    select
+                        case when l.livemode then 'live' else 'test' end as mode,
+                        count(*) as payments
+                    from line as l
+                    where not l.is_simulated and l.kind = 'payment'
+                    group by l.livemode
+                ) as o
             ),
             'money', (
                 select coalesce(json_agg(

@@ -38,6 +38,7 @@ def facts(days: int, *, exceptions: int = 1) -> Facts:
         "generated_at": f"{UNTIL}T03:00:00+00:00",
         "totals": totals,
         "days": [],
+        "modes": [{"mode": "test", "payments": 1}],
         "money": [{"currency": "USD", "gross": "7424.00", "refunded": "74.24", "net": "7349.76"}],
         "simulated": [{"currency": "USD", "gross": "40", "refunded": "0", "net": "40"}],
         "sellers": [],

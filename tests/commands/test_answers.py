@@ -148,6 +148,7 @@ REPORT = {
         }
     ],
     "days": [{"day": "2026-11-23", "lines": 3}],
+    "modes": [{"mode": "live", "payments": 1}, {"mode": "test", "payments": 1}],
     "money": [{"currency": "USD", "gross": "74.24", "refunded": "4.24", "net": "70.00"}],
     "simulated": [{"currency": "USD", "gross": "1", "refunded": "0", "net": "1"}],
     "sellers": [{"seller": "A", "currency": "USD", "orders": 2, "gross": "74.24", "refunded": "0", "net": "74.24"}],

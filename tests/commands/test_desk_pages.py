@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,15 @@ async def test_a_report_of_a_window_is_the_reports_own(project: Project, ada: De
     for window in ("since=x", "since=2026-02-01&until=2026-01-01", "since=2026-01-01&until=x", "since=9999-01-01"):
         wrong = await ada.get(f"/report?{window}")
         assert (wrong.status, "The window" in wrong.words) == (400, True)
+
+
+async def test_a_report_names_the_payments_of_the_other_mode(project: Project, ada: Desk) -> None:
+    made = datetime(2001, 1, 5, tzinfo=UTC)
+    reconcile(project.shop.service, project.shop.order_group().payment().but(event_created=made, livemode=True))
+
+    page = await ada.get("/report?since=2001-01-01&until=2001-02-01")
+
+    assert "1 payment of live mode is in these sums, and the key is of test mode" in page.words
 
 
 async def test_whatever_a_row_holds_is_shown_and_is_no_markup(project: Project, ada: Desk) -> None:

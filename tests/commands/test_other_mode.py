@@ -62,9 +62,11 @@ async def test_a_database_that_does_not_say_is_a_warning_too(data_api: DataApi, 
 
 
 async def test_real_database_counts_what_was_applied(project: Project) -> None:
-    assert (await line(project.environment()))[0] == "ok"
+    """Other tests may have paid in live mode here before."""
+    (before,) = project.query("select count(*) as live from payments.stripe_events where livemode")
+    assert (await line(project.environment()))[0] == ("warn" if before["live"] else "ok")
 
     reconcile(project.shop.service, project.shop.order_group().payment().but(livemode=True))
 
     word, detail = await line(project.environment())
-    assert (word, detail.startswith("1 of live mode applied here, the last at ")) == ("warn", True)
+    assert (word, detail.startswith(f"{before['live'] + 1} of live mode applied here, the last at ")) == ("warn", True)

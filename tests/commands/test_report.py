@@ -148,8 +148,8 @@ async def test_json_is_the_functions_answer_with_the_drift(project: Project, tmp
     ended = await project.relay("report", "--since", "1d", "--json", "--sweep", str(file))
 
     told = json.loads(ended.output)
-    assert told.keys() == Report.__annotations__.keys() | {"drift"}
-    assert told["drift"] == SWEEP
+    assert told.keys() == Report.__annotations__.keys() | {"drift", "other_mode"}
+    assert (told["drift"], told["other_mode"]) == (SWEEP, None)
     assert {one["currency"] for one in told["totals"]} == {"USD", "JPY", "KWD", "ISK", "<B>"}
 
 
@@ -303,6 +303,37 @@ async def test_page_and_terminal_tell_what_was_paid_what_went_back_and_what_is_l
     assert sorted(rows) == sorted(
         (kind, amount, str(group.id))
         for kind, amount in (("payment", "20.00"), ("order", "11.00"), ("order", "9.00"), ("refund", "-4.50"))
+    )
+
+
+async def test_payments_of_the_other_mode_are_named_in_one_sentence_wherever_they_are_told(
+    project: Project, tmp_path: Path
+) -> None:
+    """Two hundred days before the other tests' windows: 14 of live mode and 15 of test mode, with a test key."""
+    made = datetime.now(UTC) - timedelta(days=700)
+    for amount, livemode in (("14", True), ("15", False)):
+        payment = project.shop.order_group([[(1, amount)]]).payment()
+        reconcile_as_made(project.shop.service, payment.but(event_created=made, livemode=livemode))
+    window = ["--since", (made - timedelta(days=1)).isoformat(), "--until", (made + timedelta(days=1)).isoformat()]
+    file, table = tmp_path / "report.html", tmp_path / "report.csv"
+    live = project.environment()["STRIPE_SECRET_KEY"].replace("_test_", "_live_")
+
+    told = await project.relay("report", *window)
+    written = await project.relay("report", *window, "--html", str(file), "--csv", str(table))
+    read = await project.relay("report", *window, "--json")
+    with_a_live_key = await project.relay("report", *window, STRIPE_SECRET_KEY=live)
+
+    rest = 'one database is for one mode (docs/environments.md, "One database, one mode")'
+    sentence = f"1 payment of live mode is in these sums, and the key is of test mode: {rest}"
+    assert [(one.status, one.errors) for one in (told, written, read)] == [(0, f"relay: {sentence}\n")] * 3
+    assert f"\n{sentence}\n" in told.output
+    assert re.search(r"USD +29\.00 USD", told.output)
+    assert f"{sentence}." in Page(file.read_text()).words
+    answer = json.loads(read.output)
+    assert answer["other_mode"] == sentence
+    assert answer["modes"] == [{"mode": "live", "payments": 1}, {"mode": "test", "payments": 1}]
+    assert with_a_live_key.errors == (
+        f"relay: 1 payment of test mode is in these sums, and the key is of live mode: {rest}\n"
     )
 
 

@@ -25,6 +25,7 @@ LINES = ("tests/server/test_log_lines.py",)
 DESK = ("tests/commands/test_desk_door.py", "tests/commands/test_desk_pages.py", "tests/commands/test_desk_forms.py")
 LIFE = ("tests/server/test_process_life.py",)
 LIFECYCLE = ("tests/server/test_lifecycle_route.py",)
+REPORT = ("tests/commands/test_report.py",)
 LIFECYCLE_CORE = ("tests/core/test_lifecycle.py",)
 
 _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
@@ -69,6 +70,13 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("replica_unknown", "data_api/failures.py", '    ("0A000", Reason', '    ("0AXXX", Reason', FAILURES),
     ("schema_unknown", "data_api/failures.py", '    ("PGRST106", Reason', '    ("PGRSTX06", Reason', FAILURES),
     ("bill_unknown", "data_api/failures.py", "in (402, 408, 429)", "in (408, 429)", FAILURES),
+    # Money of two modes under the name of one
+    ("other_mode_is_the_own", "commands/report_page/figures.py", 'other = "test" if self.mode == "live" else "live"', "other = self.mode", REPORT),
+    ("other_mode_is_test", "commands/report_page/figures.py", 'other = "test" if self.mode == "live" else "live"', 'other = "test"', REPORT),
+    ("other_mode_off_stderr", "commands/report/command.py", "            output.complain(facts.other_mode)\n", "            pass\n", REPORT),
+    ("other_mode_unread", "commands/report/command.py", '"other_mode": facts.other_mode}', '"other_mode": None}', REPORT),
+    ("other_mode_off_the_terminal", "commands/report/command.py", '        parts.append(f"{facts.other_mode}\\n")\n', "        pass\n", REPORT),
+    ("other_mode_off_the_desk", "commands/desk/pages.py", ', mode="live" if self._desk.livemode else "test"', "", DESK),
     # Limits
     ("verdict_of_any_length", "data_api/transport.py", "MAX_VERDICT_BYTES if target.name in _VERDICTS else MAX_ANSWER_BYTES", "MAX_ANSWER_BYTES", TRANSPORT),
     ("verdict_one_longer", "data_api/transport.py", "if len(body) > longest:", "if len(body) > longest + 1:", TRANSPORT),

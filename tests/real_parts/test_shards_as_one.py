@@ -128,6 +128,7 @@ def test_report_and_listing_are_the_sums_of_the_shards(cluster: Cluster, shops: 
 ADDED_UP = {
     "totals": ("day", "currency", "outcome"),
     "days": ("day",),
+    "modes": ("mode",),
     "money": ("currency",),
     "simulated": ("currency",),
     "sellers": ("seller", "seller_id", "currency"),
@@ -190,11 +191,12 @@ def test_a_list_of_exceptions_is_one_list(cluster: Cluster, shops: list[Shop], r
 def test_lines_are_those_of_the_shards_and_a_refund_that_came_first_is_one(
     cluster: Cluster, shops: list[Shop], routed: Connection
 ) -> None:
-    query: LiteralString = "select public.payment_lines('2026-10-01', '2026-12-31')"
+    query: LiteralString = "select public.payment_lines('2026-10-01', '2100-01-01')"
     payment = all_on(cluster, group_on(cluster, shops, routed, 0).payment(), 1)
     refund = Refund.of(payment, 100)
     assert record(routed, refund)["outcome"] == "recorded"
     assert brief(reconcile(routed, payment)) == ("applied", None)
+    assert record(routed, refund.then("failed"))["outcome"] == "recorded"
 
     lines = scalar(routed, query)
 
@@ -202,10 +204,12 @@ def test_lines_are_those_of_the_shards_and_a_refund_that_came_first_is_one(
     for shard in cluster.shards:
         with shard.act_as("service_role") as alone:
             parts += scalar(alone, query)
-    both = [line for line in parts if line["id"] == refund.id]
+    both = [line for line in parts if (line["kind"], line["id"]) == ("refund", refund.id)]
     assert sorted(line["order_group_id"] or "" for line in both) == ["", str(payment.order_group_id)]
     expected = {(line["kind"], line["id"], line["at"]): line for line in sorted(parts, key=names_a_group)}
     assert sorted(map(json.dumps, lines)) == sorted(map(json.dumps, expected.values()))
+    told = [(line["kind"], line["amount"]) for line in lines if line["id"] == refund.id]
+    assert told == [("refund", "-1.00"), ("refund_failed", "1.00")]
     times = [datetime.fromisoformat(line["at"]) for line in lines]
     assert times == sorted(times)
 

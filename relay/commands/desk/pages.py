@@ -236,7 +236,7 @@ class Pages:
                 request, "report.html", status=400, shown=shown, parts=None, problem=str(error), report=None
             )
         found = await reading.fetch(self._records, since, until)
-        parts = page.parts(Facts(found), *_PARTS)
+        parts = page.parts(Facts(found, mode="live" if self._desk.livemode else "test"), *_PARTS)
         return self._view.page(request, "report.html", shown=shown, parts=parts, problem="", report=found)
 
     async def _listed(self, asked: Filter, limit: int) -> list[ListedException]:

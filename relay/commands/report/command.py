@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
             bar.clear()
             _put(arguments.lines, lines.as_csv(told))
         _write(facts, arguments)
+        if facts.other_mode:
+            output.complain(facts.other_mode)
         if facts.broken:
             claims = "; ".join(terminal.clean(check["claim"]) for check in facts.broken)
             verb = "does" if len(facts.broken) == 1 else "do"
@@ -89,7 +91,7 @@ def _write(facts: Facts, arguments: argparse.Namespace) -> None:
 
         _put(arguments.html, page.render(facts))
     if arguments.json:
-        console.write_json({**facts.report, "drift": facts.drift})
+        console.write_json({**facts.report, "drift": facts.drift, "other_mode": facts.other_mode})
     elif not (arguments.csv or arguments.html or arguments.lines):
         output.show(_tell(facts))
 
@@ -128,6 +130,8 @@ def _tell(facts: Facts) -> str:
     parts = [f"{terminal.when(report['since'])} to {terminal.when(report['until'])}\n"]
     if facts.project:
         parts.append(f"{terminal.clean(facts.project)}, {facts.mode} mode\n")
+    if facts.other_mode:
+        parts.append(f"{facts.other_mode}\n")
     parts.append("\n")
     rows = [
         (row["day"], row["outcome"], row["payments"], format_amount(row["amount"], row["currency"]))

@@ -5,13 +5,13 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict
 
 from relay.commands.answers import Amount, Day, Instant
 from relay.commands.sweep_lists import SWEEP_LISTS
-from relay.commands.terminal import read_instant
+from relay.commands.terminal import counted, read_instant
 
 # Age groups of exceptions, each with its upper limit in hours. Stripe retries for 3 days, and keeps events for 30 days.
 AGES: Final = (("under a day", 24), ("1 to 3 days", 72), ("3 to 7 days", 168), ("7 to 30 days", 720))
@@ -38,6 +38,13 @@ class DayLines(TypedDict):
 
     day: Day
     lines: int
+
+
+class ModePayments(TypedDict):
+    """How many payments of one of Stripe's modes were applied, without simulations."""
+
+    mode: Literal["live", "test"]
+    payments: int
 
 
 class Money(TypedDict):
@@ -118,6 +125,7 @@ class Report(TypedDict):
     generated_at: Instant
     totals: list[Total]
     days: list[DayLines]
+    modes: list[ModePayments]
     money: list[Money]
     simulated: list[Money]
     sellers: list[SellerMoney]
@@ -141,7 +149,7 @@ class Facts:
     project: str | None = None
     """The host of the project's address."""
     mode: str | None = None
-    """`live` or `test`."""
+    """`live` or `test`, as the relay's key."""
 
     @property
     def periods(self) -> list[str]:
@@ -182,6 +190,19 @@ class Facts:
         """What was paid, went back and is left, by currency, in the order of `paid`."""
         places = {currency: place for place, (currency, _) in enumerate(self.paid)}
         return sorted(self.report["money"], key=lambda one: (places.get(one["currency"], len(places)), one["currency"]))
+
+    @property
+    def other_mode(self) -> str | None:
+        """A sentence about the payments of the mode that is not the key's; None where there are none."""
+        other = "test" if self.mode == "live" else "live"
+        payments = sum(one["payments"] for one in self.report["modes"] if one["mode"] == other)
+        if self.mode is None or payments == 0:
+            return None
+        verb = "is" if payments == 1 else "are"
+        return (
+            f"{counted(payments, 'payment')} of {other} mode {verb} in these sums, and the key is of "
+            f'{self.mode} mode: one database is for one mode (docs/environments.md, "One database, one mode")'
+        )
 
     @property
     def reasons(self) -> list[tuple[str, int]]:
