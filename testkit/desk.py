@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from html import unescape
+from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from testkit.project import Project
 
@@ -20,7 +22,7 @@ KEY = re.compile(r'name="key" value="([0-9a-f]{64})"')
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a request was answered with; `at` is the address that answered in the end."""
+    """What a request was answered with; `at` is what answered in the end, below the desk's path."""
 
     status: int
     text: str
@@ -45,13 +47,28 @@ class Desk:
 
     @property
     def url(self) -> str:
-        """Where its pages are."""
+        """Below which its pages are."""
         return self.link.partition("/open/")[0]
+
+    @property
+    def root(self) -> str:
+        """The path of that."""
+        return urlsplit(self.url).path
+
+    @property
+    def origin(self) -> str:
+        """Its scheme, name and port."""
+        return self.url.removesuffix(self.root)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.origin.rpartition(":")[2])
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None, *, follow: bool = True) -> Page:
         """Look at a page."""
         async with self.browser.get(self._at(path), headers=headers, allow_redirects=follow) as answer:
-            return Page(answer.status, await answer.text(), dict(answer.headers), str(answer.url.relative()))
+            return Page(answer.status, await answer.text(), dict(answer.headers), self._below(answer.url))
 
     async def post(
         self,
@@ -63,15 +80,18 @@ class Desk:
     ) -> Page:
         """Send a form as the desk's own pages do; the headers say otherwise, or `key` does."""
         sent = [("key", await self.key() if key is None else key), *fields]
-        said = {"Origin": self.url, **(headers or {})}
+        said = {"Origin": self.origin, **(headers or {})}
         async with self.browser.post(self._at(path), data=sent, headers=said, allow_redirects=follow) as answer:
-            return Page(answer.status, await answer.text(), dict(answer.headers), str(answer.url.relative()))
+            return Page(answer.status, await answer.text(), dict(answer.headers), self._below(answer.url))
 
     async def key(self) -> str:
         """The key of the session's forms, from the list, which must not be empty."""
         found = KEY.search((await self.get("/exceptions?status=all")).text)
         assert found is not None
         return found[1]
+
+    def _below(self, url: URL) -> str:
+        return str(url.relative()).removeprefix(self.root)
 
     def _at(self, path: str) -> str:
         return path if path.startswith("http") else self.url + path

@@ -121,7 +121,7 @@ async def test_a_payment_is_found_and_resolved_by_keyboard_alone(browser: Browse
         await tab_to(page, ".skip")
         await page.keyboard.press("Enter")
         assert await page.evaluate("document.activeElement.id") == "main"
-        await page.goto(ada.url)  # back to the top
+        await page.goto(f"{ada.url}/")  # back to the top
         await tab_to(page, "#q")
         await page.keyboard.type(str(payment.payment_intent_id))
         await page.keyboard.press("Enter")
@@ -248,11 +248,13 @@ async function attack() {{
 
 
 @contextmanager
-def serving(html: str) -> Iterator[int]:
-    """Another site on this machine, and its port."""
+def serving(html: str, asked: list[tuple[str, dict[str, str]]] | None = None) -> Iterator[int]:
+    """Another site on this machine, and its port. Appends the path and the headers of each request to `asked`."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if asked is not None:
+                asked.append((self.path, dict(self.headers)))
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
@@ -273,7 +275,7 @@ def serving(html: str) -> Iterator[int]:
 async def test_a_hostile_page_in_the_same_browser_reads_and_does_nothing(
     browser: Browser, project: Project, ada: Desk, name: str
 ) -> None:
-    """It even knows the forms' key, so that nothing but the origin and the cookie holds it off."""
+    """It even knows the desk's path and the forms' key, so that nothing but the origin and the cookie holds it off."""
     _, exception = rejected(project)
     context = await browser.new_context()
     operator = await context.new_page()
@@ -297,6 +299,29 @@ async def test_a_hostile_page_in_the_same_browser_reads_and_does_nothing(
     await context.close()
 
 
+async def test_another_port_in_the_same_browser_learns_neither_cookie_nor_path(
+    browser: Browser, project: Project, ada: Desk
+) -> None:
+    rejected(project)
+    asked: list[tuple[str, dict[str, str]]] = []
+    async with at_the_desk(browser, ada) as operator:
+        with serving("<!doctype html><title>x</title><img src=/image>", asked) as port:
+            other = await operator.context.new_page()
+            for path in ("/", "/x", "/exceptions", "/open/x"):
+                await other.goto(f"http://127.0.0.1:{port}{path}")
+                assert await other.evaluate("document.cookie") == ""
+            elsewhere = await operator.context.new_page()
+            await elsewhere.goto(f"{ada.url}/exceptions")
+            await expect(elsewhere.get_by_role("heading", name="Payments that need a person")).to_be_visible()
+            await elsewhere.evaluate(f"location.href = 'http://127.0.0.1:{port}/from-the-desk'")
+            await elsewhere.wait_for_url("**/from-the-desk")
+            assert await elsewhere.evaluate("document.referrer") == ""
+
+    assert {path for path, _ in asked} >= {"/", "/x", "/image", "/exceptions", "/open/x", "/from-the-desk"}
+    assert [(path, headers["Cookie"]) for path, headers in asked if "Cookie" in headers] == []
+    assert [path for path, headers in asked if ada.root in str({path: headers})] == []
+
+
 async def test_the_link_works_where_another_site_shows_it(browser: Browser, project: Project, ada: Desk) -> None:
     """As in a terminal or a chat that is a page itself."""
     rejected(project)
@@ -315,7 +340,7 @@ async def test_another_name_that_leads_here_is_refused(browser: Browser, project
     port = urlsplit(ada.url).port
     context = await browser.new_context()
     page = await context.new_page()
-    for path in (urlsplit(ada.link).path, "/exceptions"):
+    for path in (urlsplit(ada.link).path, f"{ada.root}/exceptions"):
         answer = await page.goto(f"http://attacker.localhost:{port}{path}")
         assert answer is not None
         assert answer.status == 421

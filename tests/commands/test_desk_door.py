@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from testkit.desk import FORMS, WORD, Desk, desk
 from testkit.exceptions import exception_of, rejected
@@ -52,7 +53,7 @@ async def test_the_link_opens_once_and_its_second_use_is_refused_and_told(projec
 
         cookie = first.headers["Set-Cookie"]
         assert first.status == 200
-        assert re.fullmatch(r"relay_desk_\d+=[\w-]{43}; HttpOnly; Path=/; SameSite=Strict", cookie)
+        assert re.fullmatch(rf"relay_desk_\d+=[\w-]{{43}}; HttpOnly; Path={opened.root}; SameSite=Strict", cookie)
         assert opened.link.rpartition("/")[2] not in cookie
         assert (again.status, "Set-Cookie" in again.headers) == (403, False)
         assert "This link has been used" in again.words
@@ -81,7 +82,7 @@ async def test_nobody_sees_or_does_anything_without_the_session(
     before = project.snapshot()
     async with desk(project, enters=is_open) as opened, aiohttp.ClientSession() as browser:
         stranger = replace(opened, browser=browser)
-        name = f"relay_desk_{opened.url.rpartition(':')[2]}"
+        name = f"relay_desk_{opened.port}"
         headers = {} if cookie is None else {"Cookie": f"{name}={cookie}"}
         seen = [await stranger.get(path, headers) for path in ("/", *PAGES, f"{opened.url}/open/x")]
         done = [await stranger.post(path, *WORD, ("id", "1"), key="", headers=headers) for path in FORMS]
@@ -91,12 +92,48 @@ async def test_nobody_sees_or_does_anything_without_the_session(
     assert project.snapshot() == before
 
 
+async def test_no_other_port_is_sent_the_cookie(project: Project) -> None:
+    """Cookies know no ports, but a server at another one knows no path of this desk."""
+    async with desk(project) as ada, desk(project, by="bob", enters=False) as bob:
+        jar = ada.browser.cookie_jar
+        sent = {
+            path: list(jar.filter_cookies(URL(bob.origin + path)))
+            for path in ("/", "/x", "/open/x", "/exceptions", f"{bob.root}/exceptions", f"{ada.root}x/exceptions")
+        }
+        assert [path for path, cookies in sent.items() if cookies] == []
+        assert list(jar.filter_cookies(URL(f"{ada.url}/exceptions"))) == [f"relay_desk_{ada.port}"]
+        assert re.fullmatch(r"/[\w-]{22}", ada.root)
+        assert ada.root != bob.root
+
+
+async def test_outside_of_its_path_the_desk_tells_nothing(project: Project, ada: Desk) -> None:
+    _, exception = rejected(project)
+    (cookie,) = ada.browser.cookie_jar
+    headers = {"Cookie": f"{cookie.key}={cookie.value}"}
+    key = await ada.key()
+    before = project.snapshot()
+    for root in ("", "/x", ada.root + "x", ada.root[:-1], ada.root.swapcase(), "/" + ada.root):
+        seen = [
+            *[await ada.get(ada.origin + root + path, headers) for path in ("/", *PAGES, *STATIC, "/open/x")],
+            await ada.get(f"{ada.origin}{root}/exceptions", {**headers, "Host": "attacker.example"}),
+            await ada.post(f"{ada.origin}{root}/exceptions/{exception['id']}/resolve", *WORD, key=key, headers=headers),
+        ]
+        assert {(page.status, page.text) for page in seen} == {(404, "")}
+    assert project.snapshot() == before
+
+    assert (await ada.get("/exceptions", headers)).status == 200
+    for path in ("", "/nowhere"):
+        page = await ada.get(path)
+        assert (page.status, "There is no such page" in page.words) == (404, True)
+    assert (await ada.get("/")).at == "/exceptions"
+
+
 @pytest.mark.parametrize(
     "host", ["attacker.example", "127.0.0.1", "127.0.0.1:1", "localhost", "[::1]:{port}", "0.0.0.0:{port}"]
 )
 async def test_another_host_is_refused_everywhere(project: Project, host: str) -> None:
     async with desk(project, enters=False) as opened:
-        host = host.format(port=opened.url.rpartition(":")[2])
+        host = host.format(port=opened.port)
         assert {(await opened.get(path, {"Host": host})).status for path in (opened.link, *PAGES, *STATIC)} == {421}
         assert (await opened.get(opened.link)).status == 200  # the link was not used up by that
         before = project.snapshot()
@@ -124,7 +161,7 @@ async def test_a_form_of_another_origin_does_nothing(project: Project, ada: Desk
     _, exception = rejected(project)
     key = await ada.key()
     before = project.snapshot()
-    origin = origin.format(port=ada.url.rpartition(":")[2])
+    origin = origin.format(port=ada.port)
 
     done = [
         await ada.post(
@@ -178,13 +215,20 @@ async def test_every_answer_is_strict_and_holds_no_key(project: Project, ada: De
     # What the policy forbids is not even there; a product of another test on this stack only has such a name.
     forbidden = r"<style|<[^>]*\s(style|on\w+)=|<script(?! src=)|<[^>]*javascript:"
     assert [page.at for page in answers if re.search(forbidden, page.text)] == []
+    # Each page leads to the desk's own path, to Stripe's dashboard or to itself; the path is no part of the text.
+    links = {link for page in answers for link in re.findall(r'(?:href="|src="|action="|url=)([^"]*)"', page.text)}
+    assert {f"{ada.root}/exceptions", f"{ada.root}/static/desk.css"} <= links
+    assert [one for one in links if not one.startswith((f"{ada.root}/", "https://dashboard.stripe.com/", "#"))] == []
+    titles = [title for page in answers for title in re.findall("<title>.*</title>", page.text)]
+    assert titles
+    assert [text for text in (*titles, *(page.words for page in answers)) if ada.root[1:] in text] == []
 
 
 @pytest.mark.parametrize("body", [b"note=\xff", b"key=" + b"x" * 300_000])
 async def test_a_form_that_no_browser_sends_does_nothing(project: Project, ada: Desk, body: bytes) -> None:
     _, exception = rejected(project)
     before = project.snapshot()
-    headers = {"Origin": ada.url, "Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+    headers = {"Origin": ada.origin, "Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 
     async with ada.browser.post(
         f"{ada.url}/exceptions/{exception['id']}/resolve", data=body, headers=headers
@@ -244,7 +288,7 @@ async def test_an_end_while_exceptions_are_being_resolved_is_told(project: Proje
 
 
 async def test_it_listens_on_this_machine_alone(ada: Desk) -> None:
-    port = int(ada.url.rpartition(":")[2])
+    port = ada.port
     for line in (Path("/proc") / str(ada.process.pid) / "net/tcp").read_text().splitlines()[1:]:
         address, state = line.split()[1], line.split()[3]
         if state == "0A" and int(address.rpartition(":")[2], 16) == port:

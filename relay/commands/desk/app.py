@@ -31,9 +31,11 @@ def make_app(desk: Desk, door: Door) -> web.Application:
     async def answer(request: web.Request, handler: Any) -> web.StreamResponse:
         """Check the request, and show what cannot be done as a page."""
         response: web.StreamResponse
+        if (place := door.place(request)) is None:
+            return web.Response(status=404, headers=HEADERS)
         try:
             door.check_address(request)
-            if not request.path.startswith(_OPEN):
+            if not place.startswith(_OPEN):
                 door.check_session(request)
             if request.method == "POST":
                 door.check_origin(request)
@@ -46,8 +48,7 @@ def make_app(desk: Desk, door: Door) -> web.Application:
         except NoVerdict as failure:
             response = view.refusal(request, Refusal(502, "The database gave no answer", no_answer(failure)))
         except web.HTTPException as error:
-            known = error.status < 400
-            response = error if known else view.refusal(request, _refusal_of(error))
+            response = _below(door.root, error) if error.status < 400 else view.refusal(request, _refusal_of(error))
         except Exception:
             _LOG.exception("a page could not be made")
             words = "The terminal of `relay desk` has more. Nothing else is known of it."
@@ -72,8 +73,8 @@ def make_app(desk: Desk, door: Door) -> web.Application:
             raise web.HTTPNotFound
         return web.FileResponse(_STATIC / name)
 
-    app = web.Application(middlewares=[answer], client_max_size=_MOST_BYTES)
-    app.add_routes(
+    pages_below = web.Application()
+    pages_below.add_routes(
         [
             web.get("/open/{token}", enter, allow_head=False),  # a HEAD would use the link up
             web.get("/static/{name}", static),
@@ -92,7 +93,15 @@ def make_app(desk: Desk, door: Door) -> web.Application:
             web.post("/exceptions/resolve", actions.resolve_many),
         ]
     )
+    app = web.Application(middlewares=[answer], client_max_size=_MOST_BYTES)
+    app.add_subapp(door.root, pages_below)
     return app
+
+
+def _below(root: str, redirect: web.HTTPException) -> web.HTTPException:
+    """The handlers lead to a page by its path below the root."""
+    redirect.headers["Location"] = root + redirect.headers["Location"]
+    return redirect
 
 
 async def _form(request: web.Request) -> Any:

@@ -1,8 +1,13 @@
-"""Who may come in: the one-time link, the session, and the checks of every request.
+"""Who may come in: the desk's own path, the one-time link, the session, and the checks of every request.
 
 Other pages in the operator's browser can send requests to 127.0.0.1 too. They cannot read the link, they send another
 `Host` (a name of their own that leads here) or another `Origin`, and the session's cookie does not go with their
 requests.
+
+Browsers keep no cookies apart by port: a cookie for all of 127.0.0.1 would also go to whatever else is opened there.
+So the whole desk is below a path that nobody can guess, and the cookie is for that path alone. What is below no such
+path is answered as if there were no desk.
+https://www.rfc-editor.org/rfc/rfc6265#section-8.5
 """
 
 import secrets
@@ -19,7 +24,8 @@ HEADERS: Final[Mapping[str, str]] = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'"
     ),
-    # With `no-referrer`, browsers would send the desk's own forms with `Origin: null`.
+    # Another port is another origin, and is not told the path. With `no-referrer`, browsers would send the desk's own
+    # forms with `Origin: null`.
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -32,6 +38,8 @@ HEADERS: Final[Mapping[str, str]] = {
 FORM_KEY: Final = "key"
 """The hidden field of every form."""
 _TOKEN_BYTES: Final = 32
+# As many as a random UUID has; the path is in every address, and a person may have to copy it.
+_PATH_BYTES: Final = 16
 
 
 class Refusal(Exception):
@@ -57,7 +65,7 @@ class UsedLink(Refusal):
 
 
 class Door:
-    """The link of a desk on a port, and the session that it opens."""
+    """The path and the link of a desk on a port, and the session that it opens."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -66,7 +74,13 @@ class Door:
         self._session = secrets.token_urlsafe(_TOKEN_BYTES)
         self.form_key = secrets.token_hex(_TOKEN_BYTES)  # what every form must send
         self.cookie = f"relay_desk_{port}"  # ports share their cookies
-        self.link = f"http://{HOST}:{port}/open/{self._token}"
+        self.root = f"/{secrets.token_urlsafe(_PATH_BYTES)}"  # below it are all pages
+        self.link = f"http://{HOST}:{port}{self.root}/open/{self._token}"
+
+    def place(self, request: web.Request) -> str | None:
+        """The request's path below the desk's own, such as `/exceptions`; None where it is not below it."""
+        first, slash, rest = request.path[1:].partition("/")
+        return slash + rest if _same(first, self.root[1:]) else None
 
     def enter(self, token: str, answer: web.StreamResponse) -> None:
         """Let the bearer of the link in: the answer gets the session's cookie. Raises Refusal."""
@@ -75,7 +89,7 @@ class Door:
         if self._token is None or not _same(token, self._token):
             raise Refusal(403, "This is not the link", "Use the link that `relay desk` printed, all of it.")
         self._used, self._token = self._token, None
-        answer.set_cookie(self.cookie, self._session, path="/", httponly=True, samesite="Strict")
+        answer.set_cookie(self.cookie, self._session, path=self.root, httponly=True, samesite="Strict")
 
     def is_inside(self, request: web.Request) -> bool:
         """Whether the request bears the session's cookie. Nobody is inside before the link was used."""

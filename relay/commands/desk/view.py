@@ -51,6 +51,7 @@ class View:
         environment.tests["id"] = lambda text: isinstance(text, str) and _ID.fullmatch(text) is not None
         environment.globals.update(
             desk=desk,
+            root=door.root,
             dashboard=lambda id_: links.dashboard(id_, livemode=desk.livemode),
             expected_amount=expected_amount,
             received_amount=received_amount,
@@ -61,7 +62,11 @@ class View:
 
     def page(self, request: web.Request, name: str, *, status: int = 200, **values: Any) -> web.Response:
         """A page from its template."""
-        values = {"at": request.path, "inside": self._door.is_inside(request), "form_key": self._door.form_key} | values
+        values = {
+            "at": self._door.place(request) or "",
+            "inside": self._door.is_inside(request),
+            "form_key": self._door.form_key,
+        } | values
         text = self._environment.get_template(name).render(values)
         # Lone surrogates, which JSON may hold, have no UTF-8.
         return web.Response(
