@@ -173,6 +173,7 @@ FAULTS: list[tuple[LiteralString, str]] = [
         "create table public.everything (like public.orders); alter table public.orders inherit public.everything",
         "open_door",
     ),
+    ("create table public.more () inherits (public.inventory_ledger)", "unexpected_child"),
     # Functions that are no longer ours.
     (
         "create or replace function payments.tg_settled__start_pending() returns trigger language plpgsql stable"
@@ -387,6 +388,28 @@ def test_project_of_thousands_of_functions_and_views_is_judged_within_the_data_a
         " as 'select count(*) from public.orders'"
     )
     assert findings(service) == ["open_door"] * 2 * 7  # to two roles, and what calls it
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_a_child_of_any_table_is_found_alone(owner: Connection, service: Connection) -> None:
+    """Its rows count in the parent's sums, and none of the parent's guards holds for them."""
+    tables = owner.execute(
+        "select o.object from payments.own_objects() as o"
+        " inner join pg_class as c on o.kind = 'relation' and o.id = c.oid and c.relkind = 'r'"
+    ).fetchall()
+    assert {"public.inventory_ledger", "payments.refunds"} < {row["object"] for row in tables}
+    for parent in (row["object"] for row in tables):
+        for made in (
+            "create table public.child () inherits ({0})",
+            "create table public.child (like {0} including all); alter table public.child inherit {0}",
+        ):
+            owner.execute("begin")
+            owner.execute(made.format(parent).encode())
+            rows = owner.execute("select * from public.security_findings()").fetchall()
+            owner.execute("rollback")
+            detail = "the rows of public.child count as its own"
+            assert rows == [{"finding": "unexpected_child", "object": parent, "detail": detail}]
+    assert findings(service) == []
 
 
 def test_each_sown_fault_is_found(db: Database, superuser: Connection, service: Connection, owner: Connection) -> None:

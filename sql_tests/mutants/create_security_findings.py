@@ -89,6 +89,14 @@ MUTANTS: tuple[Mutant, ...] = (
         (SOWN,),
     ),
     Mutant(
+        "blind-to-children",
+        "a table whose rows count among ours is not found",
+        FILE,
+        "on o.id = i.inhparent",
+        "on o.id = i.inhrelid and false",
+        (SOWN,),
+    ),
+    Mutant(
         "blind-to-memberships",
         "a visitor who may become the server is not found",
         FILE,

@@ -399,6 +399,16 @@ as $$
     where o.kind = 'relation'
 
     union all
+    -- Every sum over the parent counts the rows of its children, whose triggers, policies and grants are their own.
+    select
+        'unexpected_child',
+        o.object,
+        'the rows of ' || i.inhrelid::pg_catalog.regclass::pg_catalog.text || ' count as its own'
+    from own as o
+    inner join pg_catalog.pg_inherits as i on o.id = i.inhparent
+    where o.kind = 'relation'
+
+    union all
     -- A membership that gives nothing, such as the platform's own in pgsodium_keyholder, is none.
     select
         'open_door',
