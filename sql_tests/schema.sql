@@ -6326,7 +6326,7 @@ begin
         r.currency,
         r.status
     from payments.refunds as r
-    where r.created_at between p_since and p_until
+    where r.created_at between p_since and p_until or r.status_changed_at between p_since and p_until
     union all
     select
         d.id,
@@ -6337,11 +6337,11 @@ begin
         d.currency,
         d.status
     from payments.disputes as d
-    where d.created_at between p_since and p_until;
+    where d.created_at between p_since and p_until or d.status_changed_at between p_since and p_until;
 end;
 $$;
 
-COMMENT ON FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) IS 'The refunds and disputes on record that Stripe created in a window. Amounts in minor units.';
+COMMENT ON FUNCTION public.list_refunds_and_disputes(p_since timestamp with time zone, p_until timestamp with time zone) IS 'The refunds and disputes that Stripe created in a window, or whose status was recorded in it. Amounts in minor units.';
 
 CREATE FUNCTION public.note_awaiting_funds(p_order_group_id uuid, p_checkout_session_id text, p_stripe_event_id text, p_stripe_event_created timestamp with time zone) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER

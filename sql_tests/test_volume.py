@@ -368,6 +368,31 @@ def test_lines_of_a_window_read_no_big_table_whole(module_db: Database) -> None:
     assert scanned(plans) == set()
 
 
+@pytest.mark.usefixtures("big")
+def test_refunds_of_a_window_are_listed_through_indexes_alone(module_db: Database) -> None:
+    """Those that were created in it, and those that were recorded in it."""
+    created = (datetime(2024, 1, 3, tzinfo=UTC), datetime(2024, 1, 3, 1, tzinfo=UTC))
+    with (
+        module_db.connect() as session,
+        session.transaction(force_rollback=True),
+        past_every_guard(session),
+        watched(session) as plans,
+    ):
+        session.execute(
+            "update payments.refunds set status_changed_at = %s where created_at >= '2024-01-04' and"
+            " created_at < '2024-01-04 00:30Z'",
+            created[:1],
+        )
+        plans.clear()
+        session.execute("set local role service_role")
+        told = session.execute("select * from public.list_refunds_and_disputes(%s, %s)", created).fetchall()
+        session.execute("reset role")
+
+    assert len(told) == 7 + 3
+    assert touched(plans) >= {"refunds"}
+    assert scanned(plans) == set()
+
+
 def test_report_of_a_window_reads_no_big_table_whole(module_db: Database, big: Connection) -> None:
     """A window of an hour, in which orders of the day before took steps too."""
     window = (datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 2, 1, tzinfo=UTC))

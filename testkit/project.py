@@ -58,8 +58,13 @@ class Project:
                 ("payments.stripe_events", "created_at"),
                 ("payments.exceptions", "first_seen_at"),
                 ("payments.refunds", "created_at"),
+                ("payments.refunds", "recorded_at"),
+                ("payments.refunds", "status_changed_at"),
                 ("payments.refund_status_changes", "changed_at"),
                 ("payments.disputes", "created_at"),
+                ("payments.disputes", "recorded_at"),
+                ("payments.disputes", "status_changed_at"),
+                ("payments.dispute_status_changes", "changed_at"),
                 ("payments.exceptions", "event_created_at"),
             ):
                 change = f"update {table} set {column} = {column} - interval '1 year' where {column} is not null"

@@ -190,14 +190,13 @@ class StripeServer:
             return web.json_response(stripe_endpoints.listed(self.destinations, query))
         if request.method == "POST":
             return self._expire(request.path)
-        if request.path.startswith("/v1/checkout/sessions/"):
-            wanted = request.path.rpartition("/")[2]
-            for session in self.sessions:
-                if session["id"] == wanted:
-                    return web.json_response(_expanded(session, query.get("expand[]", []), ""))
-            return failure(
-                404, "invalid_request_error", "No such checkout.session", code="resource_missing", param="id"
-            )
+        folder, _, wanted = request.path.rpartition("/")
+        objects = {"checkout/sessions": self.sessions, "refunds": self.refunds, "disputes": self.disputes}
+        if (kept := objects.get(folder.removeprefix("/v1/"))) is not None:
+            for one in kept:
+                if one["id"] == wanted:
+                    return web.json_response(_expanded(one, query.get("expand[]", []), ""))
+            return failure(404, "invalid_request_error", "No such object", code="resource_missing", param="id")
         return failure(404, "invalid_request_error", "Unrecognized request URL")
 
     def _expire(self, path: str) -> web.Response:

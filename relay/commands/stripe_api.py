@@ -131,14 +131,12 @@ class StripeApi:
 
     async def session(self, session_id: str) -> Json | None:
         """One Checkout Session; None where Stripe has none with this id."""
-        try:
-            found = await _with_retries(lambda: self._client.v1.checkout.sessions.retrieve_async(session_id))
-        except stripe.InvalidRequestError as error:
-            if error.http_status == 404:
-                return None
-            raise StripeUnavailable(_describe(error)) from None
-        session: Json = found.to_dict()
-        return session
+        return await _one(lambda: self._client.v1.checkout.sessions.retrieve_async(session_id))
+
+    async def reversal(self, kind: Kind, id_: str) -> Json | None:
+        """One refund or dispute; None where Stripe has none with this id."""
+        kept = self._client.v1.refunds if kind == "refund" else self._client.v1.disputes
+        return await _one(lambda: kept.retrieve_async(id_))
 
     async def endpoints(self) -> list[Json]:
         """The account's endpoints with snapshot payloads, the newest first."""
@@ -169,6 +167,18 @@ class StripeApi:
             raise StripeUnavailable(f"Stripe does not take it: {error.user_message or _describe(error)}") from None
         endpoint: Json = made.to_dict()
         return endpoint
+
+
+async def _one(request: Callable[[], Awaitable[Any]]) -> Json | None:
+    """The object that the request reads; None where Stripe has none. Raises StripeUnavailable."""
+    try:
+        found = await _with_retries(request)
+    except stripe.InvalidRequestError as error:
+        if error.http_status == 404:
+            return None
+        raise StripeUnavailable(_describe(error)) from None
+    one: Json = found.to_dict()
+    return one
 
 
 async def _pages(first: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[Json]]:

@@ -2,7 +2,9 @@
 --
 -- Touches: public.list_refunds_and_disputes(). It only reads. An older relay does not call it, and notices nothing.
 
--- Lists the refunds and disputes on record that were created in a window, by Stripe's clock.
+-- Lists the refunds and disputes on record that were created in a window, by Stripe's clock, or whose status was last
+-- recorded in it, by the database's: the first of the two is what the caller of record_refund() has said, and whoever forges
+-- a refund says a year that nobody sweeps.
 -- Called by: the sweep, as service_role. Returns: a row for each, money in minor units as Stripe counts; both ends belong to
 -- the window. What was set aside as an exception, and so is not on record, is not here: list_payment_exceptions() has it.
 -- Locks: nothing.
@@ -32,7 +34,7 @@ begin
         r.currency,
         r.status
     from payments.refunds as r
-    where r.created_at between p_since and p_until
+    where r.created_at between p_since and p_until or r.status_changed_at between p_since and p_until
     union all
     select
         d.id,
@@ -43,11 +45,11 @@ begin
         d.currency,
         d.status
     from payments.disputes as d
-    where d.created_at between p_since and p_until;
+    where d.created_at between p_since and p_until or d.status_changed_at between p_since and p_until;
 end;
 $$;
 comment on function public.list_refunds_and_disputes(timestamptz, timestamptz) is
-    'The refunds and disputes on record that Stripe created in a window. Amounts in minor units.';
+    'The refunds and disputes that Stripe created in a window, or whose status was recorded in it. Amounts in minor units.';
 revoke execute on function public.list_refunds_and_disputes(timestamptz, timestamptz) from public, anon, authenticated;
 grant execute on function public.list_refunds_and_disputes(timestamptz, timestamptz) to service_role;
 insert into payments.expected_grants (object, grantee, privilege)

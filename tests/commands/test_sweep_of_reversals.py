@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from testkit.database import Row
 from testkit.project import Project
-from testkit.stripe_api_server import StripeServer
+from testkit.stripe_api_server import StripeServer, answers
 from testkit.stripe_events import Json, new_id
 from testkit.sweeping import LISTS, NO_REVERSALS, delivered, exceptions_of, sweep
 
@@ -193,6 +196,143 @@ async def test_what_stripe_does_not_show_is_told(project: Project, stripe: Strip
     here_only = [finding(invented, "not_found", group_id), finding(failed, "status_differs", group_id)]
     assert (ended.status, told["refunds"]) == (1, NO_REVERSALS | {"here_only": here_only})
     assert told["disputes"] == NO_REVERSALS
+    assert project.snapshot() == before
+
+
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
+
+
+def recorded(project: Project, reversal: Json, **changes: Any) -> str:
+    """The outcome, had somebody with the service key recorded the refund or the dispute."""
+    said = {
+        "id": reversal["id"],
+        "payment_intent": reversal["payment_intent"],
+        "amount": reversal["amount"],
+        "status": reversal["status"],
+        "created": LONG_AGO,
+        **changes,
+    }
+    row = project.shop.service.execute(
+        f"select public.record_{reversal['object']}(%(id)s, %(payment_intent)s, %(amount)s, %(amount)s / 100.0, 'USD',"
+        " %(status)s, %(created)s, p_livemode => false) ->> 'outcome' as outcome".encode(),
+        said,
+    ).fetchone()
+    assert row is not None
+    return str(row["outcome"])
+
+
+def of_long_ago(project: Project, stripe: StripeServer, kind: str) -> tuple[Json, Json]:
+    """A paid session, and a refund or a dispute of its payment that Stripe made in 2001."""
+    session = paid_session(project, stripe)
+    made = stripe.refund if kind == "refund" else stripe.dispute
+    return session, made(session, created=int(LONG_AGO.timestamp()))
+
+
+@pytest.mark.parametrize("kind", ["refund", "dispute"])
+async def test_what_was_invented_with_an_old_time_is_told(project: Project, stripe: StripeServer, kind: str) -> None:
+    session, reversal = of_long_ago(project, stripe, kind)
+    kept = stripe.refunds if kind == "refund" else stripe.disputes
+    kept.remove(reversal)
+    assert recorded(project, reversal) == "recorded"
+    assert group_of(project, session)["status"] == ("refunded" if kind == "refund" else "paid")
+    before = project.snapshot()
+
+    for _ in range(2):
+        ended, told = await sweep(project, stripe)
+        here_only = [finding(reversal, "not_found", session["metadata"]["order_group_id"])]
+        assert (ended.status, told[f"{kind}s"]) == (1, NO_REVERSALS | {"here_only": here_only})
+    assert project.snapshot() == before
+
+
+@pytest.mark.parametrize("kind", ["refund", "dispute"])
+async def test_what_is_old_and_was_recorded_late_is_no_drift(project: Project, stripe: StripeServer, kind: str) -> None:
+    _, reversal = of_long_ago(project, stripe, kind)
+    assert recorded(project, reversal) == "recorded"
+    before = project.snapshot()
+
+    ended, told = await sweep(project, stripe)
+
+    assert (ended.status, told[f"{kind}s"]) == (0, NO_REVERSALS | {"known": 1})
+    assert [path for path, _ in stripe.requests if reversal["id"] in path] == [f"/v1/{kind}s/{reversal['id']}"]
+    assert project.snapshot() == before
+
+
+@pytest.mark.parametrize("kind", ["refund", "dispute"])
+@pytest.mark.parametrize("lie", ["amount", "payment"])
+async def test_an_old_one_with_another_amount_or_payment_than_stripes_is_told(
+    project: Project, stripe: StripeServer, kind: str, lie: str
+) -> None:
+    session, reversal = of_long_ago(project, stripe, kind)
+    other = paid_session(project, stripe)
+    if lie == "amount":
+        reversal["amount"] -= 1
+        assert recorded(project, reversal, amount=reversal["amount"] + 1) == "recorded"
+    else:
+        assert recorded(project, reversal, payment_intent=other["payment_intent"]) == "recorded"
+
+    for _ in range(2):
+        ended, told = await sweep(project, stripe)
+        rejected = [finding(reversal, f"{kind}_collision", session["metadata"]["order_group_id"])]
+        assert (ended.status, told[f"{kind}s"]) == (1, NO_REVERSALS | {"rejected": rejected})
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "status", "expected"),
+    [
+        ("pending", "succeeded", 0, {"recorded": 1}),
+        ("succeeded", "failed", 0, {"recorded": 1}),
+        ("succeeded", "pending", 1, {"here_only": "status_differs"}),
+        ("succeeded", "half", 1, {"failed": "malformed_event"}),
+    ],
+)
+async def test_an_old_one_with_another_status_than_stripes_is_brought_on_or_told(
+    project: Project, stripe: StripeServer, here: str, there: str, status: int, expected: dict[str, Any]
+) -> None:
+    session, refund = of_long_ago(project, stripe, "refund")
+    assert recorded(project, refund, status=here) == "recorded"
+    refund["status"] = there
+
+    ended, told = await sweep(project, stripe)
+
+    group_id = session["metadata"]["order_group_id"]
+    lists = {
+        name: [finding(refund, said, group_id)] if isinstance(said, str) else said for name, said in expected.items()
+    }
+    assert (ended.status, told["refunds"]) == (status, NO_REVERSALS | lists)
+    if status == 0:
+        assert project.query("select status from payments.refunds where id = %s", refund["id"]) == [{"status": there}]
+
+
+async def test_a_status_that_was_recorded_long_after_the_refund_is_asked_for(
+    project: Project, stripe: StripeServer
+) -> None:
+    """A real refund of long ago failed; whoever has the service key may not say otherwise of another unseen."""
+    session, refund = of_long_ago(project, stripe, "refund")
+    refund["status"] = "pending"
+    assert recorded(project, refund) == "recorded"
+    long_ago = "update payments.refunds set recorded_at = %s, status_changed_at = %s where id = %s returning 1"
+    project.query(long_ago, LONG_AGO, LONG_AGO, refund["id"])
+    assert (await sweep(project, stripe))[1]["refunds"] == NO_REVERSALS
+
+    assert recorded(project, refund, status="succeeded") == "recorded"
+
+    ended, told = await sweep(project, stripe)
+    here_only = [finding(refund, "status_differs", session["metadata"]["order_group_id"])]
+    assert (ended.status, told["refunds"]) == (1, NO_REVERSALS | {"here_only": here_only})
+
+
+async def test_no_answer_about_one_of_them_is_no_verdict(project: Project, stripe: StripeServer) -> None:
+    _, refund = of_long_ago(project, stripe, "refund")
+    assert recorded(project, refund) == "recorded"
+    before = project.snapshot()
+
+    async def forbidden(request: web.Request) -> web.StreamResponse | None:
+        return await answers(403)(request) if refund["id"] in request.path else None
+
+    stripe.keep_failing = forbidden
+    ended, _ = await sweep(project, stripe)
+
+    assert (ended.status, "STRIPE_SECRET_KEY may not do this (403)" in ended.errors) == (2, True)
     assert project.snapshot() == before
 
 

@@ -22,6 +22,7 @@ READINESS = ("tests/server/test_readiness.py",)
 DESCRIPTORS = ("tests/server/test_descriptors.py",)
 ENDPOINT = ("tests/commands/test_endpoint.py",)
 LINES = ("tests/server/test_log_lines.py",)
+REVERSALS = ("tests/commands/test_sweep_of_reversals.py",)
 DESK = ("tests/commands/test_desk_door.py", "tests/commands/test_desk_pages.py", "tests/commands/test_desk_forms.py")
 LIFE = ("tests/server/test_process_life.py",)
 LIFECYCLE = ("tests/server/test_lifecycle_route.py",)
@@ -161,6 +162,12 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("groupless_record", "server/lifecycle.py", "                delivery.order_group_id = recorded.order_group_id\n", "", LIFECYCLE),
     ("sessionless_cancel", "data_api/client.py", ', "p_checkout_session_id": ended.session_id', "", LIFECYCLE),
     ("eventless_record", "data_api/parameters.py", '"p_stripe_event_id": reversal.event_id', '"p_stripe_event_id": None', LIFECYCLE),
+    ("old_times_unasked", "commands/sweep/reversals.py", "        listed |= await self._ask_for([one for one in self._on_record.values() if one.id not in listed])\n", "", REVERSALS),
+    ("disputed_is_set_aside", "commands/sweep/order_groups.py", 'if row["reason"] != Reason.PAYMENT_DISPUTED:', "if True:", REVERSALS),
+    ("late_is_drift", "commands/sweep/reversals.py", "                found[reversal.id] = reversal\n", "                findings.here_only.append(_finding_here(recorded, NOT_FOUND))\n", REVERSALS),
+    ("not_found_is_fine", "commands/sweep/reversals.py", "                findings.here_only.append(_finding_here(recorded, NOT_FOUND))\n", "                pass\n", REVERSALS),
+    ("simulated_are_asked_for", "commands/sweep/reversals.py", "if self._rules.livemode or not is_made_up(one.id)]", "]", REVERSALS),
+    ("any_failure_is_not_found", "commands/stripe_api.py", "        if error.http_status == 404:\n            return None\n        raise StripeUnavailable(_describe(error)) from None\n    one", "        return None\n    one", REVERSALS),
     ("another_refund", "core/outcomes.py", "data.get(key) != reversal_id", "False", LIFECYCLE),
     ("free_refund", "core/lifecycle.py", "not 0 < amount", "not 0 <= amount", LIFECYCLE_CORE),
     ("true_is_an_amount", "core/lifecycle.py", "type(amount) is not int", "not isinstance(amount, int)", LIFECYCLE_CORE),

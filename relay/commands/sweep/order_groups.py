@@ -76,7 +76,8 @@ async def open_exceptions(records: Records) -> OpenExceptions:
     by_reversal: dict[str, SetAside] = {}
     for row in rows:
         if reversal_id := row["refund_id"] or row["dispute_id"]:
-            by_reversal[reversal_id] = SetAside(row["order_group_id"], row["reason"], row["status_at_stripe"])
+            if row["reason"] != Reason.PAYMENT_DISPUTED:  # such a dispute is on record
+                by_reversal[reversal_id] = SetAside(row["order_group_id"], row["reason"], row["status_at_stripe"])
             continue
         if row["reason"] == Reason.FOREIGN_ACCOUNT:
             continue

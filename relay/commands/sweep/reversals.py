@@ -1,5 +1,8 @@
 """Compares the refunds and disputes of the window at Stripe with those on record, and records what is not known.
 
+On record are those that were created in the window or recorded in it. Which of them Stripe's list of the window lacks,
+Stripe is asked for by id: an event may come late, and a forged refund may say any time.
+
 Only those are recorded whose payment is known here, or is among the sessions of the window: the account may sell by
 other ways too, and what goes back there does not concern any order group. This comes before the payments, so that a
 payment whose money has all gone back pays nothing.
@@ -12,7 +15,7 @@ from typing import Final
 
 from relay.commands.made_up_ids import is_made_up
 from relay.commands.progress import Progress
-from relay.commands.stripe_api import StripeApi
+from relay.commands.stripe_api import Json, StripeApi
 from relay.commands.sweep.at_once import AtOnce
 from relay.commands.sweep.findings import Findings, ReversalFinding, ReversalFindings
 from relay.commands.sweep.order_groups import SetAside
@@ -65,6 +68,7 @@ class Reversals:
         listed: dict[str, Reversal] = {}
         for kind in KINDS:
             listed |= await self._list(kind, int(since.timestamp()), int(until.timestamp()))
+        listed |= await self._ask_for([one for one in self._on_record.values() if one.id not in listed])
         for reversal in listed.values():
             if reversal.kind == "refund" and reversal.status == "succeeded":
                 self.back[reversal.payment_intent_id] += reversal.amount_minor
@@ -72,10 +76,6 @@ class Reversals:
         for known in listed.values():
             self._of(known.kind).known += self._is_known(known)
         await self._record_ours(unknown, of_sessions)
-        for recorded in self._on_record.values():
-            is_simulated = is_made_up(recorded.id) and not self._rules.livemode
-            if recorded.id not in listed and not is_simulated:
-                self._of(recorded.kind).here_only.append(_finding_here(recorded, NOT_FOUND))
 
     def _of(self, kind: Kind) -> ReversalFindings:
         return self._findings.reversals[kind]
@@ -85,23 +85,50 @@ class Reversals:
         return recorded is not None and recorded.says(reversal)
 
     async def _list(self, kind: Kind, since: int, until: int) -> dict[str, Reversal]:
-        """What Stripe has of one kind, oldest first."""
+        """What Stripe has of one kind in the window, oldest first."""
         found: list[Reversal] = []
         self._progress(f"{kind}s", count := 0, None)
         async for page in self._stripe.reversals(kind, since, until):
             for stated in page:
                 try:
-                    reversal = read_reversal(kind, stated, livemode=self._rules.livemode, event_id=None)
+                    reversal = self._read(kind, stated)
                 except MalformedEvent:
                     finding = ReversalFinding(str(stated.get("id")), None, None, Reason.MALFORMED_EVENT)
                     self._of(kind).failed.append(finding)
                     continue
-                if isinstance(reversal, Reversal):
+                if reversal:
                     found.append(reversal)
                 else:
                     self._of(kind).ignored += 1
             self._progress(f"{kind}s", count := count + len(page), None)
         return {one.id: one for one in sorted(found, key=lambda one: (one.created, one.id))}
+
+    def _read(self, kind: Kind, stated: Json) -> Reversal | None:
+        """What Stripe says of one; None where it is of the other mode or no payment intent. Raises MalformedEvent."""
+        read = read_reversal(kind, stated, livemode=self._rules.livemode, event_id=None)
+        return read if isinstance(read, Reversal) else None
+
+    async def _ask_for(self, missing: list[OnRecord]) -> dict[str, Reversal]:
+        """Those that Stripe has by their ids. Each of the others becomes a finding."""
+        found: dict[str, Reversal] = {}
+
+        async def ask(recorded: OnRecord) -> None:
+            findings = self._of(recorded.kind)
+            stated = await self._stripe.reversal(recorded.kind, recorded.id)
+            try:
+                reversal = self._read(recorded.kind, stated) if stated else None
+            except MalformedEvent:
+                findings.failed.append(_finding_here(recorded, Reason.MALFORMED_EVENT))
+                return
+            if reversal and reversal.id == recorded.id:
+                found[reversal.id] = reversal
+            else:
+                findings.here_only.append(_finding_here(recorded, NOT_FOUND))
+
+        # `relay simulate` refuses a live key, so a made-up id in live mode is somebody else's.
+        asked = [one for one in missing if self._rules.livemode or not is_made_up(one.id)]
+        await self._at_once.each("asked for", asked, ask)
+        return found
 
     async def _record_ours(self, unknown: list[Reversal], of_sessions: Set[str]) -> None:
         """Record those whose payment is ours, one payment's one after another."""
