@@ -321,18 +321,23 @@ async def test_a_status_that_was_recorded_long_after_the_refund_is_asked_for(
     assert (ended.status, told["refunds"]) == (1, NO_REVERSALS | {"here_only": here_only})
 
 
-async def test_no_answer_about_one_of_them_is_no_verdict(project: Project, stripe: StripeServer) -> None:
+@pytest.mark.parametrize(
+    ("status", "words"), [(403, "STRIPE_SECRET_KEY may not do this (403)"), (400, "Stripe answered 400")]
+)
+async def test_no_answer_about_one_of_them_is_no_verdict(
+    project: Project, stripe: StripeServer, status: int, words: str
+) -> None:
     _, refund = of_long_ago(project, stripe, "refund")
     assert recorded(project, refund) == "recorded"
     before = project.snapshot()
 
     async def forbidden(request: web.Request) -> web.StreamResponse | None:
-        return await answers(403)(request) if refund["id"] in request.path else None
+        return await answers(status)(request) if refund["id"] in request.path else None
 
     stripe.keep_failing = forbidden
     ended, _ = await sweep(project, stripe)
 
-    assert (ended.status, "STRIPE_SECRET_KEY may not do this (403)" in ended.errors) == (2, True)
+    assert (ended.status, words in ended.errors) == (2, True)
     assert project.snapshot() == before
 
 
