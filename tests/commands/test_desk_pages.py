@@ -196,9 +196,11 @@ async def test_the_last_sweep_is_read_anew_for_each_look(project: Project, tmp_p
 
 
 async def test_a_report_of_a_window_is_the_reports_own(project: Project, ada: Desk) -> None:
-    reconcile(project.shop.service, project.shop.order_group([[(2, "500")]], currency="JPY").payment())
+    made = datetime(2002, 1, 5, tzinfo=UTC)
+    payment = project.shop.order_group([[(2, "500")]], currency="JPY").payment()
+    reconcile(project.shop.service, payment.but(event_created=made))
 
-    page = await ada.get("/report?since=2026-01-01")
+    page = await ada.get("/report?since=2002-01-01&until=2002-02-01")
 
     assert (page.status, "Paid in JPY1,000 JPY" in page.words, "By day, currency and outcome" in page.words) == (
         200,
