@@ -28,7 +28,7 @@ async def sweep(
 ) -> tuple[Ended, dict[str, Any]]:
     """The command's end, and what its JSON tells of the comparison."""
     command = ("sweep", "--json", *([] if "--since" in arguments else ["--since", "72h"]), *arguments)
-    ended = await project.relay(*command, **settings(stripe), **environment)
+    ended = await project.relay(*command, **(settings(stripe) | environment))
     told: dict[str, Any] = json.loads(ended.output) if ended.output else {}
     if told:  # what every run tells of itself
         since, until, finished = (datetime.fromisoformat(told.pop(name)) for name in ("since", "until", "finished_at"))

@@ -148,13 +148,12 @@ async def test_a_key_that_stripe_refuses_is_status_2_and_nothing_is_written(
     project: Project, stripe: StripeServer, status: int, message: str
 ) -> None:
     stripe.session(project.shop.order_group())
-    if status == 401:
-        stripe.key = f"sk_test_{secrets.token_hex(16)}"
-    else:
+    of_another_account = {"STRIPE_SECRET_KEY": f"sk_test_{secrets.token_hex(16)}"}
+    if status == 403:
         stripe.keep_failing = answers(403)
     before = project.snapshot()
 
-    ended, _ = await sweep(project, stripe)
+    ended, _ = await sweep(project, stripe, **(of_another_account if status == 401 else {}))
 
     assert (ended.status, ended.output) == (2, "")
     assert message in ended.errors

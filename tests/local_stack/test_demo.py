@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
 from tests.local_stack.processes import processes_mentioning
@@ -78,7 +77,7 @@ def test_shop_prints_the_command_of_its_desk_and_settings_for_the_others_and_lea
         with started(command, environment, until="http://") as (desk, (link,)):
             browser = build_opener(ProxyHandler({}), HTTPCookieProcessor(CookieJar()))
             browser.open(link).close()
-            with browser.open(f"http://{urlsplit(link).netloc}/stock") as page:
+            with browser.open(link.partition("/open/")[0] + "/stock") as page:
                 stock = page.read().decode()
             desk.send_signal(signal.SIGINT)
             desk_status = desk.wait(60)
