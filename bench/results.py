@@ -107,11 +107,7 @@ def _ratios(run: Run) -> list[tuple[str, float, str, bool]]:
                 "processor time over the naive handler's", mine / _median(run, "fastapi, 16 callers", "cpu_us"), 0.15
             )
         at_most("a refusal over a bare read", _median(run, "relay, refusing", "cpu_us") / bare, 1.3)
-    path = run.get("whole_path")
-    if path and "samples" not in path:  # a run that was kept before payments shared calls
-        rates = path["per_second"]
-        at_least("whole path over posting straight", median(rates["relay"]) / median(rates["straight"]), 0.75)
-    elif path:
+    if path := run.get("whole_path"):
         middle = {label: _middle(samples) for label, samples in path["samples"].items()}
 
         def ratio(of: str, over: str, unit: str = "per_second") -> float:
@@ -126,7 +122,6 @@ def _ratios(run: Run) -> list[tuple[str, float, str, bool]]:
         for unit in ("p50_ms", "p99_ms"):
             alone = ratio("relay, 1 callers", "relay, each alone, 1 callers", unit)
             at_most(f"one caller's {unit[:3]} over going alone by force", alone, 1.02)
-    if path:
         burst = path["burst_ms"]
         at_most("p99 of a burst of copies over different events", burst["copies"]["p99"] / burst["different"]["p99"], 2)
     if function := run.get("function"):
@@ -220,15 +215,6 @@ def _whole_path(run: Run) -> list[str]:
         return []
     bursts = [[name, f"{values['p50']:,.1f}", f"{values['p99']:,.1f}"] for name, values in path["burst_ms"].items()]
     burst = _table(["burst of 32", "p50 ms", "p99 ms"], bursts)
-    if "samples" not in path:
-        rates = [[name, _spread(values)] for name, values in path["per_second"].items()]
-        return [
-            "## The whole path",
-            "Real PostgREST and Postgres; 16 callers; all processes on all cores.",
-            _table(["posted to", "events/s"], rates),
-            _table(["part", "processor µs an event"], [[part, _spread(used)] for part, used in path["cpu_us"].items()]),
-            burst,
-        ]
     units = ("per_second", "p50_ms", "p99_ms", "relay µs", "PostgREST µs", "Postgres µs")
     rows = [
         [label, *(_spread([each[unit] for each in samples]) for unit in units)]
