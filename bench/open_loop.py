@@ -127,8 +127,11 @@ async def offer(port: int, request: Request, *, rate: float, seconds: float) -> 
 
 
 async def follow(names: Sequence[str], rounds: int, seconds: float, home: Path) -> dict[str, Any]:
-    """For each server what 64 callers get through, and the latencies at shares of that. Rounds are interleaved."""
-    measured = (2 + rounds * len(SHARES)) * len(names) * seconds
+    """The latencies of each server at shares of what 64 callers get through.
+
+    What they get through is measured anew before each round of shares, because a shared machine is not always as fast.
+    """
+    measured = (rounds + 1) * (1 + len(SHARES)) * len(names) * seconds
     with stage(home, seconds=measured) as set_up:
         servers = {name: set_up.start(recipes.recipe(name)) for name in names}
         made = {name: set_up.deliveries(server) for name, server in servers.items()}
@@ -136,19 +139,21 @@ async def follow(names: Sequence[str], rounds: int, seconds: float, home: Path) 
         def requests(name: str) -> Request:
             return lambda: made[name].request(made[name].body(set_up.groups.take()))
 
-        per_second: dict[str, float] = {}
-        for name, server in servers.items():
-            for _ in range(2):  # the first one warms up
-                load = await press(server.port, requests(name), callers=CALLERS, seconds=seconds)
-                per_second[name] = load.per_second
+        per_second: dict[str, list[float]] = {name: [] for name in names}
         samples: dict[str, list[dict[str, float]]] = {}
-        for _ in range(rounds):
-            for share in SHARES:
-                for name, server in servers.items():
-                    load = await offer(server.port, requests(name), rate=share * per_second[name], seconds=seconds)
-                    if load.wrong:
-                        raise SystemExit(f"bench: {name} answered wrongly at {share:.0%}: {load.wrong[:1]}")
-                    sample = {"p50_ms": load.percentile(50) * 1e3, "p99_ms": load.percentile(99) * 1e3}
-                    samples.setdefault(f"{name}, {share:.0%}", []).append(sample)
-                    sys.stderr.write(f"bench: open loop, {name} at {share:.0%}: p99 {sample['p99_ms']:.0f} ms\n")
+        for number in range(rounds + 1):
+            for name, server in servers.items():
+                load = await press(server.port, requests(name), callers=CALLERS, seconds=seconds)
+                for share in SHARES:
+                    rate = share * load.per_second
+                    offered = await offer(server.port, requests(name), rate=rate, seconds=seconds)
+                    if offered.wrong:
+                        raise SystemExit(f"bench: {name} answered wrongly at {share:.0%}: {offered.wrong[:1]}")
+                    p50, p99 = offered.percentile(50) * 1e3, offered.percentile(99) * 1e3
+                    if number:  # the first one warms up
+                        sample = {"per_second": rate, "p50_ms": p50, "p99_ms": p99}
+                        samples.setdefault(f"{name}, {share:.0%}", []).append(sample)
+                        sys.stderr.write(f"bench: open loop, {name} at {share:.0%} ({rate:,.0f}/s): p99 {p99:.0f} ms\n")
+                if number:
+                    per_second[name].append(load.per_second)
         return {"per_second": per_second, "samples": samples}

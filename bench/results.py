@@ -235,13 +235,14 @@ def _open_loop(run: Run) -> list[str]:
     for name, words in NAMES.items():
         for label in (label for label in loop["samples"] if label.startswith(f"{name}, ")):
             share = label.removeprefix(f"{name}, ")
-            units = [[each[unit] for each in loop["samples"][label]] for unit in ("p50_ms", "p99_ms")]
-            rate = int(share[:-1]) / 100 * loop["per_second"][name]
-            rows.append([words, share, f"{rate:,.0f}", *(_spread(values, 1) for values in units)])
+            rate, p50, p99 = (
+                [each[unit] for each in loop["samples"][label]] for unit in ("per_second", "p50_ms", "p99_ms")
+            )
+            rows.append([words, share, _spread(rate), _spread(p50, 1), _spread(p99, 1)])
     return [
         "## Open loop",
-        "Deliveries come at fixed moments, at a share of what 64 callers get through; latencies count from these. "
-        "Real PostgREST and Postgres; all processes on all cores.",
+        "Deliveries come at fixed moments, at a share of what 64 callers get through just before; latencies count from "
+        "these moments. Real PostgREST and Postgres; all processes on all cores.",
         _table(["server", "share", "events/s", "p50 ms", "p99 ms"], rows),
     ]
 

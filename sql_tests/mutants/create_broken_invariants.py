@@ -20,7 +20,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "invariant-untold",
         "an invariant that is broken is missing on the report",
         FILE,
-        "(27, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group'),\n",
+        "(28, 'duplicate_payment_is_of_a_paid_group', 'A duplicate payment is of a paid order group'),\n",
         "",
         ("test_every_invariant_has_its_fault",),
     ),
