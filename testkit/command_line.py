@@ -1,4 +1,8 @@
-"""`python -m relay COMMAND` as an operator runs it, with nothing of the developer's shell in its environment."""
+"""`relay COMMAND` as an operator runs it, with nothing of the developer's shell in its environment.
+
+Most of a command's time is the import of its libraries. `run`, which the tests call a thousand times, forks a process that
+has imported them; what a test is to see from its first moment to its last, and may signal, is `running`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import asyncio
 import errno
 import fcntl
 import json
+import multiprocessing
 import os
 import pty
 import signal
 import struct
 import sys
+import tempfile
 import termios
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,10 +25,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local_stack.supabase_cli import REPOSITORY
+from relay.cli import COMMANDS, main
 from testkit.stripe_events import Json
 
 # Far above what any of it takes: what would never end is ended.
 PATIENCE_SECONDS = 60
+
+_FORKING = multiprocessing.get_context("forkserver")
+_FORKING.set_forkserver_preload(["relay.cli", *COMMANDS.values()])
 
 
 class Ended(NamedTuple):
@@ -61,10 +71,35 @@ async def running(
 
 
 async def run(*arguments: str, env: Mapping[str, str], code: Path = REPOSITORY) -> Ended:
-    """Run a command to its end."""
-    async with running(*arguments, env=env, code=code) as process:
-        output, errors = await process.communicate()
-    return Ended(process.returncode, output.decode(), errors.decode())
+    """Run a command to its end; `env` and `code` as above. Other code, and what Python itself reads, need a new Python."""
+    if code != REPOSITORY or any(name.startswith("PYTHON") for name in env):
+        async with running(*arguments, env=env, code=code) as process:
+            output, errors = await process.communicate()
+        return Ended(process.returncode, output.decode(), errors.decode())
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, stream) for stream in ("stdout", "stderr")]
+        process = _FORKING.Process(target=_be_relay, args=(arguments, {"PATH": os.environ["PATH"], **env}, files))
+        process.start()
+        try:
+            await asyncio.to_thread(process.join, PATIENCE_SECONDS)
+        finally:
+            process.kill()
+            process.join()
+        return Ended(process.exitcode, *(file.read_text() for file in files))
+
+
+def _be_relay(arguments: tuple[str, ...], env: dict[str, str], files: list[Path]) -> None:
+    os.setsid()
+    streams = [os.open(os.devnull, os.O_RDONLY), *(os.open(file, os.O_WRONLY | os.O_CREAT) for file in files)]
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115  as long as the process
+        for number, mode in enumerate(("r", "w", "w"))
+    )
+    os.environ.clear()
+    os.environ.update(env)
+    sys.exit(main(arguments))
 
 
 @asynccontextmanager
