@@ -1,7 +1,7 @@
 """`relay COMMAND` as an operator runs it, with nothing of the developer's shell in its environment.
 
-Most of a command's time is the import of its libraries. `run`, which the tests call a thousand times, forks a process that
-has imported them; what a test is to see from its first moment to its last, and may signal, is `running`.
+Most of a command's time is the import of its libraries. `run`, which tests call a thousand times, forks a process that
+has imported them; a command that a test sees from its first moment to its last, and may signal, is `running`.
 """
 
 from __future__ import annotations
@@ -71,21 +71,21 @@ async def running(
 
 
 async def run(*arguments: str, env: Mapping[str, str], code: Path = REPOSITORY) -> Ended:
-    """Run a command to its end; `env` and `code` as above. Other code, and what Python itself reads, need a new Python."""
+    """Run a command to its end; `env` and `code` as above. Other code and Python's own settings need a new Python."""
     if code != REPOSITORY or any(name.startswith("PYTHON") for name in env):
         async with running(*arguments, env=env, code=code) as process:
             output, errors = await process.communicate()
         return Ended(process.returncode, output.decode(), errors.decode())
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, stream) for stream in ("stdout", "stderr")]
-        process = _FORKING.Process(target=_be_relay, args=(arguments, {"PATH": os.environ["PATH"], **env}, files))
-        process.start()
+        forked = _FORKING.Process(target=_be_relay, args=(arguments, {"PATH": os.environ["PATH"], **env}, files))
+        forked.start()
         try:
-            await asyncio.to_thread(process.join, PATIENCE_SECONDS)
+            await asyncio.to_thread(forked.join, PATIENCE_SECONDS)
         finally:
-            process.kill()
-            process.join()
-        return Ended(process.exitcode, *(file.read_text() for file in files))
+            forked.kill()
+            forked.join()
+        return Ended(forked.exitcode, *(file.read_text() for file in files))
 
 
 def _be_relay(arguments: tuple[str, ...], env: dict[str, str], files: list[Path]) -> None:
