@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import relay
 from local_stack.supabase_cli import REPOSITORY
 from relay.cli import COMMANDS, main
+from relay.config import VARIABLES
 from testkit.stripe_events import Json
 
 # Far above what any of it takes: what would never end is ended.
@@ -71,8 +73,11 @@ async def running(
 
 
 async def run(*arguments: str, env: Mapping[str, str], code: Path = REPOSITORY) -> Ended:
-    """Run a command to its end; `env` and `code` as above. Other code and Python's own settings need a new Python."""
-    if code != REPOSITORY or any(name.startswith("PYTHON") for name in env):
+    """Run a command to its end; `env` and `code` as above.
+
+    It is forked where nothing but the relay's own settings is in `env`: libraries read theirs while they are imported.
+    """
+    if code != REPOSITORY or not env.keys() <= VARIABLES.keys():
         async with running(*arguments, env=env, code=code) as process:
             output, errors = await process.communicate()
         return Ended(process.returncode, output.decode(), errors.decode())
@@ -89,6 +94,7 @@ async def run(*arguments: str, env: Mapping[str, str], code: Path = REPOSITORY) 
 
 
 def _be_relay(arguments: tuple[str, ...], env: dict[str, str], files: list[Path]) -> None:
+    assert Path(relay.__file__).is_relative_to(REPOSITORY), "the code that was imported is not the code under test"
     os.setsid()
     streams = [os.open(os.devnull, os.O_RDONLY), *(os.open(file, os.O_WRONLY | os.O_CREAT) for file in files)]
     for number, stream in enumerate(streams):
