@@ -1,6 +1,6 @@
 """`relay COMMAND` as an operator runs it, with nothing of the developer's shell in its environment.
 
-Most of a command's time is the import of its libraries. `run`, which tests call a thousand times, forks a process that
+Most of a command's time is the import of its libraries. `run`, which tests call hundreds of times, forks a process that
 has imported them; a command that a test sees from its first moment to its last, and may signal, is `running`.
 """
 
