@@ -99,20 +99,6 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         where e.outcome = 'applied'
     ),
 
-    items as not materialized (
-        select
-            i.id,
-            i.product_id,
-            i.quantity,
-            o.seller_id,
-            g.id as order_group_id,
-            g.status,
-            g.stripe_webhook_event_id
-        from public.order_items as i
-        inner join public.orders as o on i.order_id = o.id
-        inner join public.order_groups as g on o.order_group_id = g.id
-    ),
-
     commits as not materialized (
         select l.*
         from public.inventory_ledger as l
@@ -130,24 +116,6 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         select c.*
         from commits as c
         where c.order_item_id in (select r.order_item_id from returns as r)
-    ),
-
-    -- Each item beside what was taken for it; either side may be missing.
-    taken as not materialized (
-        select
-            i.id as item_id,
-            i.product_id as item_product_id,
-            i.quantity,
-            i.order_group_id,
-            i.status,
-            i.stripe_webhook_event_id as paid_by,
-            l.id as commit_id,
-            l.order_item_id,
-            l.product_id,
-            l.quantity_delta,
-            l.stripe_webhook_event_id as taken_by
-        from items as i
-        full join commits as l on i.id = l.order_item_id
     ),
 
     counting_refunds as not materialized (
@@ -342,34 +310,73 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
             where g.status = 'refunded' and o.status not in ('refunded', 'pending', 'cancelled')
         ) as claimed (invariant, detail)
 
+        -- Each order beside its items and what was taken for them, by one reading; each may be missing.
         union all
         select
-            'paid_order_has_items',
-            'order ' || o.id,
-            'its order group ' || g.id || ' is ' || g.status
-        from settled as g
-        inner join public.orders as o on g.id = o.order_group_id
-        left join public.order_items as i on o.id = i.order_id
-        where i.id is null
-
-        union all
-        select
-            'item_is_sold_by_its_orders_seller',
-            'order_item ' || i.id,
-            'product ' || i.product_id || ' belongs to another seller than the order'
-        from items as i
-        inner join public.products as p on i.product_id = p.id
-        where p.seller_id <> i.seller_id
-
-        -- Stock
-
-        union all
-        select
-            'paid_item_is_committed',
-            'order_item ' || t.item_id,
-            'order group ' || t.order_group_id || ' is ' || t.status || ', but the ledger has no order_commit'
-        from taken as t
-        where t.status in ('paid', 'refunded') and t.commit_id is null
+            claimed.invariant,
+            claimed.subject,
+            claimed.detail
+        from (
+            select
+                o.id as order_id,
+                o.seller_id,
+                g.id as order_group_id,
+                g.status,
+                g.stripe_webhook_event_id,
+                i.id,
+                i.product_id,
+                i.quantity,
+                p.seller_id as product_seller_id
+            from public.orders as o
+            inner join public.order_groups as g on o.order_group_id = g.id
+            left join public.order_items as i on o.id = i.order_id
+            left join public.products as p on i.product_id = p.id
+        ) as i
+        full join commits as l on i.id = l.order_item_id
+        cross join lateral (
+            select
+                'paid_order_has_items',
+                'order ' || i.order_id,
+                'its order group ' || i.order_group_id || ' is ' || i.status
+            where i.id is null and i.status in ('paid', 'refunded')
+            union all
+            select
+                'item_is_sold_by_its_orders_seller',
+                'order_item ' || i.id,
+                'product ' || i.product_id || ' belongs to another seller than the order'
+            where i.product_seller_id <> i.seller_id
+            union all
+            select
+                'paid_item_is_committed',
+                'order_item ' || i.id,
+                'order group ' || i.order_group_id || ' is ' || i.status || ', but the ledger has no order_commit'
+            where i.id is not null and i.status in ('paid', 'refunded') and l.id is null
+            union all
+            select
+                'order_commit_has_a_paid_item',
+                'inventory_ledger ' || l.id,
+                'order item ' || coalesce(l.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
+                || coalesce(i.status, 'missing')
+            where l.id is not null and (i.status in ('paid', 'refunded')) is not true
+            union all
+            select
+                'order_commit_takes_what_was_ordered',
+                'inventory_ledger ' || l.id,
+                l.quantity_delta || ' of product ' || l.product_id || ' for ' || i.quantity || ' of ' || i.product_id
+            where
+                i.id is not null
+                and l.id is not null
+                and (l.product_id, l.quantity_delta) is distinct from (i.product_id, -i.quantity)
+            union all
+            select
+                'order_commit_names_the_event_that_paid',
+                'inventory_ledger ' || l.id,
+                'it names ' || coalesce(l.stripe_webhook_event_id, 'no event')
+            where
+                l.id is not null
+                and i.status in ('paid', 'refunded')
+                and l.stripe_webhook_event_id is distinct from i.stripe_webhook_event_id
+        ) as claimed (invariant, subject, detail)
 
         union all
         select
@@ -380,34 +387,6 @@ CREATE FUNCTION payments.broken_invariants() RETURNS TABLE(invariant text, subje
         where l.order_item_id is not null
         group by l.order_item_id
         having count(*) > 1
-
-        union all
-        select
-            'order_commit_has_a_paid_item',
-            'inventory_ledger ' || t.commit_id,
-            'order item ' || coalesce(t.order_item_id::pg_catalog.text, 'missing') || ' is in a group that is '
-            || coalesce(t.status, 'missing')
-        from taken as t
-        where t.commit_id is not null and (t.status in ('paid', 'refunded')) is not true
-
-        union all
-        select
-            'order_commit_takes_what_was_ordered',
-            'inventory_ledger ' || t.commit_id,
-            t.quantity_delta || ' of product ' || t.product_id || ' for ' || t.quantity || ' of ' || t.item_product_id
-        from taken as t
-        where
-            t.item_id is not null
-            and t.commit_id is not null
-            and (t.product_id, t.quantity_delta) is distinct from (t.item_product_id, -t.quantity)
-
-        union all
-        select
-            'order_commit_names_the_event_that_paid',
-            'inventory_ledger ' || t.commit_id,
-            'it names ' || coalesce(t.taken_by, 'no event')
-        from taken as t
-        where t.commit_id is not null and t.status in ('paid', 'refunded') and t.taken_by is distinct from t.paid_by
 
         union all
         select
@@ -916,7 +895,7 @@ begin
             where l.entry_type = 'order_return'
         ),
 
-        window_ledger as materialized (
+        window_ledger as not materialized (
             select l.*
             from window_moves as l
             union all

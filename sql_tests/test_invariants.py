@@ -207,6 +207,31 @@ FAULTS: dict[str, LiteralString] = {
 
 # Further ways to break an invariant.
 FURTHER_FAULTS: tuple[tuple[str, LiteralString], ...] = (
+    ("order_follows_its_group", "update public.orders set status = 'cancelled' where order_group_id = :pending"),
+    ("order_follows_its_group", "update public.orders set status = 'pending' where order_group_id = :cancelled"),
+    (
+        "order_is_paid_when_its_group_is",
+        """
+        alter table public.orders drop constraint orders_paid_has_its_time_check;
+        update public.orders set paid_at = null where order_group_id = :paid
+        """,
+    ),
+    (
+        "order_commit_takes_what_was_ordered",
+        """
+        update public.inventory_ledger as l set (product_id, seller_id) = (
+            select p.id, p.seller_id from public.products as p where p.id <> l.product_id limit 1)
+        where l.entry_type = 'order_commit' and l.stripe_webhook_event_id <> :event
+        """,
+    ),
+    (
+        "order_commit_names_the_event_that_paid",
+        """
+        alter table public.inventory_ledger drop constraint inventory_ledger_order_commit_takes_stock_check;
+        update public.inventory_ledger set stripe_webhook_event_id = null
+        where stripe_webhook_event_id = :event
+        """,
+    ),
     (
         "order_commit_has_a_paid_item",
         """
@@ -261,7 +286,13 @@ def example(module_db: Database) -> Iterator[Example]:
         refund_in_full(service, refunded.id)
         assert payment.event_id is not None
         assert refund.id is not None
-        names = {"paid": str(paid.id), "pending": str(pending.id), "event": payment.event_id, "refund": refund.id}
+        names = {
+            "paid": str(paid.id),
+            "pending": str(pending.id),
+            "cancelled": str(cancelled.id),
+            "event": payment.event_id,
+            "refund": refund.id,
+        }
         yield Example(superuser, names)
 
 

@@ -165,7 +165,7 @@ begin
             where l.entry_type = 'order_return'
         ),
 
-        window_ledger as materialized (
+        window_ledger as not materialized (
             select l.*
             from window_moves as l
             union all
