@@ -127,10 +127,10 @@ def findings(dsn: str, statement: str) -> list[tuple[object, ...]]:
 
 
 def fill_in(file: Path, values: dict[str, str]) -> None:
-    """As somebody would in an editor: the lines are there, and empty."""
+    """As somebody would in an editor: the lines are there, empty or behind a #."""
     text = file.read_text()
     for name, value in values.items():
-        text, filled = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+        text, filled = re.subn(rf"^#?{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
         assert filled == 1, name
     file.write_text(text)
 
