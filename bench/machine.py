@@ -19,6 +19,6 @@ def describe() -> dict[str, str]:
     return {
         "processor": f"{model}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} cores",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
     }

@@ -217,7 +217,10 @@ def _whole_path(run: Run) -> list[str]:
     burst = _table(["burst of 32", "p50 ms", "p99 ms"], bursts)
     units = ("per_second", "p50_ms", "p99_ms", "relay µs", "PostgREST µs", "Postgres µs")
     rows = [
-        [label, *(_spread([each[unit] for each in samples]) for unit in units)]
+        [
+            label.replace(", 1 callers", ", 1 caller"),
+            *(_spread([each[unit] for each in samples]) if unit in samples[0] else "" for unit in units),
+        ]
         for label, samples in path["samples"].items()
     ]
     return [

@@ -42,6 +42,8 @@ class Way:
     callers: int
     payments: int = 1
     """In each request."""
+    relay: Subject | None = None
+    """The one that it goes through."""
 
     @property
     def label(self) -> str:
@@ -104,16 +106,17 @@ async def follow(rounds: int, seconds: float, bursts: int, home: Path) -> dict[s
             for callers in CALLERS
             for way in (
                 Way("straight", stack.postgrest.port, straight.one, callers),
-                Way("relay", relay.port, delivered, callers),
-                Way("relay, each alone", alone.port, delivered, callers),
+                Way("relay", relay.port, delivered, callers, relay=relay),
+                Way("relay, each alone", alone.port, delivered, callers, relay=alone),
             )
         ]
         ways.append(Way("batches straight", stack.postgrest.port, straight.several, 64 // TOGETHER, TOGETHER))
-        pids = {"relay": relay.pid, "PostgREST": stack.postgrest.pid, "Postgres": stack.postgres.server_pid}
+        pids = {"PostgREST": stack.postgrest.pid, "Postgres": stack.postgres.server_pid}
         samples: dict[str, list[dict[str, float]]] = {way.label: [] for way in ways}
         for number in range(rounds + 1):
             for way in ways if number % 2 else reversed(ways):
-                sample = await _sample(way, seconds, {part: pid for part, pid in pids.items() if pid})
+                parts = pids | ({"relay": way.relay.pid} if way.relay else {})
+                sample = await _sample(way, seconds, {part: pid for part, pid in parts.items() if pid})
                 if number:  # the first one warms up
                     samples[way.label].append(sample)
                     sys.stderr.write(f"bench: whole path, {way.label}: {sample['per_second']:,.0f}/s\n")
