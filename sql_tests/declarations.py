@@ -26,7 +26,9 @@ payments.describe_refund(p_refund payments.refunds) | jsonb | sql immutable invo
 payments.dispute_rank(p_status text) | integer | plpgsql immutable invoker
 payments.exceptions_of_payment(p_event payments.stripe_events) | SETOF payments.exceptions | plpgsql stable invoker
 payments.find_payment(p_payment_intent_id text) | TABLE(order_group_id uuid, has_paid boolean, amount_minor bigint, currency text) | plpgsql stable invoker
+payments.fit_refunds(p_payment_intent_id text, p_amount_minor bigint) | void | plpgsql volatile invoker
 payments.has_paid_another_group(p_event payments.stripe_events) | boolean | plpgsql stable invoker
+payments.has_room(p_refund payments.refunds, p_amount_minor bigint) | boolean | plpgsql stable invoker
 payments.is_all_back(p_event payments.stripe_events) | boolean | plpgsql stable invoker
 payments.is_normalised(p_amount_minor bigint, p_amount numeric, p_currency text) | boolean | plpgsql stable invoker
 payments.is_representable(p_amount numeric, p_currency payments.currencies) | boolean | plpgsql immutable invoker
@@ -67,6 +69,7 @@ payments.set_aside_with(p_event payments.stripe_events, p_exception_id bigint) |
 payments.settle_payment(p_event payments.stripe_events, p_has_paid boolean) | void | plpgsql volatile invoker
 payments.settle_refunds(p_payment_intent_id text) | void | plpgsql volatile invoker
 payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) | void | plpgsql volatile invoker
+payments.tg_exceptions__forget_notifications() | trigger | plpgsql volatile invoker
 payments.tg_history__refuse_change() | trigger | plpgsql volatile invoker
 payments.tg_inventory_ledger__bear_seller() | trigger | plpgsql stable invoker
 payments.tg_order_groups__fit_currency() | trigger | plpgsql stable definer
@@ -326,6 +329,7 @@ public.sellers.name text not null
 
 INDEXES = """
 dispute_status_changes_dispute_id_idx ON payments.dispute_status_changes USING btree (dispute_id, id)
+dispute_status_changes_stripe_event_id_idx ON payments.dispute_status_changes USING btree (stripe_event_id)
 disputes_created_at_idx ON payments.disputes USING btree (created_at)
 disputes_currency_idx ON payments.disputes USING btree (currency)
 disputes_order_group_id_idx ON payments.disputes USING btree (order_group_id)
@@ -366,6 +370,7 @@ order_status_changes_seller_id_idx ON public.order_status_changes USING btree (s
 orders_seller_id_created_at_idx ON public.orders USING btree (seller_id, created_at DESC)
 orders_to_fulfil_paid_at_idx ON public.orders USING btree (paid_at) WHERE (status = 'paid'::text)
 refund_status_changes_refund_id_idx ON payments.refund_status_changes USING btree (refund_id, id)
+refund_status_changes_stripe_event_id_idx ON payments.refund_status_changes USING btree (stripe_event_id)
 refund_status_changes_succeeded_changed_at_idx ON payments.refund_status_changes USING btree (changed_at) WHERE (from_status = 'succeeded'::text)
 refunds_created_at_idx ON payments.refunds USING btree (created_at)
 refunds_currency_idx ON payments.refunds USING btree (currency)

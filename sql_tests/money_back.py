@@ -121,14 +121,21 @@ class Money:
         self.set_aside.discard(name)
         if name in self.cases:
             self.cases[name] = "reconciled by record_refund"
-        if known is None or REFUND_RANKS[status] > REFUND_RANKS[known]:
-            self.refunds[name] = status
+        self.refunds[name] = status
+        if status in NOT_COUNTED:
+            self._fit(payment)
         if (before, self.status) == ("paid", "refunded"):
             self.before_the_refund, self.orders = self.orders, ["refunded", "refunded"]
         elif (before, self.status) == ("refunded", "paid"):
             assert self.before_the_refund
             self.orders = self.before_the_refund
         return "recorded"
+
+    def _fit(self, payment: str) -> None:
+        for name in sorted(self.set_aside & self._of(payment).keys()):
+            if self.refunds[name] in NOT_COUNTED or self._claimed(payment) + PARTS[name] <= TOTAL:
+                self.set_aside.discard(name)
+                self.cases[name] = "reconciled by record_refund"
 
     def _dispute(self, status: str) -> str:
         if self.dispute and DISPUTE_RANKS[status] <= DISPUTE_RANKS[self.dispute]:

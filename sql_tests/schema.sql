@@ -749,7 +749,7 @@ CREATE FUNCTION payments.broken_invariants_of(p_since timestamp with time zone, 
     AS $_$
 declare
     v_query pg_catalog.text;
-    v_narrow record;
+    v_narrow pg_catalog.record;
     v_groups constant pg_catalog.uuid [] := array(
         select g.id
         from public.order_groups as g
@@ -1491,6 +1491,32 @@ $$;
 
 COMMENT ON FUNCTION payments.find_payment(p_payment_intent_id text) IS 'What a payment intent has brought, in minor units, and the order group that it paid or was meant for.';
 
+CREATE FUNCTION payments.fit_refunds(p_payment_intent_id text, p_amount_minor bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+    v_refund payments.refunds;
+begin
+    for v_refund in
+        select r.*
+        from payments.refunds as r
+        where r.payment_intent_id = p_payment_intent_id and r.set_aside_reason = 'exceeds_payment'
+        order by r.created_at, r.id
+    loop
+        -- Each sees those that were counted before it.
+        if v_refund.status in ('failed', 'canceled') or payments.has_room(v_refund, p_amount_minor) then
+            update payments.refunds as r
+            set set_aside_reason = null
+            where r.id = v_refund.id;
+            perform payments.close_as_recorded(v_refund.id, null);
+        end if;
+    end loop;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.fit_refunds(p_payment_intent_id text, p_amount_minor bigint) IS 'Counts the refunds that had no room within their payment, in minor units, where another refund has failed since.';
+
 CREATE FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) RETURNS boolean
     LANGUAGE plpgsql STABLE
     SET search_path TO ''
@@ -1516,6 +1542,25 @@ end;
 $$;
 
 COMMENT ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) IS 'Whether this payment intent or session has paid another group.';
+
+CREATE FUNCTION payments.has_room(p_refund payments.refunds, p_amount_minor bigint) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+    return p_refund.amount_minor + (
+        select coalesce(sum(r.amount_minor), 0)
+        from payments.refunds as r
+        where
+            r.payment_intent_id = p_refund.payment_intent_id
+            and r.id <> p_refund.id
+            and r.status not in ('failed', 'canceled')
+            and r.set_aside_reason is null
+    ) <= p_amount_minor;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.has_room(p_refund payments.refunds, p_amount_minor bigint) IS 'Whether a refund is within the amount of its payment, in minor units, beside the refunds that count already.';
 
 CREATE FUNCTION payments.is_all_back(p_event payments.stripe_events) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -1786,7 +1831,7 @@ CREATE FUNCTION payments.judge(p_event payments.stripe_events, p_unmatched_reaso
     SET search_path TO ''
     AS $$
 declare
-    v_found record;
+    v_found pg_catalog.record;
     v_is_closed boolean;
     v_has_paid boolean;
     v_paid_by_it boolean;
@@ -2239,7 +2284,14 @@ begin
     -- By the time alone: to the planner `applied` is a reason to read the unique indexes of all years.
     event as materialized (
         select
-            e.*,
+            e.id,
+            e.order_group_id,
+            e.checkout_session_id,
+            e.payment_intent_id,
+            e.livemode,
+            e.currency,
+            e.amount,
+            e.outcome,
             coalesce(e.created_at, e.processed_at) as at
         from payments.stripe_events as e
         where
@@ -2256,7 +2308,16 @@ begin
     -- What was applied after all is among the events.
     set_aside as not materialized (
         select
-            x.*,
+            x.id,
+            x.stripe_event_id,
+            x.order_group_id,
+            x.checkout_session_id,
+            x.reason,
+            x.status,
+            x.details,
+            x.payment_intent_id,
+            x.event_created_at,
+            x.first_seen_at,
             coalesce(x.checkout_session_id, x.stripe_event_id) as payment,
             coalesce(x.event_created_at, x.first_seen_at) as at
         from payments.exceptions as x
@@ -2450,7 +2511,10 @@ CREATE FUNCTION payments.named_order_group(p_session_metadata jsonb) RETURNS uui
     SET search_path TO ''
     AS $_$
 declare
-    v_digits pg_catalog.text := replace(btrim(p_session_metadata ->> 'order_group_id'), '-', '');
+    -- Around it may stand what the relay takes for white space, a tab for instance.
+    v_digits pg_catalog.text := replace(
+        regexp_replace(p_session_metadata ->> 'order_group_id', '^\s+|\s+$', '', 'g'), '-', ''
+    );
 begin
     return case when v_digits ~* '^[0-9a-f]{32}$' then v_digits::pg_catalog.uuid end;
 end;
@@ -2870,7 +2934,7 @@ CREATE FUNCTION payments.own_objects() RETURNS TABLE(kind text, id oid, object t
         r.oid,
         r.oid::pg_catalog.regclass::pg_catalog.text,
         r.relowner,
-        coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::"char", r.relowner))
+        coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::pg_catalog."char", r.relowner))
     from relation as r
     left join column_sequence as s on r.oid = s.oid
     where coalesce(s.is_own, r.is_own)
@@ -3147,7 +3211,7 @@ CREATE FUNCTION payments.privilege_differences() RETURNS TABLE(is_missing boolea
                 when 'schema' then 'n'
                 when 'function' then 'f'
                 else case o.relkind when 'S' then 's' else 'r' end
-            end::"char",
+            end::pg_catalog."char",
             o.owner
         )) as a
         where a.grantee = o.owner
@@ -3206,7 +3270,7 @@ CREATE FUNCTION payments.read_event(p_payment jsonb) RETURNS payments.stripe_eve
     SET search_path TO ''
     AS $$
 declare
-    v_given record;
+    v_given pg_catalog.record;
 begin
     select g.* into v_given
     from jsonb_to_record('{"p_session_metadata": {}, "p_source": "webhook"}'::pg_catalog.jsonb || p_payment) as g (
@@ -3381,6 +3445,12 @@ begin
         -- deliveries of one event take turns.
         v_judgement.outcome := 'rejected';
         v_judgement.reason := payments.judge_taken(p_event);
+        if v_judgement.reason is null then
+            raise exception 'event % cannot be recorded', p_event.id
+                using
+                    errcode = 'data_corrupted',
+                    hint = 'a trigger or a rule on payments.stripe_events keeps its rows back';
+        end if;
     end if;
 
     if v_judgement.outcome = 'resolved' and v_judgement.refunded_exception_id is not null then
@@ -3483,7 +3553,7 @@ declare
     v_now pg_catalog.timestamptz;
     v_known payments.disputes;
     v_recorded payments.disputes;
-    v_payment record;
+    v_payment pg_catalog.record;
     v_outcome pg_catalog.text := 'replayed';
     v_reason pg_catalog.text;
     v_is_same boolean;
@@ -3620,7 +3690,7 @@ CREATE FUNCTION payments.record_refund(p_refund payments.refunds, p_stripe_event
 declare
     v_now pg_catalog.timestamptz;
     v_known payments.refunds;
-    v_payment record;
+    v_payment pg_catalog.record;
     v_outcome pg_catalog.text := 'replayed';
     v_reason pg_catalog.text;
     v_status pg_catalog.text;
@@ -3648,15 +3718,7 @@ begin
             then 'currency_mismatch'
         when not payments.is_normalised(p_refund.amount_minor, p_refund.amount, p_refund.currency)
             then 'amount_normalization_mismatch'
-        when p_refund.status not in ('failed', 'canceled') and p_refund.amount_minor + (
-            select coalesce(sum(r.amount_minor), 0)
-            from payments.refunds as r
-            where
-                r.payment_intent_id = p_refund.payment_intent_id
-                and r.id <> p_refund.id
-                and r.status not in ('failed', 'canceled')
-                and r.set_aside_reason is null
-        ) > v_payment.amount_minor
+        when p_refund.status not in ('failed', 'canceled') and not payments.has_room(p_refund, v_payment.amount_minor)
             then 'exceeds_payment'
     end;
 
@@ -3721,11 +3783,7 @@ begin
         )
         on conflict (id) do update
             set
-                -- One that was set aside may come again with a status that it has left behind.
-                status = case
-                    when payments.refund_rank(excluded.status) > payments.refund_rank(r.status) then excluded.status
-                    else r.status
-                end,
+                status = excluded.status,
                 reason = coalesce(excluded.reason, r.reason),
                 status_changed_at = excluded.status_changed_at,
                 set_aside_reason = null
@@ -3738,6 +3796,9 @@ begin
             values (p_refund.id, v_known.status, v_status, v_now, p_refund.source, p_stripe_event_id);
         end if;
         perform payments.close_as_recorded(p_refund.id, null);
+        if v_status in ('failed', 'canceled') then
+            perform payments.fit_refunds(p_refund.payment_intent_id, v_payment.amount_minor);
+        end if;
         perform payments.settle_refunds(p_refund.payment_intent_id);
     end if;
 
@@ -4018,7 +4079,8 @@ begin
             status = 'open',
             resolution = null,
             resolved_by = null,
-            resolved_at = null;
+            resolved_at = null,
+            note = null;
 
     return payments.verdict(p_event.order_group_id, p_event.id, p_outcome, p_reason);
 end;
@@ -4084,7 +4146,8 @@ begin
         payment_intent_id = p_payment_intent_id,
         reason = p_reason,
         details = case
-            when x.reason = p_reason and x.details @> v_details then x.details
+            -- The sweep tells the same as the webhook.
+            when x.reason = p_reason and x.details @> (v_details #- '{received,source}') then x.details
             else v_details || jsonb_strip_nulls(jsonb_build_object('reopened', x.details -> 'reopened')) || jsonb_build_object(
                 'earlier',
                 coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(
@@ -4410,6 +4473,19 @@ $$;
 
 COMMENT ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) IS 'Keeps a dispute as an exception, open where somebody must act, closed where it ended well.';
 
+CREATE FUNCTION payments.tg_exceptions__forget_notifications() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+    delete from payments.notifications as n
+    where n.exception_id = new.id;
+    return null;
+end;
+$$;
+
+COMMENT ON FUNCTION payments.tg_exceptions__forget_notifications() IS 'An exception that is closed or opened again is one of which nobody has been told.';
+
 CREATE FUNCTION payments.tg_history__refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO ''
@@ -4452,7 +4528,7 @@ begin
             using errcode = 'check_violation', constraint = 'order_group_keeps_its_currency';
     end if;
     perform payments.assert_representable(new.total_amount, new.currency);
-    return new;
+    return null;
 end;
 $$;
 
@@ -5250,12 +5326,6 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
 
-    if p_seconds > 0 then
-        delete from payments.notifications as n
-        using payments.exceptions as x
-        where n.address = p_address and n.exception_id = x.id and x.status <> 'open';
-    end if;
-
     v_ids := array(
         select x.id
         from payments.exceptions as x
@@ -5395,6 +5465,7 @@ declare
     v_items payments.requested_item[];
     v_product_ids pg_catalog.uuid[];
     v_group public.order_groups;
+    v_is_second boolean := false;
 begin
     v_detail := case
         when p_order_group_id is null then 'p_order_group_id'
@@ -5469,11 +5540,20 @@ begin
             where l.available < r.requested;
             v_reason := case when v_lines is not null then 'insufficient_stock' end;
         end if;
-        -- Where a rival has made the group since, the next turn of the loop finds it.
-        if v_reason is null and payments.write_order_group(
+        if v_reason is not null then
+            continue;
+        elsif payments.write_order_group(
             p_order_group_id, p_buyer_id, v_currency, p_expires_at, case when p_reserve then v_product_ids end, v_items
         ) then
             v_outcome := 'created';
+        elsif v_is_second then
+            raise exception 'order group % cannot be written', p_order_group_id
+                using
+                    errcode = 'data_corrupted',
+                    hint = 'a trigger or a rule on order_groups keeps its rows back';
+        else
+            -- A rival has made the group since: the next turn of the loop finds it, unless it was deleted at once.
+            v_is_second := true;
         end if;
     end loop;
 
@@ -5512,12 +5592,18 @@ CREATE FUNCTION public.erase_order_group_metadata(p_order_group_id uuid, p_by te
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
+    v_longest_name constant integer := 255;
+    v_longest_note constant integer := 2000;
     v_exceptions pg_catalog.int8[];
     v_rows integer;
     v_emptied integer := 0;
 begin
-    if btrim(coalesce(p_by, '')) = '' or btrim(coalesce(p_note, '')) = '' then
-        raise exception 'p_by must say who erases, p_note why'
+    if btrim(coalesce(p_by, '')) = ''
+        or btrim(coalesce(p_note, '')) = ''
+        or length(p_by) > v_longest_name
+        or length(p_note) > v_longest_note
+    then
+        raise exception 'p_by must say who erases, p_note why, in up to % and % characters', v_longest_name, v_longest_note
             using errcode = 'invalid_parameter_value';
     elsif current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'metadata are erased under read committed: what a rival has just kept would be overlooked'
@@ -5912,7 +5998,7 @@ begin
                         from payments.reasons as s
                         where s.reason = r.set_aside_reason
                     )
-                    when r.order_group_id is null
+                    when r.order_group_id is distinct from p_order_group_id
                         then 'it is of a payment that has not paid the group: the group does not change'
                     when c.to_status = 'succeeded' then 'money went back: the group is refunded once that is its total'
                     when c.to_status in ('failed', 'canceled') then 'the refund came to nothing: its money is here again'
@@ -6044,6 +6130,16 @@ declare
         from payments.disputes as d
         where d.id = v_id
         union
+        select r.payment_intent_id
+        from payments.refund_status_changes as c
+        inner join payments.refunds as r on c.refund_id = r.id
+        where c.stripe_event_id = v_id
+        union
+        select d.payment_intent_id
+        from payments.dispute_status_changes as c
+        inner join payments.disputes as d on c.dispute_id = d.id
+        where c.stripe_event_id = v_id
+        union
         select v_id
     );
     v_exceptions pg_catalog.int8[];
@@ -6060,6 +6156,15 @@ begin
         select x.id
         from payments.exceptions as x
         where x.checkout_session_id = v_id
+        union
+        -- What Stripe has said of it was kept for a person, and not recorded.
+        select x.id
+        from payments.exceptions as x
+        where x.refund_id = v_id
+        union
+        select x.id
+        from payments.exceptions as x
+        where x.dispute_id = v_id
         union
         select x.id
         from payments.exceptions as x
@@ -6761,7 +6866,7 @@ begin
         begin
             v_payments := (p_payments #>> '{}')::pg_catalog.jsonb;
         exception
-            when invalid_text_representation then
+            when invalid_text_representation or untranslatable_character then
                 v_payments := null;
         end;
     end if;
@@ -6849,7 +6954,7 @@ declare
         where t.tginitdeferred
     );
     v_wait pg_catalog.text := current_setting('lock_timeout');
-    v_payment record;
+    v_payment pg_catalog.record;
     v_answers pg_catalog.jsonb[] := '{}';
 begin
     if jsonb_typeof(p_payments) is distinct from 'array' or jsonb_array_length(p_payments) > v_most then
@@ -6959,9 +7064,10 @@ CREATE FUNCTION public.reconciliation_readiness() RETURNS jsonb
             ) as o
         ),
         'oldest_open_exception_at', (
+            -- A dispute waits for the bank, for weeks, whatever a person does.
             select min(x.first_seen_at)
             from payments.exceptions as x
-            where x.status = 'open'
+            where x.status = 'open' and x.reason <> 'payment_disputed'
         ),
         'fragile_triggers', (
             select
@@ -7053,13 +7159,14 @@ CREATE FUNCTION public.record_inventory_adjustment(p_product_id uuid, p_quantity
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
+    v_longest_note constant integer := 2000;
     v_id bigint;
 begin
     if p_product_id is null or p_quantity_delta is null or p_quantity_delta = 0 then
         raise exception 'an adjustment needs a product and a quantity other than zero'
             using errcode = 'invalid_parameter_value';
-    elsif btrim(coalesce(p_note, '')) = '' then
-        raise exception 'an adjustment needs a note: an auditor will ask why'
+    elsif btrim(coalesce(p_note, '')) = '' or length(p_note) > v_longest_note then
+        raise exception 'an adjustment needs a note of up to % characters: an auditor will ask why', v_longest_note
             using errcode = 'invalid_parameter_value';
     end if;
     insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note, recorded_by)
@@ -7086,6 +7193,7 @@ CREATE FUNCTION public.record_inventory_receipt(p_product_id uuid, p_quantity in
 declare
     -- As Stripe's own idempotency keys.
     v_longest constant pg_catalog.int4 := 255;
+    v_longest_note constant pg_catalog.int4 := 2000;
     v_key pg_catalog.text := nullif(btrim(p_key), '');
     v_entry public.inventory_ledger;
 begin
@@ -7094,6 +7202,9 @@ begin
             using errcode = 'invalid_parameter_value';
     elsif length(v_key) > v_longest then
         raise exception 'p_key has % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
+    elsif length(p_note) > v_longest_note then
+        raise exception 'p_note has % characters at most', v_longest_note
             using errcode = 'invalid_parameter_value';
     end if;
 
@@ -7177,6 +7288,7 @@ CREATE FUNCTION public.refund_order(p_order_id uuid, p_note text, p_return_items
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
+    v_longest_note constant integer := 2000;
     v_note constant pg_catalog.text := nullif(btrim(p_note), '');
     v_order_group_id pg_catalog.uuid;
     v_group_status public.order_groups.status%type;
@@ -7187,8 +7299,8 @@ declare
     v_quantities bigint[];
     v_entries integer := 0;
 begin
-    if v_note is null then
-        raise exception 'giving an order up needs a note: an auditor will ask why'
+    if v_note is null or length(v_note) > v_longest_note then
+        raise exception 'giving an order up needs a note of up to % characters: an auditor will ask why', v_longest_note
             using errcode = 'invalid_parameter_value';
     elsif current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'an order is given up under read committed: what a rival has just brought back would be overlooked'
@@ -7260,10 +7372,16 @@ CREATE FUNCTION public.reopen_payment_exception(p_exception_id bigint, p_by text
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
+    v_longest_name constant integer := 255;
+    v_longest_note constant integer := 2000;
     v_exception payments.exceptions;
 begin
-    if btrim(coalesce(p_by, '')) = '' or btrim(coalesce(p_note, '')) = '' then
-        raise exception 'p_by must say who reopens, p_note why'
+    if btrim(coalesce(p_by, '')) = ''
+        or btrim(coalesce(p_note, '')) = ''
+        or length(p_by) > v_longest_name
+        or length(p_note) > v_longest_note
+    then
+        raise exception 'p_by must say who reopens, p_note why, in up to % and % characters', v_longest_name, v_longest_note
             using errcode = 'invalid_parameter_value';
     end if;
 
@@ -7353,14 +7471,19 @@ CREATE FUNCTION public.resolve_payment_exception(p_exception_id bigint, p_resolu
     SET default_transaction_isolation TO 'read committed'
     AS $$
 declare
+    v_longest_name constant integer := 255;
+    v_longest_note constant integer := 2000;
     v_exception payments.exceptions;
     v_paid pg_catalog.uuid;
 begin
     if p_resolution is null or p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed') then
         raise exception 'p_resolution must be refunded, fixed_by_hand or dismissed, not %', p_resolution
             using errcode = 'invalid_parameter_value';
-    elsif btrim(coalesce(p_resolved_by, '')) = '' then
-        raise exception 'p_resolved_by must say who resolves'
+    elsif btrim(coalesce(p_resolved_by, '')) = '' or length(p_resolved_by) > v_longest_name then
+        raise exception 'p_resolved_by must say who resolves, in up to % characters', v_longest_name
+            using errcode = 'invalid_parameter_value';
+    elsif length(p_note) > v_longest_note then
+        raise exception 'p_note has % characters at most', v_longest_note
             using errcode = 'invalid_parameter_value';
     elsif lower(btrim(p_resolved_by)) = 'stripe' then
         raise exception 'p_resolved_by must name a person: what stripe resolves, its refunds and disputes tell'
@@ -7427,10 +7550,11 @@ CREATE FUNCTION public.return_order_items(p_order_group_id uuid, p_lines jsonb, 
     AS $$
 declare
     v_longest constant integer := 255;  -- as all ids of Stripe's
+    v_longest_note constant integer := 2000;
     v_note constant pg_catalog.text := nullif(btrim(p_note), '');
     v_refund_id constant pg_catalog.text := nullif(btrim(p_refund_id), '');
     v_detail constant pg_catalog.text := case
-        when v_note is null then 'p_note'
+        when v_note is null or length(v_note) > v_longest_note then 'p_note'
         when length(v_refund_id) > v_longest then 'p_refund_id'
         else payments.malformed_line(p_lines)
     end;
@@ -7830,7 +7954,7 @@ CREATE TABLE payments.notifications (
     CONSTRAINT notifications_address_is_a_digest_check CHECK ((address ~ '^[0-9a-f]{64}$'::text))
 );
 
-COMMENT ON TABLE payments.notifications IS 'Open exceptions of which an address has been told, or is being told. A row goes when its exception is closed.';
+COMMENT ON TABLE payments.notifications IS 'Open exceptions of which an address has been told, or is being told. A row goes when its exception is closed or opened again.';
 
 COMMENT ON COLUMN payments.notifications.exception_id IS 'No foreign key: its check would lock the exception, and a payment must wait for no message.';
 
@@ -8159,6 +8283,8 @@ ALTER TABLE ONLY public.sellers
 
 CREATE INDEX dispute_status_changes_dispute_id_idx ON payments.dispute_status_changes USING btree (dispute_id, id);
 
+CREATE INDEX dispute_status_changes_stripe_event_id_idx ON payments.dispute_status_changes USING btree (stripe_event_id);
+
 CREATE INDEX disputes_created_at_idx ON payments.disputes USING btree (created_at);
 
 CREATE INDEX disputes_currency_idx ON payments.disputes USING btree (currency);
@@ -8192,6 +8318,8 @@ CREATE INDEX exceptions_reason_idx ON payments.exceptions USING btree (reason);
 CREATE UNIQUE INDEX exceptions_refund_id_key ON payments.exceptions USING btree (refund_id) WHERE (refund_id IS NOT NULL);
 
 CREATE INDEX refund_status_changes_refund_id_idx ON payments.refund_status_changes USING btree (refund_id, id);
+
+CREATE INDEX refund_status_changes_stripe_event_id_idx ON payments.refund_status_changes USING btree (stripe_event_id);
 
 CREATE INDEX refund_status_changes_succeeded_changed_at_idx ON payments.refund_status_changes USING btree (changed_at) WHERE (from_status = 'succeeded'::text);
 
@@ -8287,6 +8415,8 @@ CREATE TRIGGER exceptions_are_kept BEFORE DELETE OR TRUNCATE ON payments.excepti
 
 ALTER TABLE payments.exceptions ENABLE ALWAYS TRIGGER exceptions_are_kept;
 
+CREATE TRIGGER exceptions_forget_notifications AFTER UPDATE ON payments.exceptions FOR EACH ROW WHEN ((new.status <> old.status)) EXECUTE FUNCTION payments.tg_exceptions__forget_notifications();
+
 CREATE TRIGGER metadata_erasures_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON payments.metadata_erasures FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_history__refuse_change();
 
 ALTER TABLE payments.metadata_erasures ENABLE ALWAYS TRIGGER metadata_erasures_is_append_only;
@@ -8317,7 +8447,7 @@ CREATE TRIGGER inventory_ledger_is_append_only BEFORE DELETE OR UPDATE OR TRUNCA
 
 ALTER TABLE public.inventory_ledger ENABLE ALWAYS TRIGGER inventory_ledger_is_append_only;
 
-CREATE TRIGGER order_groups_fit_currency BEFORE INSERT OR UPDATE OF currency, total_amount ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__fit_currency();
+CREATE TRIGGER order_groups_fit_currency AFTER INSERT ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__fit_currency();
 
 CREATE TRIGGER order_groups_note_buyer BEFORE INSERT ON public.order_groups FOR EACH ROW WHEN ((new.buyer_id IS NOT NULL)) EXECUTE FUNCTION payments.tg_order_groups__note_buyer();
 
@@ -8326,6 +8456,8 @@ CREATE TRIGGER order_groups_start_pending BEFORE INSERT OR UPDATE OF status ON p
 CREATE TRIGGER order_groups_stay BEFORE DELETE ON public.order_groups FOR EACH ROW WHEN ((old.status <> 'pending'::text)) EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
 
 CREATE TRIGGER order_groups_stay_settled AFTER UPDATE ON public.order_groups FOR EACH ROW EXECUTE FUNCTION payments.tg_order_groups__stay_settled();
+
+CREATE TRIGGER order_groups_still_fit_currency AFTER UPDATE ON public.order_groups FOR EACH ROW WHEN (((new.currency IS DISTINCT FROM old.currency) OR (new.total_amount IS DISTINCT FROM old.total_amount))) EXECUTE FUNCTION payments.tg_order_groups__fit_currency();
 
 CREATE TRIGGER order_items_find_promise_of_changed AFTER UPDATE ON public.order_items REFERENCING NEW TABLE AS new_items FOR EACH STATEMENT EXECUTE FUNCTION payments.tg_order_items__find_promise();
 
@@ -8561,7 +8693,11 @@ REVOKE ALL ON FUNCTION payments.exceptions_of_payment(p_event payments.stripe_ev
 
 REVOKE ALL ON FUNCTION payments.find_payment(p_payment_intent_id text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION payments.fit_refunds(p_payment_intent_id text, p_amount_minor bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION payments.has_paid_another_group(p_event payments.stripe_events) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.has_room(p_refund payments.refunds, p_amount_minor bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.is_all_back(p_event payments.stripe_events) FROM PUBLIC;
 
@@ -8659,6 +8795,8 @@ REVOKE ALL ON FUNCTION payments.settle_payment(p_event payments.stripe_events, p
 REVOKE ALL ON FUNCTION payments.settle_refunds(p_payment_intent_id text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tell_dispute(p_dispute payments.disputes, p_stripe_event_id text, p_order_group_id uuid, p_payment jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION payments.tg_exceptions__forget_notifications() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION payments.tg_history__refuse_change() FROM PUBLIC;
 

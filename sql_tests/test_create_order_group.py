@@ -444,6 +444,22 @@ def test_a_trigger_of_the_shop_that_changes_what_was_requested_leaves_nothing(
     assert db.snapshot() == before
 
 
+def test_a_trigger_of_the_shop_that_keeps_the_group_back_is_an_error_and_no_endless_wait(
+    db: Database, owner: Connection, service: Connection, shop: Shop
+) -> None:
+    owner.execute(
+        "create function public.keep_back() returns trigger language plpgsql as 'begin return null; end';"
+        "create trigger keep_back before insert on public.order_groups for each row execute function public.keep_back()"
+    )
+    before = db.snapshot()
+
+    with pytest.raises(psycopg.errors.DataCorrupted, match="cannot be written") as raised:
+        request(shop).send(service)
+
+    assert raised.value.diag.message_hint == "a trigger or a rule on order_groups keeps its rows back"
+    assert db.snapshot() == before
+
+
 def test_orders_whose_ids_are_exchanged_are_another_request(db: Database, service: Connection, shop: Shop) -> None:
     """Two orders of one seller with the same goods, which differ in what they cost."""
     one, other = str(uuid4()), str(uuid4())

@@ -72,12 +72,19 @@ def test_foreign_payment_is_kept_whole_with_account_and_named_group(
 def test_named_group_is_read_however_it_is_spelled(service: Connection, superuser: Connection, shop: Shop) -> None:
     group = shop.order_group()
     named = {}
-    for spelled in (str(group.id).upper(), group.id.hex, f" {group.id} ", "cart-17", f"{group.id}0"):
+    for spelled in (
+        str(group.id).upper(),
+        group.id.hex,
+        f" {group.id} ",
+        f"\t{group.id}\r\n",
+        "cart-17",
+        f"{group.id}0",
+    ):
         payment = foreign(group, spelled)
         reconcile(service, payment)
-        named[spelled.strip()] = case_of(superuser, payment)["details"]["named_order_group_id"]
+        named[spelled] = case_of(superuser, payment)["details"]["named_order_group_id"]
 
-    assert list(named.values()) == [str(group.id)] * 3 + [None] * 2
+    assert list(named.values()) == [str(group.id)] * 4 + [None] * 2
 
 
 @pytest.mark.parametrize("shared", [(), ("checkout_session_id", "payment_intent_id"), ("event_id",)])

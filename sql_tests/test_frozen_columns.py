@@ -99,6 +99,31 @@ def test_no_column_of_a_settled_group_is_changed_by_a_trigger_of_the_shops(
     assert changeable == set()
 
 
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [
+        ("new.total_amount := 10.005", "total_amount_is_money_of_its_currency"),
+        ("new.currency := ''EUR''", "order_group_keeps_its_currency"),
+    ],
+)
+def test_what_a_shops_trigger_makes_of_a_pending_group_is_money_of_its_currency(
+    db: Database, owner: Connection, shop: Shop, body: str, refusal: str
+) -> None:
+    """A statement's columns do not tell what a trigger writes."""
+    group = shop.order_group()
+    owner.execute(
+        f"create function public.rewrite() returns trigger language plpgsql as 'begin {body}; return new; end'"
+    )
+    owner.execute("create trigger zz before update on public.order_groups for each row execute function rewrite()")
+    before = db.snapshot()
+
+    with pytest.raises(psycopg.errors.CheckViolation) as raised:
+        owner.execute("update public.order_groups set expires_at = now() where id = %s", [group.id])
+
+    assert raised.value.diag.constraint_name == refusal
+    assert db.snapshot() == before
+
+
 @pytest.mark.parametrize("status", SETTLED)
 def test_every_column_of_a_payment_stays_though_the_status_moves_on(
     db: Database, service: Connection, owner: Connection, shop: Shop, status: str

@@ -33,6 +33,23 @@ def test_pending_group_that_an_event_has_paid_is_an_error_and_no_verdict(
     assert db.snapshot() == before
 
 
+def test_event_that_a_trigger_of_the_shop_keeps_back_is_an_error_and_nothing_is_paid(
+    db: Database, service: Connection, owner: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    owner.execute(
+        "create function public.keep_back() returns trigger language plpgsql as 'begin return null; end';"
+        "create trigger keep_back before insert on payments.stripe_events"
+        " for each row execute function public.keep_back()"
+    )
+    before = db.snapshot()
+
+    with pytest.raises(psycopg.errors.DataCorrupted, match="cannot be recorded"):
+        reconcile(service, group.payment())
+
+    assert db.snapshot() == before
+
+
 def test_order_that_comes_after_the_sum_is_an_error_and_nothing_is_paid(
     db: Database, service: Connection, superuser: Connection, shop: Shop
 ) -> None:

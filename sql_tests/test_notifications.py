@@ -92,6 +92,27 @@ def test_an_exception_that_opens_again_is_told_again(service: Connection, shop: 
     assert claim(service) == ids
 
 
+def test_an_exception_that_closed_and_opened_again_unseen_is_told_again(service: Connection, shop: Shop) -> None:
+    ids = set_aside(service, shop)
+    for address in (ADA, BEN):
+        claim(service, address)
+        finish(service, ids, address=address)
+    service.execute("select public.resolve_payment_exception(%s, 'dismissed', 'ada')", ids)
+    service.execute("select public.reopen_payment_exception(%s, 'ada', 'too soon')", ids)
+
+    assert (claim(service), claim(service, BEN)) == (ids, ids)
+
+
+def test_nobody_is_remembered_of_what_is_closed(service: Connection, superuser: Connection, shop: Shop) -> None:
+    ids = set_aside(service, shop, 2)
+    claim(service)
+
+    service.execute("select public.resolve_payment_exception(%s, 'dismissed', 'ada')", ids[:1])
+
+    rows = superuser.execute("select exception_id from payments.notifications").fetchall()
+    assert [row["exception_id"] for row in rows] == ids[1:]
+
+
 def test_two_who_claim_at_once_share_what_is_open(db: Database, service: Connection, shop: Shop) -> None:
     ids = set_aside(service, shop, 3)
     with db.act_as("service_role", autocommit=False) as first, db.act_as("service_role") as second:

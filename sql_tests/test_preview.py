@@ -272,7 +272,7 @@ def test_five_hundred_payments_are_answered_and_one_more_is_refused(stage: Stage
         preview(stage.service, [payment] * 501)
 
 
-@pytest.mark.parametrize("sent", [None, "null", "{}", "5", '"text"'])
+@pytest.mark.parametrize("sent", [None, "null", "{}", "5", '"text"', r'"[\"\\u0000\"]"'])
 def test_what_is_no_array_is_refused(service: Connection, sent: str | None) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="must be an array"):
         service.execute("select public.preview_order_group_payments(%s)", [sent])

@@ -10,6 +10,7 @@ import pytest
 from relay.server.readiness import CONTRACT_VERSION, OLDEST_DATABASE
 from testkit.database import Connection, scalar
 from testkit.payments import reconcile
+from testkit.refunds import Dispute, record
 from testkit.shop import Shop
 
 FUNCTION: LiteralString = (
@@ -101,6 +102,12 @@ def test_readiness_tells_the_open_exceptions_by_reason_and_since_when_the_oldest
 
     assert told() == ({}, None)
 
+    # A dispute waits for the bank, not for a person alone.
+    disputed = shop.order_group().payment()
+    reconcile(service, disputed)
+    assert record(service, Dispute.of(disputed))["outcome"] == "recorded"
+    assert told() == ({"payment_disputed": 1}, None)
+
     first = shop.order_group().payment().but(amount="1.00", amount_minor=100)
     second = shop.order_group().payment().but(amount="1.00", amount_minor=100)
     other = first.but(
@@ -116,9 +123,9 @@ def test_readiness_tells_the_open_exceptions_by_reason_and_since_when_the_oldest
         )
         for one in (first, second)
     )
-    assert told() == ({"amount_mismatch": 2, "order_group_not_found": 1}, oldest)
+    assert told() == ({"amount_mismatch": 2, "order_group_not_found": 1, "payment_disputed": 1}, oldest)
 
     number = scalar(superuser, "select id from payments.exceptions where stripe_event_id = %s", first.event_id)
     service.execute("select public.resolve_payment_exception(%s, 'dismissed', 'ada')", [number])
 
-    assert told() == ({"amount_mismatch": 1, "order_group_not_found": 1}, later)
+    assert told() == ({"amount_mismatch": 1, "order_group_not_found": 1, "payment_disputed": 1}, later)

@@ -599,7 +599,7 @@ def test_steps_of_what_went_back_are_never_rewritten(owner: Connection, table: s
         owner.execute(f"update payments.{table} set to_status = 'pending'".encode())
 
 
-def test_older_status_of_a_refund_that_was_set_aside_does_not_take_it_back(
+def test_refund_that_had_no_room_counts_once_the_one_that_took_it_has_failed(
     service: Connection, superuser: Connection, shop: Shop
 ) -> None:
     payment = shop.order_group().payment()
@@ -612,8 +612,44 @@ def test_older_status_of_a_refund_that_was_set_aside_does_not_take_it_back(
 
     answer = record(service, second.then("pending"))
 
-    assert (word(answer), answer["status"]) == ("recorded", "succeeded")
+    assert (word(answer), answer["status"]) == ("replayed", "succeeded")
     assert group_of(superuser, payment) == ("paid", "70.00")
+
+
+def test_refunds_that_had_no_room_count_in_their_order_once_there_is_some(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    payment = shop.order_group().payment()
+    first, second, third, fourth = (
+        Refund.of(payment, minor, created=datetime(2026, 11, day, tzinfo=UTC))
+        for day, minor in ((3, 7000), (4, 5000), (5, 4000), (6, 2000))
+    )
+    for told in (fourth, third, second, first):
+        record(service, told)
+    reconcile(service, payment)
+    assert group_of(superuser, payment) == ("paid", "70.00")
+
+    record(service, first.then("canceled"))
+
+    assert group_of(superuser, payment) == ("paid", "70.00")  # the second's and the fourth's
+    assert {(about, standing) for about, *_, standing in cases(superuser)} == {
+        (second.id, "reconciled by record_refund"),
+        (third.id, "open"),
+        (fourth.id, "reconciled by record_refund"),
+    }
+    assert broken_invariants(superuser) == []
+
+
+def test_rejection_that_sweep_and_webhook_tell_in_turn_is_kept_once(
+    service: Connection, superuser: Connection, shop: Shop
+) -> None:
+    refund = Refund.of(paid(service, shop), 10**6)
+    for source in ("webhook", "sweep", "webhook", "sweep"):
+        assert word(record(service, refund.but(source=source))) == "rejected exceeds_payment"
+
+    (case,) = superuser.execute("select attempts, details from payments.exceptions").fetchall()
+    assert (case["attempts"], case["details"].keys()) == (4, {"expected", "received"})
+    assert case["details"]["received"]["source"] == "webhook"
 
 
 def test_dispute_in_another_currency_than_its_payments_is_rejected(

@@ -246,6 +246,25 @@ def test_collision_of_an_event_that_was_rejected_before_it_was_applied_opens_the
     assert [entry["reason"] for entry in kept["details"]["earlier"]] == ["amount_mismatch"]
 
 
+def test_exception_that_opens_again_has_lost_the_note_with_which_it_was_closed(
+    service: Connection, owner: Connection, superuser: Connection, shop: Shop
+) -> None:
+    group = shop.order_group()
+    payment = group.payment()
+    owner.execute("update public.order_groups set total_amount = 1 where id = %s", [group.id])
+    reconcile(service, payment)
+    owner.execute("update public.order_groups set total_amount = %s where id = %s", [group.total_amount, group.id])
+    assert reconcile(service, twin := payment.twin())["outcome"] == "applied"
+    kept = superuser.execute("select status, note from payments.exceptions").fetchone()
+    assert kept == {"status": "resolved", "note": f"event {twin.event_id} of this payment was applied"}
+    assert reconcile(service, payment)["outcome"] == "already_paid"
+
+    assert reconcile(service, payment.but(currency="eur"))["reason"] == "event_collision"
+
+    kept = superuser.execute("select status, note from payments.exceptions").fetchone()
+    assert kept == {"status": "open", "note": None}
+
+
 def test_error_in_the_middle_leaves_nothing_half_done(
     db: Database, service: Connection, superuser: Connection, shop: Shop
 ) -> None:

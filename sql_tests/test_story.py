@@ -437,6 +437,25 @@ def test_totals_keep_the_digits_that_the_shop_wrote(service: Connection, shop: S
     assert (story["order_group"]["total_amount"], story["orders"][0]["total_amount"]) == ("12.30", "12.3")
 
 
+def test_refund_of_a_payment_that_paid_another_group_is_told_as_such(service: Connection, shop: Shop) -> None:
+    paid, named = shop.order_group(), shop.order_group()
+    payment = paid.payment()
+    reconcile(service, payment)
+    verdict = reconcile(service, payment.twin().but(order_group_id=named.id))
+    assert verdict["reason"] == "payment_already_used"
+    assert record(service, Refund.of(payment, 100))["outcome"] == "recorded"
+
+    rules = [
+        next(entry["rule"] for entry in explain(service, group)["timeline"] if entry["kind"] == "refund")
+        for group in (paid, named)
+    ]
+
+    assert rules == [
+        "money went back: the group is refunded once that is its total",
+        "it is of a payment that has not paid the group: the group does not change",
+    ]
+
+
 def test_refund_of_another_payment_is_told_where_that_payment_is(service: Connection, shop: Shop) -> None:
     group = shop.order_group()
     first, second = group.payment(), group.payment()
@@ -471,8 +490,13 @@ def test_id_of_any_kind_leads_to_its_group_and_its_exceptions(
     asked = Dispute.of(payment)
     for one_back in (of_rival, of_nobody, asked):
         assert record(service, one_back)["outcome"] == "recorded"
+    too_much, in_euro = Refund.of(payment, 10**6), Dispute.of(payment).but(currency="eur")
+    for set_aside in (too_much, in_euro):
+        assert record(service, set_aside)["outcome"] == "rejected"
     (case,) = superuser.execute("select id from payments.exceptions where stripe_event_id = %s", [rival.event_id])
     (disputed,) = superuser.execute("select id from payments.exceptions where dispute_id = %s", [asked.id])
+    (refused,) = superuser.execute("select id from payments.exceptions where refund_id = %s", [too_much.id])
+    (foreign,) = superuser.execute("select id from payments.exceptions where dispute_id = %s", [in_euro.id])
     mine = {"order_groups": [str(group.id)]}
 
     def find(id_: object) -> Row:
@@ -488,10 +512,15 @@ def test_id_of_any_kind_leads_to_its_group_and_its_exceptions(
 
     for id_ in (group.id, f" {str(group.id).upper()} ", group.order_ids[1], group.item_ids[0], twin.event_id):
         assert find(id_) == mine | {"exceptions": []}
-    for id_ in (payment.payment_intent_id, asked.id):
-        assert find(id_) == mine | {"exceptions": [disputed["id"]]}
-    for id_ in (rival.event_id, rival.payment_intent_id, rival.checkout_session_id, of_rival.id, case["id"]):
+    for id_ in (payment.payment_intent_id, asked.id, asked.event_id):
+        assert find(id_) == mine | {"exceptions": [disputed["id"], refused["id"], foreign["id"]]}
+    for id_ in (rival.event_id, rival.payment_intent_id, rival.checkout_session_id, case["id"]):
         assert find(id_) == mine | {"exceptions": [case["id"]]}
+    for id_ in (of_rival.id, of_rival.event_id):
+        assert find(id_) == mine | {"exceptions": [case["id"]]}
+    for back in (too_much, in_euro):
+        for id_ in (back.id, back.event_id):
+            assert find(id_) == mine | {"exceptions": [refused["id"] if back is too_much else foreign["id"]]}
     nothing: Row = {"order_groups": [], "exceptions": []}
     for id_ in (of_nobody.id, UUID(int=7), "", "cart-17", "9" * 40, None, "%", "pi_"):
         assert find(id_) == nothing

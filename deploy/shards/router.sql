@@ -317,7 +317,7 @@ set search_path = ''
 as $$
 declare
     v_claims pg_catalog.jsonb;
-    v_early record;
+    v_early pg_catalog.record;
 begin
     select jsonb_agg(to_jsonb(c)) into v_claims
     from (

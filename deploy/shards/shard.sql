@@ -86,7 +86,7 @@ set search_path = ''
 set lock_timeout = '3s'
 as $$
 declare
-    v_wanted record;
+    v_wanted pg_catalog.record;
 begin
     for v_wanted in
         select
@@ -346,7 +346,7 @@ set search_path = ''
 set lock_timeout = '3s'
 as $$
 declare
-    v_given record;
+    v_given pg_catalog.record;
 begin
     select g.* into v_given
     from jsonb_to_record(p_arguments) as g (

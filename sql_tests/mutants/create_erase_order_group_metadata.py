@@ -81,7 +81,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "erased-by-nobody",
         "metadata are erased without a word by whom",
         FILE,
-        "btrim(coalesce(p_by, '')) = '' or ",
+        "btrim(coalesce(p_by, '')) = ''\n        or ",
         "",
         ("test_erasure_says_by_whom",),
     ),
@@ -204,5 +204,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "set lock_timeout = '3s'\n",
         "",
         ("test_each_function_is_declared_as_written",),
+    ),
+    Mutant(
+        "boundless-word-of-an-erasure",
+        "an erasure may bear a text of any length",
+        FILE,
+        "        or length(p_by) > v_longest_name\n",
+        "",
+        ("test_what_a_person_says",),
     ),
 )

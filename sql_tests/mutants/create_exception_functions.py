@@ -52,8 +52,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "resolved-by-nobody",
         "an operator need not say who",
         FILE,
-        "elsif btrim(coalesce(p_resolved_by, '')) = '' then",
-        "elsif p_resolved_by is null then",
+        "elsif btrim(coalesce(p_resolved_by, '')) = '' or",
+        "elsif p_resolved_by is null or",
         ("test_resolution_without_sense_is_refused",),
     ),
     Mutant(
@@ -147,5 +147,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "        raise exception 'the payment exception was changed by a rival'\n"
         "            using errcode = 'serialization_failure'",
         STRICTER,
+    ),
+    Mutant(
+        "boundless-word-of-a-resolution",
+        "a resolution may bear a text of any length",
+        FILE,
+        "    elsif length(p_note) > v_longest_note then",
+        "    elsif false then",
+        ("test_what_a_person_says",),
     ),
 )

@@ -28,8 +28,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "told-for-ever",
         "an exception that is opened again is not told again",
         FILE,
-        "and n.exception_id = x.id and x.status <> 'open';",
-        "and n.exception_id = x.id and false;",
+        "when (new.status <> old.status)",
+        "when (false)",
         ("test_an_exception_that_opens_again_is_told_again",),
     ),
     Mutant(

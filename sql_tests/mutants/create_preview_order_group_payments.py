@@ -153,4 +153,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "true",
         ("test_persons_word_on_foreign_money",),
     ),
+    Mutant(
+        "text-that-is-no-text",
+        "a character that no text may hold is an error of another kind",
+        FILE,
+        "invalid_text_representation or untranslatable_character",
+        "invalid_text_representation",
+        ("test_what_is_no_array_is_refused",),
+    ),
 )

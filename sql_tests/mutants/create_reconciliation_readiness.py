@@ -160,4 +160,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "select max(x.first_seen_at)",
         ("test_readiness_tells_the_open_exceptions_by_reason",),
     ),
+    Mutant(
+        "dispute-waits-for-a-person",
+        "a dispute that waits for the bank pages",
+        FILE,
+        "where x.status = 'open' and x.reason <> 'payment_disputed'",
+        "where x.status = 'open'",
+        ("test_readiness_tells_the_open_exceptions",),
+    ),
 )

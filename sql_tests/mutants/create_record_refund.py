@@ -88,46 +88,19 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_refund_that_does_not_fit",),
     ),
     Mutant(
-        "more-than-was-paid",
-        "more may go back than was paid",
+        "room-stays-unused",
+        "a refund that had no room never counts, though the one that took it has failed",
         FILE,
-        "        ) > v_payment.amount_minor\n",
-        "        ) > v_payment.amount_minor * 2\n",
-        (
-            "test_refund_that_does_not_fit",
-            "test_two_refunds",
-        ),
+        "        if v_status in ('failed', 'canceled') then",
+        "        if false then",
+        ("test_refund_that_had_no_room", "test_every_order_of_these_steps"),
     ),
     Mutant(
-        "failed-refunds-count",
-        "a refund that failed takes room",
+        "callers-record",
+        "a type of the caller's own stands for what was read",
         FILE,
-        "                and r.status not in ('failed', 'canceled')\n"
-        "                and r.set_aside_reason is null\n"
-        "        )",
-        "                and r.set_aside_reason is null\n        )",
-        ("test_refund_whose_cause_is_gone",),
-    ),
-    Mutant(
-        "own-refund-counts-twice",
-        "a refund is in its own way",
-        FILE,
-        "                and r.id <> p_refund.id\n",
-        "",
-        (
-            "test_refund_and_dispute_that_disagree",
-            "test_every_order_of_these_steps",
-            "test_status_only",
-        ),
-    ),
-    Mutant(
-        "older-status-is-back",
-        "an older status of a refund that was set aside takes it back",
-        FILE,
-        "                    when payments.refund_rank(excluded.status) > "
-        "payments.refund_rank(r.status) then excluded.status\n"
-        "                    else r.status\n",
-        "                    when true then excluded.status\n",
-        ("test_older_status_of_a_refund",),
+        "    v_payment pg_catalog.record;",
+        "    v_payment record;",
+        ("test_caller_cannot_put_types",),
     ),
 )

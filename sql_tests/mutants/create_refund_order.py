@@ -170,4 +170,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
         ("test_each_function_is_declared_as_written",),
     ),
+    Mutant(
+        "boundless-word-of-a-given-up-order",
+        "a given up order may bear a text of any length",
+        FILE,
+        "v_note is null or length(v_note) > v_longest_note then",
+        "v_note is null then",
+        ("test_what_a_person_says",),
+    ),
 )

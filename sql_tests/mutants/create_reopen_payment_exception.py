@@ -69,7 +69,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "reopened-by-nobody",
         "a case may be reopened without a name",
         FILE,
-        "btrim(coalesce(p_by, '')) = '' or ",
+        "btrim(coalesce(p_by, '')) = ''\n        or ",
         "",
         ("test_who_reopens_must_say",),
     ),
@@ -90,5 +90,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "        raise exception 'the payment exception was changed by a rival'\n"
         "            using errcode = 'serialization_failure'",
         STRICTER,
+    ),
+    Mutant(
+        "boundless-word-of-a-reopening",
+        "a reopening may bear a text of any length",
+        FILE,
+        "        or length(p_note) > v_longest_note\n",
+        "",
+        ("test_what_a_person_says",),
     ),
 )

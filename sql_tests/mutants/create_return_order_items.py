@@ -109,8 +109,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "return-without-why",
         "goods come back without a reason",
         FILE,
-        "        when v_note is null then 'p_note'\n",
-        "",
+        "when v_note is null or length(v_note)",
+        "when length(v_note)",
         ("test_request_of_sql_nulls_and_one_without_its_reason",),
     ),
     Mutant(
@@ -289,5 +289,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "set lock_timeout = '3s'\n",
         "",
         ("test_each_function_is_declared_as_written",),
+    ),
+    Mutant(
+        "boundless-word-of-a-return",
+        "a return may bear a text of any length",
+        FILE,
+        "v_note is null or length(v_note) > v_longest_note then",
+        "v_note is null then",
+        ("test_what_a_person_says",),
     ),
 )

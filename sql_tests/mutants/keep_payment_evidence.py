@@ -151,4 +151,20 @@ MUTANTS: tuple[Mutant, ...] = (
         "        resolved_at = v_closed.resolved_at,\n        note = 'same",
         ("test_later_event_of_a_refunded_payment_is_closed_with_the_first_of_its_cases",),
     ),
+    Mutant(
+        "tab-around-the-named-group",
+        "a named group with a tab around it is not read",
+        FILE,
+        "'^\\s+|\\s+$'",
+        "'^ +| +$'",
+        ("test_named_group_is_read",),
+    ),
+    Mutant(
+        "note-of-another-word",
+        "an exception that is open again keeps the note with which it was closed",
+        FILE,
+        "            resolved_at = null,\n            note = null;",
+        "            resolved_at = null;",
+        ("test_exception_that_opens_again_has_lost",),
+    ),
 )

@@ -53,6 +53,7 @@ create table payments.refund_status_changes (
     constraint refund_status_changes_is_a_step_check check (from_status is distinct from to_status)
 );
 create index refund_status_changes_refund_id_idx on payments.refund_status_changes (refund_id, id);
+create index refund_status_changes_stripe_event_id_idx on payments.refund_status_changes (stripe_event_id);
 -- Few refunds fail once they have succeeded; reports look for them by time.
 create index refund_status_changes_succeeded_changed_at_idx on payments.refund_status_changes (changed_at)
 where from_status = 'succeeded';
@@ -108,6 +109,7 @@ create table payments.dispute_status_changes (
     constraint dispute_status_changes_is_a_step_check check (from_status is distinct from to_status)
 );
 create index dispute_status_changes_dispute_id_idx on payments.dispute_status_changes (dispute_id, id);
+create index dispute_status_changes_stripe_event_id_idx on payments.dispute_status_changes (stripe_event_id);
 
 comment on table payments.refunds is 'Each refund of Stripe, once, with the status that it has reached.';
 comment on column payments.refunds.id is 'Stripe''s: re_…';

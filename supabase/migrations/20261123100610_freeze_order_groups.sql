@@ -46,8 +46,9 @@ comment on function payments.assert_representable(numeric, text) is
     'Raises where the amount, in major units, is no whole number of the least units that Stripe charges in the currency.';
 revoke execute on function payments.assert_representable(numeric, text) from public, anon, authenticated, service_role;
 
--- Keeps a group's total within what its currency can express, and its currency for ever: its orders bear it too.
--- Called by: trigger on public.order_groups. Returns: the row, or raises 23514. Locks: nothing.
+-- Keeps a group's total within what its currency can express, and its currency for ever: its orders bear it too. It looks at
+-- the values that came to stand in the row, after every other trigger.
+-- Called by: triggers on public.order_groups. Returns: nothing, or raises 23514. Locks: nothing.
 create or replace function payments.tg_order_groups__fit_currency()
 returns trigger
 language plpgsql
@@ -61,15 +62,20 @@ begin
             using errcode = 'check_violation', constraint = 'order_group_keeps_its_currency';
     end if;
     perform payments.assert_representable(new.total_amount, new.currency);
-    return new;
+    return null;
 end;
 $$;
 comment on function payments.tg_order_groups__fit_currency() is 'Totals that the group''s currency can express; a currency for ever.';
 revoke execute on function payments.tg_order_groups__fit_currency() from public, anon, authenticated, service_role;
 
 create trigger order_groups_fit_currency
-before insert or update of currency, total_amount on public.order_groups
+after insert on public.order_groups
 for each row execute function payments.tg_order_groups__fit_currency();
+
+create trigger order_groups_still_fit_currency
+after update on public.order_groups
+for each row when (new.currency is distinct from old.currency or new.total_amount is distinct from old.total_amount)
+execute function payments.tg_order_groups__fit_currency();
 
 -- Notes since when a group has its buyer, so that whoever had one is known after the account is deleted.
 -- Called by: trigger on public.order_groups, for new groups with a buyer. Returns: the row. Locks: nothing.

@@ -114,7 +114,10 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_digits pg_catalog.text := replace(btrim(p_session_metadata ->> 'order_group_id'), '-', '');
+    -- Around it may stand what the relay takes for white space, a tab for instance.
+    v_digits pg_catalog.text := replace(
+        regexp_replace(p_session_metadata ->> 'order_group_id', '^\s+|\s+$', '', 'g'), '-', ''
+    );
 begin
     return case when v_digits ~* '^[0-9a-f]{32}$' then v_digits::pg_catalog.uuid end;
 end;
@@ -197,7 +200,8 @@ begin
             status = 'open',
             resolution = null,
             resolved_by = null,
-            resolved_at = null;
+            resolved_at = null,
+            note = null;
 
     return payments.verdict(p_event.order_group_id, p_event.id, p_outcome, p_reason);
 end;

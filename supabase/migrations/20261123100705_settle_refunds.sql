@@ -112,6 +112,66 @@ comment on function payments.unfit_refunds(text, bigint, text) is
 revoke execute on function payments.unfit_refunds(text, bigint, text)
 from public, anon, authenticated, service_role;
 
+-- Tells whether a refund is within what a payment has brought, beside the refunds that count already.
+-- Called by: payments.record_refund(), payments.fit_refunds(). Amounts in minor units. Returns: true or false; null for a payment
+-- without an amount. Locks: nothing.
+create or replace function payments.has_room(p_refund payments.refunds, p_amount_minor bigint)
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return p_refund.amount_minor + (
+        select coalesce(sum(r.amount_minor), 0)
+        from payments.refunds as r
+        where
+            r.payment_intent_id = p_refund.payment_intent_id
+            and r.id <> p_refund.id
+            and r.status not in ('failed', 'canceled')
+            and r.set_aside_reason is null
+    ) <= p_amount_minor;
+end;
+$$;
+comment on function payments.has_room(payments.refunds, bigint) is
+    'Whether a refund is within the amount of its payment, in minor units, beside the refunds that count already.';
+revoke execute on function payments.has_room(payments.refunds, bigint) from public, anon, authenticated, service_role;
+
+-- Counts refunds that came before their payment and were more than it has brought, where another one has failed since: the
+-- earliest first, as far as there is room.
+-- Called by: payments.record_refund(), which holds the payment intent. Amount in minor units. Returns: nothing. Locks: the
+-- exceptions of these refunds.
+create or replace function payments.fit_refunds(p_payment_intent_id text, p_amount_minor bigint)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_refund payments.refunds;
+begin
+    for v_refund in
+        select r.*
+        from payments.refunds as r
+        where r.payment_intent_id = p_payment_intent_id and r.set_aside_reason = 'exceeds_payment'
+        order by r.created_at, r.id
+    loop
+        -- Each sees those that were counted before it.
+        if v_refund.status in ('failed', 'canceled') or payments.has_room(v_refund, p_amount_minor) then
+            update payments.refunds as r
+            set set_aside_reason = null
+            where r.id = v_refund.id;
+            perform payments.close_as_recorded(v_refund.id, null);
+        end if;
+    end loop;
+end;
+$$;
+comment on function payments.fit_refunds(text, bigint) is
+    'Counts the refunds that had no room within their payment, in minor units, where another refund has failed since.';
+revoke execute on function payments.fit_refunds(text, bigint) from public, anon, authenticated, service_role;
+
 -- Tells whether all money of a payment that has paid nothing has gone back.
 -- Called by: payments.judge(). Returns: true or false; null for a payment without an amount. Locks: nothing.
 create or replace function payments.is_all_back(p_event payments.stripe_events)
@@ -224,7 +284,8 @@ begin
         payment_intent_id = p_payment_intent_id,
         reason = p_reason,
         details = case
-            when x.reason = p_reason and x.details @> v_details then x.details
+            -- The sweep tells the same as the webhook.
+            when x.reason = p_reason and x.details @> (v_details #- '{received,source}') then x.details
             else v_details || jsonb_strip_nulls(jsonb_build_object('reopened', x.details -> 'reopened')) || jsonb_build_object(
                 'earlier',
                 coalesce(x.details -> 'earlier', '[]'::pg_catalog.jsonb) || jsonb_build_object(

@@ -267,7 +267,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_found record;
+    v_found pg_catalog.record;
     v_is_closed boolean;
     v_has_paid boolean;
     v_paid_by_it boolean;
@@ -718,6 +718,12 @@ begin
         -- deliveries of one event take turns.
         v_judgement.outcome := 'rejected';
         v_judgement.reason := payments.judge_taken(p_event);
+        if v_judgement.reason is null then
+            raise exception 'event % cannot be recorded', p_event.id
+                using
+                    errcode = 'data_corrupted',
+                    hint = 'a trigger or a rule on payments.stripe_events keeps its rows back';
+        end if;
     end if;
 
     if v_judgement.outcome = 'resolved' and v_judgement.refunded_exception_id is not null then

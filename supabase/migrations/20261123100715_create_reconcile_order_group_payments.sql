@@ -16,7 +16,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_given record;
+    v_given pg_catalog.record;
 begin
     select g.* into v_given
     from jsonb_to_record('{"p_session_metadata": {}, "p_source": "webhook"}'::pg_catalog.jsonb || p_payment) as g (
@@ -119,7 +119,7 @@ declare
         where t.tginitdeferred
     );
     v_wait pg_catalog.text := current_setting('lock_timeout');
-    v_payment record;
+    v_payment pg_catalog.record;
     v_answers pg_catalog.jsonb[] := '{}';
 begin
     if jsonb_typeof(p_payments) is distinct from 'array' or jsonb_array_length(p_payments) > v_most then

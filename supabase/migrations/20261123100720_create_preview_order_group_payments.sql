@@ -103,7 +103,7 @@ begin
         begin
             v_payments := (p_payments #>> '{}')::pg_catalog.jsonb;
         exception
-            when invalid_text_representation then
+            when invalid_text_representation or untranslatable_character then
                 v_payments := null;
         end;
     end if;

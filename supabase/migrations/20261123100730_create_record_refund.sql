@@ -156,7 +156,7 @@ revoke execute on function payments.describe_refund(payments.refunds) from publi
 
 -- Judges a refund under its locks, and records it.
 -- Called by: public.record_refund(). Returns: the verdict. Locks: the refund's id, the payment intent, the order group that the
--- payment has paid, and what payments.settle_refunds() locks.
+-- payment has paid, the exceptions of refunds that have room now, and what payments.settle_refunds() locks.
 create or replace function payments.record_refund(p_refund payments.refunds, p_stripe_event_id text)
 returns jsonb
 language plpgsql
@@ -168,7 +168,7 @@ as $$
 declare
     v_now pg_catalog.timestamptz;
     v_known payments.refunds;
-    v_payment record;
+    v_payment pg_catalog.record;
     v_outcome pg_catalog.text := 'replayed';
     v_reason pg_catalog.text;
     v_status pg_catalog.text;
@@ -196,15 +196,7 @@ begin
             then 'currency_mismatch'
         when not payments.is_normalised(p_refund.amount_minor, p_refund.amount, p_refund.currency)
             then 'amount_normalization_mismatch'
-        when p_refund.status not in ('failed', 'canceled') and p_refund.amount_minor + (
-            select coalesce(sum(r.amount_minor), 0)
-            from payments.refunds as r
-            where
-                r.payment_intent_id = p_refund.payment_intent_id
-                and r.id <> p_refund.id
-                and r.status not in ('failed', 'canceled')
-                and r.set_aside_reason is null
-        ) > v_payment.amount_minor
+        when p_refund.status not in ('failed', 'canceled') and not payments.has_room(p_refund, v_payment.amount_minor)
             then 'exceeds_payment'
     end;
 
@@ -269,11 +261,7 @@ begin
         )
         on conflict (id) do update
             set
-                -- One that was set aside may come again with a status that it has left behind.
-                status = case
-                    when payments.refund_rank(excluded.status) > payments.refund_rank(r.status) then excluded.status
-                    else r.status
-                end,
+                status = excluded.status,
                 reason = coalesce(excluded.reason, r.reason),
                 status_changed_at = excluded.status_changed_at,
                 set_aside_reason = null
@@ -286,6 +274,9 @@ begin
             values (p_refund.id, v_known.status, v_status, v_now, p_refund.source, p_stripe_event_id);
         end if;
         perform payments.close_as_recorded(p_refund.id, null);
+        if v_status in ('failed', 'canceled') then
+            perform payments.fit_refunds(p_refund.payment_intent_id, v_payment.amount_minor);
+        end if;
         perform payments.settle_refunds(p_refund.payment_intent_id);
     end if;
 

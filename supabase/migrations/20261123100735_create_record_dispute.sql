@@ -113,7 +113,7 @@ declare
     v_now pg_catalog.timestamptz;
     v_known payments.disputes;
     v_recorded payments.disputes;
-    v_payment record;
+    v_payment pg_catalog.record;
     v_outcome pg_catalog.text := 'replayed';
     v_reason pg_catalog.text;
     v_is_same boolean;

@@ -6,7 +6,8 @@
 -- recorded in it, by the database's: the first of the two is what the caller of record_refund() has said, and whoever forges
 -- a refund says a year that nobody sweeps.
 -- Called by: the sweep, as service_role. Returns: a row for each, money in minor units as Stripe counts; both ends belong to
--- the window. What was set aside as an exception, and so is not on record, is not here: list_payment_exceptions() has it.
+-- the window. What was rejected is not on record, and not here: list_payment_exceptions() has it. What came before its payment is,
+-- also where it does not fit that payment.
 -- Locks: nothing.
 create or replace function public.list_refunds_and_disputes(p_since timestamptz, p_until timestamptz)
 returns table (

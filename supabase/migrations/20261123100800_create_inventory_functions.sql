@@ -55,6 +55,7 @@ as $$
 declare
     -- As Stripe's own idempotency keys.
     v_longest constant pg_catalog.int4 := 255;
+    v_longest_note constant pg_catalog.int4 := 2000;
     v_key pg_catalog.text := nullif(btrim(p_key), '');
     v_entry public.inventory_ledger;
 begin
@@ -63,6 +64,9 @@ begin
             using errcode = 'invalid_parameter_value';
     elsif length(v_key) > v_longest then
         raise exception 'p_key has % characters at most', v_longest
+            using errcode = 'invalid_parameter_value';
+    elsif length(p_note) > v_longest_note then
+        raise exception 'p_note has % characters at most', v_longest_note
             using errcode = 'invalid_parameter_value';
     end if;
 
@@ -125,13 +129,14 @@ set lock_timeout = '3s'
 set default_transaction_isolation = 'read committed'
 as $$
 declare
+    v_longest_note constant integer := 2000;
     v_id bigint;
 begin
     if p_product_id is null or p_quantity_delta is null or p_quantity_delta = 0 then
         raise exception 'an adjustment needs a product and a quantity other than zero'
             using errcode = 'invalid_parameter_value';
-    elsif btrim(coalesce(p_note, '')) = '' then
-        raise exception 'an adjustment needs a note: an auditor will ask why'
+    elsif btrim(coalesce(p_note, '')) = '' or length(p_note) > v_longest_note then
+        raise exception 'an adjustment needs a note of up to % characters: an auditor will ask why', v_longest_note
             using errcode = 'invalid_parameter_value';
     end if;
     insert into public.inventory_ledger (product_id, entry_type, quantity_delta, note, recorded_by)

@@ -113,14 +113,19 @@ set lock_timeout = '3s'
 set default_transaction_isolation = 'read committed'
 as $$
 declare
+    v_longest_name constant integer := 255;
+    v_longest_note constant integer := 2000;
     v_exception payments.exceptions;
     v_paid pg_catalog.uuid;
 begin
     if p_resolution is null or p_resolution not in ('refunded', 'fixed_by_hand', 'dismissed') then
         raise exception 'p_resolution must be refunded, fixed_by_hand or dismissed, not %', p_resolution
             using errcode = 'invalid_parameter_value';
-    elsif btrim(coalesce(p_resolved_by, '')) = '' then
-        raise exception 'p_resolved_by must say who resolves'
+    elsif btrim(coalesce(p_resolved_by, '')) = '' or length(p_resolved_by) > v_longest_name then
+        raise exception 'p_resolved_by must say who resolves, in up to % characters', v_longest_name
+            using errcode = 'invalid_parameter_value';
+    elsif length(p_note) > v_longest_note then
+        raise exception 'p_note has % characters at most', v_longest_note
             using errcode = 'invalid_parameter_value';
     elsif lower(btrim(p_resolved_by)) = 'stripe' then
         raise exception 'p_resolved_by must name a person: what stripe resolves, its refunds and disputes tell'

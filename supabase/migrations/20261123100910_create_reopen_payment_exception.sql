@@ -21,10 +21,16 @@ set lock_timeout = '3s'
 set default_transaction_isolation = 'read committed'
 as $$
 declare
+    v_longest_name constant integer := 255;
+    v_longest_note constant integer := 2000;
     v_exception payments.exceptions;
 begin
-    if btrim(coalesce(p_by, '')) = '' or btrim(coalesce(p_note, '')) = '' then
-        raise exception 'p_by must say who reopens, p_note why'
+    if btrim(coalesce(p_by, '')) = ''
+        or btrim(coalesce(p_note, '')) = ''
+        or length(p_by) > v_longest_name
+        or length(p_note) > v_longest_note
+    then
+        raise exception 'p_by must say who reopens, p_note why, in up to % and % characters', v_longest_name, v_longest_note
             using errcode = 'invalid_parameter_value';
     end if;
 

@@ -13,7 +13,7 @@ create table payments.notifications (
     constraint notifications_address_is_a_digest_check check (address ~ '^[0-9a-f]{64}$')
 );
 comment on table payments.notifications is
-    'Open exceptions of which an address has been told, or is being told. A row goes when its exception is closed.';
+    'Open exceptions of which an address has been told, or is being told. A row goes when its exception is closed or opened again.';
 comment on column payments.notifications.exception_id is
     'No foreign key: its check would lock the exception, and a payment must wait for no message.';
 comment on column payments.notifications.address is 'A digest of the address, which is a secret.';
@@ -23,6 +23,32 @@ comment on column payments.notifications.sent_at is 'Null while the address is b
 alter table payments.notifications enable row level security;
 create policy "Nobody can read notifications" on payments.notifications for select to public using (false);
 revoke all on table payments.notifications from public, anon, authenticated, service_role;
+
+-- Forgets who has been told of an exception once it is closed, and once it is open again: that is news to everybody.
+-- Called by: trigger on payments.exceptions. Returns: nothing. Locks: the exception's rows of payments.notifications, which the
+-- functions below hold for no longer than they run.
+create or replace function payments.tg_exceptions__forget_notifications()
+returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    delete from payments.notifications as n
+    where n.exception_id = new.id;
+    return null;
+end;
+$$;
+comment on function payments.tg_exceptions__forget_notifications() is
+    'An exception that is closed or opened again is one of which nobody has been told.';
+revoke execute on function payments.tg_exceptions__forget_notifications()
+from public, anon, authenticated, service_role;
+
+create trigger exceptions_forget_notifications
+after update on payments.exceptions
+for each row when (new.status <> old.status)
+execute function payments.tg_exceptions__forget_notifications();
 
 -- Takes open exceptions of which the address has not been told, for whoever tells it now.
 -- Called by: `relay notify`, as service_role. One that was closed and opened again is newly open.
@@ -44,12 +70,6 @@ begin
     if p_address is null or p_address !~ '^[0-9a-f]{64}$' or p_seconds is null or p_seconds not between 0 and 3600 then
         raise exception 'an address is the 64 hexadecimal digits of a digest, and is claimed for 0 to 3,600 seconds'
             using errcode = 'invalid_parameter_value';
-    end if;
-
-    if p_seconds > 0 then
-        delete from payments.notifications as n
-        using payments.exceptions as x
-        where n.address = p_address and n.exception_id = x.id and x.status <> 'open';
     end if;
 
     v_ids := array(

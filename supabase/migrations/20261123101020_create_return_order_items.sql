@@ -165,10 +165,11 @@ set default_transaction_isolation = 'read committed'
 as $$
 declare
     v_longest constant integer := 255;  -- as all ids of Stripe's
+    v_longest_note constant integer := 2000;
     v_note constant pg_catalog.text := nullif(btrim(p_note), '');
     v_refund_id constant pg_catalog.text := nullif(btrim(p_refund_id), '');
     v_detail constant pg_catalog.text := case
-        when v_note is null then 'p_note'
+        when v_note is null or length(v_note) > v_longest_note then 'p_note'
         when length(v_refund_id) > v_longest then 'p_refund_id'
         else payments.malformed_line(p_lines)
     end;

@@ -40,6 +40,7 @@ set lock_timeout = '3s'
 set default_transaction_isolation = 'read committed'
 as $$
 declare
+    v_longest_note constant integer := 2000;
     v_note constant pg_catalog.text := nullif(btrim(p_note), '');
     v_order_group_id pg_catalog.uuid;
     v_group_status public.order_groups.status%type;
@@ -50,8 +51,8 @@ declare
     v_quantities bigint[];
     v_entries integer := 0;
 begin
-    if v_note is null then
-        raise exception 'giving an order up needs a note: an auditor will ask why'
+    if v_note is null or length(v_note) > v_longest_note then
+        raise exception 'giving an order up needs a note of up to % characters: an auditor will ask why', v_longest_note
             using errcode = 'invalid_parameter_value';
     elsif current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'an order is given up under read committed: what a rival has just brought back would be overlooked'

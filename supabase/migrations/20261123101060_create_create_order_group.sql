@@ -489,7 +489,8 @@ from public, anon, authenticated, service_role;
 -- suffices, which is promised from then on.
 -- Returns: an object with `outcome` (created, already_created, rejected), `reason`, `detail` (of malformed_request), `lines` (of
 -- insufficient_stock), `order_group_id`, `status`, `currency` and `amount_minor` as Stripe takes them, `total_amount` as text,
--- `expires_at`. Raises 25001 for p_reserve under another isolation than read committed, which could promise a piece twice.
+-- `expires_at`. Raises 25001 for p_reserve under another isolation than read committed, which could promise a piece twice, and
+-- XX001 where a trigger or a rule of the shop's keeps rows back or changes them.
 -- Locks: with p_reserve the products by id, before anything else; then the new group. Payments need no lock of a product
 -- that conflicts with this one.
 create or replace function public.create_order_group(
@@ -517,6 +518,7 @@ declare
     v_items payments.requested_item[];
     v_product_ids pg_catalog.uuid[];
     v_group public.order_groups;
+    v_is_second boolean := false;
 begin
     v_detail := case
         when p_order_group_id is null then 'p_order_group_id'
@@ -591,11 +593,20 @@ begin
             where l.available < r.requested;
             v_reason := case when v_lines is not null then 'insufficient_stock' end;
         end if;
-        -- Where a rival has made the group since, the next turn of the loop finds it.
-        if v_reason is null and payments.write_order_group(
+        if v_reason is not null then
+            continue;
+        elsif payments.write_order_group(
             p_order_group_id, p_buyer_id, v_currency, p_expires_at, case when p_reserve then v_product_ids end, v_items
         ) then
             v_outcome := 'created';
+        elsif v_is_second then
+            raise exception 'order group % cannot be written', p_order_group_id
+                using
+                    errcode = 'data_corrupted',
+                    hint = 'a trigger or a rule on order_groups keeps its rows back';
+        else
+            -- A rival has made the group since: the next turn of the loop finds it, unless it was deleted at once.
+            v_is_second := true;
         end if;
     end loop;
 

@@ -91,12 +91,18 @@ set lock_timeout = '3s'
 set default_transaction_isolation = 'read committed'
 as $$
 declare
+    v_longest_name constant integer := 255;
+    v_longest_note constant integer := 2000;
     v_exceptions pg_catalog.int8[];
     v_rows integer;
     v_emptied integer := 0;
 begin
-    if btrim(coalesce(p_by, '')) = '' or btrim(coalesce(p_note, '')) = '' then
-        raise exception 'p_by must say who erases, p_note why'
+    if btrim(coalesce(p_by, '')) = ''
+        or btrim(coalesce(p_note, '')) = ''
+        or length(p_by) > v_longest_name
+        or length(p_note) > v_longest_note
+    then
+        raise exception 'p_by must say who erases, p_note why, in up to % and % characters', v_longest_name, v_longest_note
             using errcode = 'invalid_parameter_value';
     elsif current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'metadata are erased under read committed: what a rival has just kept would be overlooked'

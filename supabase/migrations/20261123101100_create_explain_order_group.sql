@@ -255,7 +255,7 @@ begin
                         from payments.reasons as s
                         where s.reason = r.set_aside_reason
                     )
-                    when r.order_group_id is null
+                    when r.order_group_id is distinct from p_order_group_id
                         then 'it is of a payment that has not paid the group: the group does not change'
                     when c.to_status = 'succeeded' then 'money went back: the group is refunded once that is its total'
                     when c.to_status in ('failed', 'canceled') then 'the refund came to nothing: its money is here again'

@@ -32,6 +32,16 @@ declare
         from payments.disputes as d
         where d.id = v_id
         union
+        select r.payment_intent_id
+        from payments.refund_status_changes as c
+        inner join payments.refunds as r on c.refund_id = r.id
+        where c.stripe_event_id = v_id
+        union
+        select d.payment_intent_id
+        from payments.dispute_status_changes as c
+        inner join payments.disputes as d on c.dispute_id = d.id
+        where c.stripe_event_id = v_id
+        union
         select v_id
     );
     v_exceptions pg_catalog.int8[];
@@ -48,6 +58,15 @@ begin
         select x.id
         from payments.exceptions as x
         where x.checkout_session_id = v_id
+        union
+        -- What Stripe has said of it was kept for a person, and not recorded.
+        select x.id
+        from payments.exceptions as x
+        where x.refund_id = v_id
+        union
+        select x.id
+        from payments.exceptions as x
+        where x.dispute_id = v_id
         union
         select x.id
         from payments.exceptions as x

@@ -71,9 +71,10 @@ as $$
             ) as o
         ),
         'oldest_open_exception_at', (
+            -- A dispute waits for the bank, for weeks, whatever a person does.
             select min(x.first_seen_at)
             from payments.exceptions as x
-            where x.status = 'open'
+            where x.status = 'open' and x.reason <> 'payment_disputed'
         ),
         'fragile_triggers', (
             select

@@ -74,7 +74,7 @@ as $$
         r.oid,
         r.oid::pg_catalog.regclass::pg_catalog.text,
         r.relowner,
-        coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::"char", r.relowner))
+        coalesce(r.relacl, acldefault(case r.relkind when 'S' then 's' else 'r' end::pg_catalog."char", r.relowner))
     from relation as r
     left join column_sequence as s on r.oid = s.oid
     where coalesce(s.is_own, r.is_own)
@@ -392,7 +392,7 @@ as $$
                 when 'schema' then 'n'
                 when 'function' then 'f'
                 else case o.relkind when 'S' then 's' else 'r' end
-            end::"char",
+            end::pg_catalog."char",
             o.owner
         )) as a
         where a.grantee = o.owner

@@ -19,7 +19,7 @@ set jit = off
 as $$
 declare
     v_query pg_catalog.text;
-    v_narrow record;
+    v_narrow pg_catalog.record;
     v_groups constant pg_catalog.uuid [] := array(
         select g.id
         from public.order_groups as g

@@ -42,7 +42,14 @@ begin
     -- By the time alone: to the planner `applied` is a reason to read the unique indexes of all years.
     event as materialized (
         select
-            e.*,
+            e.id,
+            e.order_group_id,
+            e.checkout_session_id,
+            e.payment_intent_id,
+            e.livemode,
+            e.currency,
+            e.amount,
+            e.outcome,
             coalesce(e.created_at, e.processed_at) as at
         from payments.stripe_events as e
         where
@@ -59,7 +66,16 @@ begin
     -- What was applied after all is among the events.
     set_aside as not materialized (
         select
-            x.*,
+            x.id,
+            x.stripe_event_id,
+            x.order_group_id,
+            x.checkout_session_id,
+            x.reason,
+            x.status,
+            x.details,
+            x.payment_intent_id,
+            x.event_created_at,
+            x.first_seen_at,
             coalesce(x.checkout_session_id, x.stripe_event_id) as payment,
             coalesce(x.event_created_at, x.first_seen_at) as at
         from payments.exceptions as x
