@@ -2,16 +2,12 @@
 
 import argparse
 import re
-import uuid
 from typing import Final
 
-from typing_extensions import TypedDict
-
-from relay.commands import answers, console, output, stories, terminal
+from relay.commands import answers, any_id, console, output, stories, terminal
 from relay.commands.endings import NO, OK, STATUSES
 from relay.commands.exception_rows import without_metadata
 from relay.config import Settings
-from relay.core.currency import format_amount
 from relay.data_api.records import Clients
 
 NAME: Final = "explain"
@@ -27,18 +23,8 @@ come for it; the exit status is 1 then, and where nothing is known of the ID.
 Needs the same settings as `relay serve`; Stripe is not called.
 {STATUSES}
 """
-_FINDER: Final = "find_order_groups"
 # An exception's number, or an id of Stripe's; the sweep makes event ids of its own out of a session's.
 _ID: Final = re.compile(r"[0-9]{1,18}|[a-z]{2,8}_[A-Za-z0-9_]{1,250}")
-
-
-class Found(TypedDict):
-    """What `find_order_groups` returns: what an id is about."""
-
-    order_groups: list[str]
-    exceptions: list[int]
-    refunds: list[stories.Refund]
-    disputes: list[stories.Dispute]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,12 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
                 stories.Story, answer if arguments.metadata else without_metadata(answer), of=stories.FUNCTION
             )
 
-        own = await explain(arguments.id) if _is_uuid(arguments.id) else None
+        own = await explain(arguments.id) if any_id.uuid_of(arguments.id) else None
         if own and (own["order_group"] or own["timeline"]):
             found, told = None, [own]
         else:
-            answer = await clients.records.call(_FINDER, {"p_id": arguments.id})
-            found = answers.read(Found, answer, of=_FINDER)
+            found = await any_id.find(clients.records, arguments.id)
             told = [await explain(group) for group in found["order_groups"]] or ([own] if own else [])
         if arguments.json:
             console.write_json(told[0] if len(told) == 1 else {**(found or {}), "stories": told})
@@ -77,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _id(argument: str) -> str:
     """Read an argument that must be an id. Raises argparse.ArgumentTypeError."""
-    if _is_uuid(argument):
-        return console.order_group_id(argument)
+    if id_ := any_id.uuid_of(argument):
+        return id_
     if not _ID.fullmatch(argument):
         raise argparse.ArgumentTypeError(
             "must be a UUID, an id of Stripe's such as pi_… or re_…, or an exception's number"
@@ -86,36 +71,18 @@ def _id(argument: str) -> str:
     return argument
 
 
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _about(found: Found, id_: str) -> str:
+def _about(found: any_id.Found, id_: str) -> str:
     """What an id is about, besides the stories of its order groups, which tell the refunds of their payments."""
-    is_nobodys = not found["order_groups"]
-    parts = [
-        *(("refund", one["refund_id"], _money_back(one)) for one in found["refunds"]),
-        *(("dispute", one["dispute_id"], _money_back(one)) for one in found["disputes"]),
-    ]
-    lines = [f"{kind} {named}: {told}" for kind, named, told in parts if is_nobodys or named == id_]
-    if is_nobodys:
+    lines = any_id.reversals(found, id_)
+    if not found["order_groups"]:
         lines += [f"exception {number}: relay exceptions show {number}" for number in found["exceptions"]]
-        if not _is_uuid(id_):  # of a UUID the story says so
+        if not any_id.uuid_of(id_):  # of a UUID the story says so
             lines.append(_nobodys(found, id_))
     return "".join(f"{terminal.clean(line)}\n" for line in lines)
 
 
-def _nobodys(found: Found, id_: str) -> str:
+def _nobodys(found: any_id.Found, id_: str) -> str:
     """Why there is no story: the payment has no order group, or nothing is known of the id."""
     if found["exceptions"] or found["refunds"] or found["disputes"]:
-        return "The payment belongs to no order group: it names none, or none that exists here."
+        return any_id.NOBODYS
     return f"There is no exception {id_}." if id_.isdigit() else f"Nothing is known of {id_}."
-
-
-def _money_back(one: stories.Back) -> str:
-    why = f" ({one['reason']})" if one["reason"] else ""
-    return f"{one['status']}, {format_amount(one['amount'], one['currency'])} of {one['payment_intent_id']}{why}"

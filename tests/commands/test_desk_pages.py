@@ -14,11 +14,12 @@ from relay.commands.desk import evidence, story
 from relay.commands.desk.links import dashboard
 from relay.commands.desk.listing import PAGE
 from testkit.desk import Desk, desk
-from testkit.exceptions import rejected
+from testkit.exceptions import exception_of, rejected
 from testkit.hostile_rows import hostile_rows
 from testkit.payments import reconcile
 from testkit.project import Project
 from testkit.shop import HOSTILE_NAME
+from testkit.stripe_events import new_id
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +125,58 @@ async def test_search_finds_by_any_id(project: Project, ada: Desk) -> None:
     ):
         found = await ada.get(f"/search?q={nothing}")
         assert (found.status, "Nothing here bears it." in found.words) == (200, True)
+
+
+async def test_search_finds_whatever_explain_finds(project: Project, ada: Desk) -> None:
+    service, group = project.shop.service, project.shop.order_group()
+    payment = group.payment()
+    twin = payment.but(event_id=new_id("evt"), event_type="checkout.session.async_payment_succeeded")
+    assert [reconcile(service, one)["outcome"] for one in (payment, twin)] == ["applied", "already_paid"]
+    refund, dispute = new_id("re"), new_id("dp")
+    record = "select public.record_{}(%s, %s, 424, 4.24, 'usd', %s, now(), null, false)"
+    service.execute(record.format("refund"), [refund, payment.payment_intent_id, "succeeded"])
+
+    for text in (twin.event_id, refund, group.item_ids[0], group.order_ids[1]):
+        assert (await ada.get(f"/search?q={text}")).at == f"/groups/{group.id}"
+        explained = await project.relay("explain", str(text))
+        assert (explained.status, f"Order group {group.id}\n" in explained.output) == (0, True)
+
+    service.execute(record.format("dispute"), [dispute, payment.payment_intent_id, "needs_response"])
+    (case,) = project.query("select id from payments.exceptions where order_group_id = %s", group.id)
+    for text in (dispute, refund):
+        page = await ada.get(f"/search?q={text}")
+        assert (page.at, f'href="{ada.root}/groups/{group.id}"' in page.text) == (f"/exceptions/{case['id']}", True)
+        assert text in page.words
+
+
+async def test_search_goes_to_a_page_only_where_it_tells_all(project: Project, ada: Desk) -> None:
+    service, first, second = project.shop.service, project.shop.order_group(), project.shop.order_group()
+    payment = first.payment()
+    reused = payment.but(event_id=new_id("evt"), order_group_id=second.id)
+    assert [reconcile(service, one)["reason"] for one in (payment, reused)] == [None, "payment_already_used"]
+    stray = project.shop.order_group().payment().but(order_group_id=None, unmatched_reason="missing_reference")
+    reconcile(service, stray)
+    unknown = new_id("pi")
+    refund, refund_of_stray, dispute = new_id("re"), new_id("re"), new_id("dp")
+    record = "select public.record_{}(%s, %s, 424, 4.24, 'usd', %s, now(), %s, false)"
+    service.execute(record.format("refund"), [refund, unknown, "pending", "<b>"])
+    service.execute(record.format("refund"), [refund_of_stray, stray.payment_intent_id, "pending", None])
+    service.execute(record.format("dispute"), [dispute, payment.payment_intent_id, "needs_response", "fraudulent"])
+
+    both = await ada.get(f"/search?q={payment.payment_intent_id}")
+    strays = await ada.get(f"/search?q={stray.payment_intent_id}")
+    nobodys = await ada.get(f"/search?q={refund}")
+
+    number = exception_of(project, reused)["id"]
+    places = (f"/exceptions/{number}", f"/groups/{first.id}", f"/groups/{second.id}")
+    assert [f'href="{ada.root}{place}"' in both.text for place in places] == [True] * 3
+    assert f'href="{ada.root}/exceptions/{exception_of(project, stray)["id"]}"' in strays.text
+    assert f"refund {refund_of_stray}: pending, 4.24 USD of {stray.payment_intent_id}" in strays.words
+    assert f"refund {refund}: pending, 4.24 USD of {unknown} (<b>)" in nobodys.words
+    for page in (strays, nobodys):
+        assert (page.at.startswith("/search"), "The payment belongs to no order group" in page.words) == (True, True)
+        assert "Nothing here bears it." not in page.words
+    assert (await ada.get(f"/search?q={stray.event_id}")).at == f"/exceptions/{exception_of(project, stray)['id']}"
 
 
 async def test_a_groups_story_names_sellers_and_products(project: Project, ada: Desk) -> None:

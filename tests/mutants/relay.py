@@ -77,6 +77,8 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("other_mode_off_stderr", "commands/report/command.py", "            output.complain(facts.other_mode)\n", "            pass\n", REPORT),
     ("other_mode_unread", "commands/report/command.py", '"other_mode": facts.other_mode}', '"other_mode": None}', REPORT),
     ("other_mode_off_the_terminal", "commands/report/command.py", '        parts.append(f"{facts.other_mode}\\n")\n', "        pass\n", REPORT),
+    ("search_without_order_groups", "commands/desk/search.py", 'found["order_groups"], exceptions', "[], exceptions", DESK),
+    ("refund_behind_its_exception", "commands/desk/search.py", "not (self.groups or self.reversals)", "not self.groups", DESK),
     ("other_mode_off_the_desk", "commands/desk/pages.py", ', mode="live" if self._desk.livemode else "test"', "", DESK),
     # Limits
     ("verdict_of_any_length", "data_api/transport.py", "MAX_VERDICT_BYTES if target.name in _VERDICTS else MAX_ANSWER_BYTES", "MAX_ANSWER_BYTES", TRANSPORT),

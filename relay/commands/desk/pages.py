@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from relay.commands import answers, sweep_lists, terminal, window
+from relay.commands import answers, any_id, sweep_lists, terminal, window
 from relay.commands.desk import evidence, listing, story
 from relay.commands.desk.door import Refusal
 from relay.commands.desk.listing import PAGE, Filter
@@ -147,14 +147,12 @@ class Pages:
         )
 
     async def search(self, request: web.Request) -> web.Response:
-        """What bears the id; its page at once where there is only one."""
+        """What the id is about; its page at once where one page tells all of it."""
         text = request.query.get("q", "").strip()
         found = await search(self._records, text)
-        if len(found.groups) == 1 and not found.exceptions:
-            raise web.HTTPSeeOther(f"/groups/{found.groups[0]}")
-        if len(found.exceptions) == 1 and not found.groups:
-            raise web.HTTPSeeOther(f"/exceptions/{found.exceptions[0]['id']}")
-        return self._view.page(request, "search.html", text=text, found=found)
+        if found.place is not None:
+            raise web.HTTPSeeOther(found.place)
+        return self._view.page(request, "search.html", text=text, found=found, nobodys=any_id.NOBODYS)
 
     async def group(self, request: web.Request) -> web.Response:
         """The story of an order group."""
