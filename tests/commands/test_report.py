@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from local_stack.surface import StackSurface
+from relay.commands import sweep_lists
+from relay.commands.endings import CommandError
 from relay.commands.report.command import EXTRA
 from relay.commands.report_page import axis, charts
 from relay.commands.report_page.figures import Facts, Report
@@ -70,6 +72,9 @@ SWEEP = {
     "failed": [],
     "paid_here_only": [],
 }
+FORGED = {"id": "re_forged01", "payment_intent_id": "pi_1", "order_group_id": None, "reason": "not_found"}
+NO_REVERSALS = {"known": 1, "recorded": 0, "ignored": 0, "rejected": [], "failed": [], "here_only": []}
+LEFT = "last sweep: 1 difference was left"
 
 
 class Page(HTMLParser):
@@ -96,10 +101,12 @@ def checks_of(project: Project) -> int:
     return count
 
 
-async def page(project: Project, tmp_path: Path, *arguments: str) -> tuple[str, Page]:
+async def page(
+    project: Project, tmp_path: Path, *arguments: str, status: int = 0, errors: str = ""
+) -> tuple[str, Page]:
     file = tmp_path / "report.html"
     ended = await project.relay("report", "--since", "1d", "--html", str(file), *arguments)
-    assert (ended.status, ended.output, ended.errors) == (0, "", "")
+    assert (ended.status, ended.output, ended.errors) == (status, "", errors)
     return file.read_text(), Page(file.read_text())
 
 
@@ -124,7 +131,7 @@ async def test_the_page_needs_nothing_else_and_runs_nothing(project: Project, tm
 async def test_names_and_sweeps_are_escaped(project: Project, tmp_path: Path) -> None:
     file = tmp_path / "sweep.json"
     file.write_text(json.dumps(SWEEP))
-    html, shown = await page(project, tmp_path, "--sweep", str(file))
+    html, shown = await page(project, tmp_path, "--sweep", str(file), status=1, errors=f"relay: {LEFT}\n")
 
     assert HOSTILE_NAME in shown.words
     assert "cs_test_<b>" in shown.words
@@ -148,9 +155,72 @@ async def test_json_is_the_functions_answer_with_the_drift(project: Project, tmp
     ended = await project.relay("report", "--since", "1d", "--json", "--sweep", str(file))
 
     told = json.loads(ended.output)
+    assert (ended.status, ended.errors) == (1, f"relay: {LEFT}\n")
     assert told.keys() == Report.__annotations__.keys() | {"drift", "other_mode"}
     assert (told["drift"], told["other_mode"]) == (SWEEP, None)
     assert {one["currency"] for one in told["totals"]} == {"USD", "JPY", "KWD", "ISK", "<B>"}
+
+
+@pytest.mark.parametrize(
+    ("found", "words", "status"),
+    [
+        ({"applied": 3}, "no drift was left", 0),
+        ({"refunds": NO_REVERSALS | {"recorded": 2}}, "no drift was left", 0),
+        ({"refunds": NO_REVERSALS | {"here_only": [FORGED]}}, "1 difference was left", 1),
+        ({"disputes": NO_REVERSALS | {"rejected": [FORGED], "failed": [FORGED]}}, "2 differences were left", 1),
+        ({"rejected": SWEEP["rejected"], "applied": 3}, "1 difference was left", 1),
+        ({"dry_run": True, "refunds": NO_REVERSALS}, "no drift was left", 0),
+        ({"dry_run": True, "applied": 3}, "3 differences were left: 3 payments would be applied", 1),
+        (
+            {"dry_run": True, "applied": 1, "refunds": NO_REVERSALS | {"recorded": 2, "here_only": [FORGED]}},
+            "4 differences were left: 1 payment would be applied, 2 refunds would be recorded, 1 needs a person",
+            1,
+        ),
+        ({"dry_run": True, "disputes": NO_REVERSALS | {"recorded": 1}}, "1 dispute would be recorded", 1),
+    ],
+)
+async def test_page_terminal_stderr_and_exit_status_agree_on_what_the_sweep_left(
+    project: Project, tmp_path: Path, found: dict[str, Any], words: str, status: int
+) -> None:
+    file, html = tmp_path / "sweep.json", tmp_path / "report.html"
+    file.write_text(json.dumps(SWEEP | {"rejected": [], "applied": 0} | found))
+    asked = ("report", "--since", "1d", "--sweep", str(file))
+
+    told, written = await project.relay(*asked), await project.relay(*asked, "--html", str(html))
+
+    line = told.output.splitlines()[-1]
+    assert (line.startswith("last sweep: "), line.endswith(words)) == (True, True)
+    errors = f"relay: {line}\n" if status else ""
+    assert [(one.status, one.errors) for one in (told, written)] == [(status, errors)] * 2
+    shown = Page(html.read_text())
+    assert f"{line.removeprefix('last sweep: ').capitalize()}." in shown.words
+    assert ("no drift" in shown.words, "re_forged01pi_1" in shown.words) == (status == 0, "re_forged01" in str(found))
+    done = "would be applied." if "dry_run" in found else "applied by the sweep."
+    assert f"7 payments known to both sides, {found.get('applied', 0)} {done}" in shown.words
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"refunds": []},
+        {"refunds": NO_REVERSALS | {"recorded": None}},
+        {"refunds": NO_REVERSALS | {"recorded": True}},
+        {"disputes": NO_REVERSALS | {"here_only": None}},
+        {"disputes": {"known": 1, "recorded": 0}},
+        {"disputes": NO_REVERSALS | {"failed": SWEEP["rejected"]}},
+        {"rejected": [FORGED]},
+        {"applied": "1"},
+        {"failed": [None]},
+    ],
+)
+def test_a_file_that_no_sweep_has_written_is_refused(spoilt: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "sweep.json"
+    file.write_text(json.dumps(SWEEP | {"refunds": NO_REVERSALS, "disputes": NO_REVERSALS}))
+    assert sweep_lists.read_file(file)["refunds"] == NO_REVERSALS
+
+    file.write_text(json.dumps(SWEEP | spoilt))
+    with pytest.raises(CommandError, match="is not the JSON of `relay sweep --json`"):
+        sweep_lists.read_file(file)
 
 
 def formulas(file: Path) -> set[str]:

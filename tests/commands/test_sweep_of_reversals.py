@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from testkit.command_line import Ended
 from testkit.database import Row
+from testkit.desk import desk
 from testkit.project import Project
 from testkit.stripe_api_server import StripeServer, answers
 from testkit.stripe_events import Json, new_id
@@ -242,6 +245,70 @@ async def test_what_was_invented_with_an_old_time_is_told(project: Project, stri
         here_only = [finding(reversal, "not_found", session["metadata"]["order_group_id"])]
         assert (ended.status, told[f"{kind}s"]) == (1, NO_REVERSALS | {"here_only": here_only})
     assert project.snapshot() == before
+
+
+async def told_everywhere(project: Project, swept: Ended, tmp_path: Path) -> tuple[list[int | None], str, str, str]:
+    """The statuses of the sweep and of the report with its file; and what report, its page and the desk say."""
+    file, page = tmp_path / "sweep.json", tmp_path / "report.html"
+    file.write_text(swept.output)
+    asked = ("report", "--since", "2099-01-01", "--until", "2099-01-02", "--sweep", str(file))
+    told, written = await project.relay(*asked), await project.relay(*asked, "--html", str(page))
+    assert told.status == written.status
+    assert told.errors == written.errors == (f"relay: {told.output.splitlines()[-1]}\n" if told.status else "")
+    async with desk(project, "--sweep", str(file)) as opened:
+        return [swept.status, told.status], told.output, page.read_text(), (await opened.get("/sweep")).words
+
+
+@pytest.mark.parametrize("kind", ["refund", "dispute"])
+async def test_what_was_invented_is_no_less_drift_in_the_report_and_at_the_desk(
+    project: Project, stripe: StripeServer, kind: str, tmp_path: Path
+) -> None:
+    session, reversal = of_long_ago(project, stripe, kind)
+    (stripe.refunds if kind == "refund" else stripe.disputes).remove(reversal)
+    assert recorded(project, reversal) == "recorded"
+
+    swept, _ = await sweep(project, stripe)
+    statuses, told, page, seen = await told_everywhere(project, swept, tmp_path)
+
+    assert statuses == [1, 1]
+    assert "1 difference was left\n" in told
+    assert all("1 difference was left." in one and "o drift" not in one for one in (page, seen))
+    group = session["metadata"]["order_group_id"]
+    assert f"<span>{reversal['id']}<br>{reversal['payment_intent']}</span>" in page
+    assert f'<td data-name="What">{kind} here only</td>' in page
+    for part in (
+        "Left for a person1",
+        f"{kind} here only: not found",
+        f"{kind} {reversal['id']} ",
+        f"payment intent {reversal['payment_intent']} ",
+        f"order group {group}",
+    ):
+        assert part in seen
+
+
+async def test_what_a_dry_run_would_do_is_drift_until_a_sweep_has_done_it(
+    project: Project, stripe: StripeServer, tmp_path: Path
+) -> None:
+    stripe.session(project.shop.order_group())
+    for make in (stripe.refund, stripe.dispute):
+        make(paid_session(project, stripe))
+
+    foretold, _ = await sweep(project, stripe, "--dry-run")
+    statuses, told, page, seen = await told_everywhere(project, foretold, tmp_path)
+
+    assert statuses == [1, 1]
+    parts = "1 payment would be applied, 1 refund would be recorded, 1 dispute would be recorded"
+    assert f"a dry run that wrote nothing: 3 differences were left: {parts}\n" in told
+    assert all(f"3 differences were left: {parts}." in one and "o drift" not in one for one in (page, seen))
+    assert ("1 would be applied." in page, "Would be applied1" in seen) == (True, True)
+    assert not any("pplied by" in one for one in (told, page, seen))
+
+    done, _ = await sweep(project, stripe)
+    statuses, told, page, seen = await told_everywhere(project, done, tmp_path)
+
+    assert (statuses, "no drift was left\n" in told) == ([0, 0], True)
+    assert all("No drift was left." in one and "would be" not in one for one in (page, seen))
+    assert ("1 applied by the sweep." in page, "Applied by it1" in seen) == (True, True)
 
 
 @pytest.mark.parametrize("kind", ["refund", "dispute"])

@@ -202,9 +202,6 @@ class Pages:
                 written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
             except (CommandError, OSError) as error:
                 fault = str(error)
-        facts: list[tuple[str, Any]] = [
-            (title, one) for name, title in sweep_lists.SWEEP_LISTS.items() for one in (found or {}).get(name, [])
-        ]
         applied = [one for one in _list((found or {}).get("applied_now")) if one.keys() >= _APPLIED]
         return self._view.page(
             request,
@@ -213,8 +210,7 @@ class Pages:
             found=found,
             fault=fault,
             written=written,
-            swept=sweep_lists.window(found or {}),
-            rows=facts,
+            sweeps=sweep_lists,
             applied=applied,
         )
 

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict
 
+from relay.commands import sweep_lists
 from relay.commands.answers import Amount, Day, Instant
-from relay.commands.sweep_lists import SWEEP_LISTS
 from relay.commands.terminal import counted, read_instant
 
 # Age groups of exceptions, each with its upper limit in hours. Stripe retries for 3 days, and keeps events for 30 days.
@@ -242,10 +242,9 @@ class Facts:
         return [check for check in self.report["checks"] if not check["ok"]]
 
     @property
-    def drift_rows(self) -> list[tuple[str, dict[str, Any]]]:
-        """What the sweep left for a person, each with the title of its list."""
-        drift = self.drift or {}
-        return [(title, one) for name, title in SWEEP_LISTS.items() for one in drift.get(name, [])]
+    def differences(self) -> int:
+        """How many differences the sweep left; 0 where no sweep was given."""
+        return sweep_lists.differences(self.drift or {})
 
     def payments_in(self, periods: list[str], outcome: str) -> list[int]:
         """How many payments, in all currencies, had this outcome per day or month."""

@@ -44,7 +44,7 @@ def _template(facts: Facts) -> tuple[Template, dict[str, Any]]:
         "format_amount": format_amount,
         "most": MOST,
         "left_out": _left_out,
-        "sweep_times": sweep_lists.described(facts.drift or {}),
+        "sweeps": sweep_lists,
     }
 
 

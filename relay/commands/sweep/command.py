@@ -4,15 +4,15 @@ import argparse
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from relay.commands import console, output, terminal, window
+from relay.commands import console, output, sweep_lists, terminal, window
 from relay.commands.endings import INTERRUPTED, NO, OK, CommandError
 from relay.commands.progress import Bar
 from relay.commands.stripe_api import StripeApi, StripeUnavailable
 from relay.commands.sweep.findings import Findings, ReversalFindings
 from relay.commands.sweep.sweep import Sweep
-from relay.commands.sweep_lists import SWEEP_LISTS
+from relay.commands.sweep_lists import REVERSAL_LISTS, SWEEP_LISTS, Difference
 from relay.config import Settings
 from relay.core.checkout import Rules
 from relay.core.currency import format_amount
@@ -66,11 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
                 ).run()
         finally:
             bar.clear()
+        told = _about(since, until, dry_run=arguments.dry_run) | as_dict(findings)
         if arguments.json:
-            console.write_json(_about(since, until, dry_run=arguments.dry_run) | as_dict(findings))
+            console.write_json(told)
         else:
-            output.show(_tell(findings, since, until, dry_run=arguments.dry_run))
-        return _status(findings, dry_run=arguments.dry_run)
+            left = sweep_lists.for_a_person(told)
+            output.show(_tell(findings, left, since, until, dry_run=arguments.dry_run))
+        return NO if sweep_lists.differences(told) else OK
 
     try:
         return console.run(work)
@@ -80,13 +82,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("interrupted; what was applied stays, run it again for the rest", INTERRUPTED) from None
 
 
-def _about(since: datetime, until: datetime, *, dry_run: bool) -> dict[str, object]:
+def _about(since: datetime, until: datetime, *, dry_run: bool) -> dict[str, Any]:
     """Which window was swept, and when."""
     times = {"since": since, "until": until, "finished_at": datetime.now(UTC)}
     return {name: time.isoformat(timespec="seconds") for name, time in times.items()} | {"dry_run": dry_run}
 
 
-def as_dict(findings: Findings) -> dict[str, object]:
+def as_dict(findings: Findings) -> dict[str, Any]:
     """The findings as --json prints them (docs/contract.md)."""
     lists = {name: [asdict(one) for one in found] for name, found in findings.lists.items()}
     return {
@@ -99,19 +101,12 @@ def as_dict(findings: Findings) -> dict[str, object]:
     }
 
 
-def _reversals_as_dict(findings: ReversalFindings) -> dict[str, object]:
+def _reversals_as_dict(findings: ReversalFindings) -> dict[str, Any]:
     counts = {"known": findings.known, "recorded": findings.recorded, "ignored": findings.ignored}
     return counts | {name: [asdict(one) for one in found] for name, found in findings.lists.items()}
 
 
-def _status(findings: Findings, *, dry_run: bool) -> int:
-    reversals = findings.reversals.values()
-    is_left = any(findings.lists.values()) or any(any(found.lists.values()) for found in reversals)
-    would_be_done = findings.applied or any(found.recorded for found in reversals)
-    return NO if is_left or (dry_run and would_be_done) else OK
-
-
-def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool) -> str:
+def _tell(findings: Findings, left: list[Difference], since: datetime, until: datetime, *, dry_run: bool) -> str:
     title = f"{terminal.when(since.isoformat())} to {terminal.when(until.isoformat())}"
     counts = [
         ("known", findings.known),
@@ -131,22 +126,17 @@ def _tell(findings: Findings, since: datetime, until: datetime, *, dry_run: bool
             for one in sorted(findings.applied_now, key=lambda one: one.place)
         ]
         parts.append("\n" + console.fit_table((counts[1][0], "checkout session", "order group"), applied))
-    rows = [
-        (SWEEP_LISTS[name], one.reason, one.checkout_session_id, one.order_group_id)
-        for name, found in findings.lists.items()
-        for one in found
-    ]
+    sessions = [(one.what, one.reason, one.id, one.order_group_id) for one in left if one.kind == "session"]
     reversals = [
-        (f"{kind} {name.replace('_', ' ')}", one.reason, one.id, one.payment_intent_id, one.order_group_id)
-        for kind, findings_of_kind in findings.reversals.items()
-        for name, found_of_kind in findings_of_kind.lists.items()
-        for one in found_of_kind
+        (one.what, one.reason, one.id, one.payment_intent_id, one.order_group_id)
+        for one in left
+        if one.kind != "session"
     ]
     if reversals:
         parts.append("\n" + console.fit_table(("what", "reason", "id", "payment intent", "order group"), reversals))
-    if rows:
-        parts.append("\n" + console.fit_table(("what", "reason", "checkout session", "order group"), rows))
-    if rows or reversals:
+    if sessions:
+        parts.append("\n" + console.fit_table(("what", "reason", "checkout session", "order group"), sessions))
+    if left:
         parts.append("\n`relay exceptions list` and `relay explain` tell more; docs/operations.md says what to do.\n")
     return "".join(parts)
 
@@ -155,7 +145,7 @@ def _count(findings: ReversalFindings, *, dry_run: bool) -> str:
     told = [
         (findings.known, "known"),
         (findings.recorded, "would be recorded" if dry_run else "recorded now"),
-        *((len(found), name.replace("_", " ")) for name, found in findings.lists.items()),
+        *((len(found), REVERSAL_LISTS[name]) for name, found in findings.lists.items()),
         (findings.ignored, "of other payments"),
     ]
     return ", ".join(f"{count} {what}" for count, what in told if count)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from relay.commands.finding import Finding
-from relay.commands.sweep_lists import SWEEP_LISTS
+from relay.commands.sweep_lists import REVERSAL_LISTS, SWEEP_LISTS
 from relay.core.lifecycle import KINDS, Kind
 
 
@@ -46,8 +46,7 @@ class ReversalFindings:
     @property
     def lists(self) -> dict[str, list[ReversalFinding]]:
         """The lists by their names, each sorted."""
-        names = ("rejected", "failed", "here_only")
-        return {name: sorted(getattr(self, name), key=lambda finding: finding.place) for name in names}
+        return {name: sorted(getattr(self, name), key=lambda finding: finding.place) for name in REVERSAL_LISTS}
 
 
 @dataclass(slots=True)
