@@ -104,7 +104,7 @@ async def _create(access: StripeAccess, url: str, route: Route) -> dict[str, Any
     if os.environ.get("STRIPE_LOG") == "debug":
         stripe.log = "info"  # the SDK's debug log writes whole answers to stderr, and this one holds the secret
     async with StripeApi.connect(access) as api:
-        there = [one["id"] for one in await api.endpoints() if one["url"] == url]
+        there = [one["id"] for one in await api.endpoints() if stripe_endpoints.calls(one["url"], url)]
         if there:
             raise CommandError(f"there is {there[0]} for {url} already: `relay endpoint check` compares it", NO)
         return await api.create_endpoint(url, route.types)

@@ -60,6 +60,11 @@ LIFECYCLE: Final = Route(
 ROUTES: Final = (PAYMENTS, LIFECYCLE)
 
 
+def calls(address: str, url: str) -> bool:
+    """Whether an endpoint with this address calls the URL. To the relay a slash at the end makes no difference."""
+    return address.rstrip("/") == url
+
+
 async def checks(
     access: Settings | StripeAccess, *, url: str | None = None, has_lifecycle: bool | None = None
 ) -> list[Check]:
@@ -83,7 +88,7 @@ def judge(
     """The checks of one route. `thin` are the destinations with thin payloads; None where Stripe does not tell."""
 
     def is_meant(address: object) -> bool:
-        return isinstance(address, str) and (route.is_at(address) if url is None else address.rstrip("/") == url)
+        return isinstance(address, str) and (route.is_at(address) if url is None else calls(address, url))
 
     ours = [one for one in endpoints if is_meant(one.get("url"))]
     wrong = [one for one in thin or () if is_meant((one.get("webhook_endpoint") or {}).get("url"))]

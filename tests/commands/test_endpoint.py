@@ -98,14 +98,26 @@ def test_an_endpoint_needs_only_types_that_its_route_takes() -> None:
     assert set(stripe_endpoints.LIFECYCLE.types) <= TYPES
 
 
-async def test_a_second_create_makes_nothing(stripe: StripeServer) -> None:
-    stripe.endpoints.append(endpoint(URL, EVENTS))
+@pytest.mark.parametrize("asked", [HOST, URL, f"{URL}/"])
+@pytest.mark.parametrize("there", [URL, f"{URL}/"])
+async def test_a_second_create_makes_nothing_with_or_without_a_slash(
+    stripe: StripeServer, there: str, asked: str
+) -> None:
+    stripe.endpoints.append(endpoint(there, EVENTS))
 
-    ended = await relay(stripe, "endpoint", "create", HOST)
+    ended = await relay(stripe, "endpoint", "create", asked)
 
     told = f"there is {stripe.endpoints[0]['id']} for {URL} already: `relay endpoint check` compares it"
     assert ended == (1, "", f"relay: {told}\n")
     assert len(stripe.endpoints) == 1
+    assert (await relay(stripe, "endpoint", "check", asked)).status == 0
+
+
+async def test_an_endpoint_at_another_address_is_no_endpoint_of_this_one(stripe: StripeServer) -> None:
+    stripe.endpoints += [endpoint(SECOND, LIFECYCLE), endpoint(f"{HOST}/proxied/api/stripe/webhook", EVENTS)]
+
+    assert (await relay(stripe, "endpoint", "create", HOST)).status == 0
+    assert [one["url"] for one in stripe.endpoints].count(URL) == 1
 
 
 async def test_an_answer_that_breaks_off_makes_one_endpoint_and_its_secret_is_told(stripe: StripeServer) -> None:

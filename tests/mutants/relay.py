@@ -34,6 +34,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("secret_in_the_sdks_log", "commands/endpoint.py", '        stripe.log = "info"', "        stripe.log = None", ENDPOINT),
     ("endpoint_made_twice", "commands/stripe_api.py", "create_async(parameters, options)", "create_async(parameters)", ENDPOINT),
     ("endpoint_beside_another", "commands/endpoint.py", "        if there:\n", "        if there is None:\n", ENDPOINT),
+    ("endpoint_beside_a_slash", "commands/stripe_endpoints.py", 'address.rstrip("/") == url', "address == url", ENDPOINT),
     ("key_of_another_project", "config.py", "and named != hosted[1]", "and named == hosted[1]", ("tests/commands/test_check.py",)),
     ("cursor_moved_by_the_log", "server/log_lines.py", "one if one.isprintable() else", "one if one else", LINES),
     # Counters that leak, gauges that nobody sets
