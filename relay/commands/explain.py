@@ -18,8 +18,9 @@ examples:
   relay explain 3f0c1f0e-6f1f-4a7d-9d1e-2b7c5a1d9e10 --json | jq .verdict
 
 ID is an order group's, order's or item's, a payment intent's (pi_), session's (cs_), event's (evt_), refund's (re_) or
-dispute's (dp_, du_), or an exception's number. A group that does not exist is explained too, because payments may have
-come for it; the exit status is 1 then, and where nothing is known of the ID.
+dispute's (dp_, du_), or an exception's number. A payment that belongs to no group is told with its exceptions. A group
+that does not exist is explained too, because payments may have come for it; the exit status is 1 then, and where
+nothing is known of the ID.
 Needs the same settings as `relay serve`; Stripe is not called.
 {STATUSES}
 """
@@ -46,16 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
 
         own = await explain(arguments.id) if any_id.uuid_of(arguments.id) else None
         if own and (own["order_group"] or own["timeline"]):
-            found, told = None, [own]
+            found, told, is_found = None, [own], own["order_group"] is not None
         else:
             found = await any_id.find(clients.records, arguments.id)
             told = [await explain(group) for group in found["order_groups"]] or ([own] if own else [])
+            is_found = _is_known(found)
         if arguments.json:
             console.write_json(told[0] if len(told) == 1 else {**(found or {}), "stories": told})
         else:
             parts = [stories.tell(story) for story in told]
             output.show((_about(found, arguments.id) if found else "") + "\n".join(parts))
-        return OK if any(story["order_group"] for story in told) else NO
+        return OK if is_found else NO
 
     return console.run(work)
 
@@ -71,6 +73,10 @@ def _id(argument: str) -> str:
     return argument
 
 
+def _is_known(found: any_id.Found) -> bool:
+    return any(found.values())
+
+
 def _about(found: any_id.Found, id_: str) -> str:
     """What an id is about, besides the stories of its order groups, which tell the refunds of their payments."""
     lines = any_id.reversals(found, id_)
@@ -83,6 +89,6 @@ def _about(found: any_id.Found, id_: str) -> str:
 
 def _nobodys(found: any_id.Found, id_: str) -> str:
     """Why there is no story: the payment has no order group, or nothing is known of the id."""
-    if found["exceptions"] or found["refunds"] or found["disputes"]:
+    if _is_known(found):
         return any_id.NOBODYS
     return f"There is no exception {id_}." if id_.isdigit() else f"Nothing is known of {id_}."

@@ -18,6 +18,7 @@ from relay.core.outcomes import EXCEPTION_REASONS
 from testkit.exceptions import exception_of, rejected
 from testkit.payments import Payment, reconcile
 from testkit.project import Project
+from testkit.refunds import Refund, record
 
 pytestmark = pytest.mark.anyio
 
@@ -350,13 +351,18 @@ async def test_explain_tells_what_went_back_and_is_asked_by_any_id(project: Proj
     assert as_json["order_group_id"] == str(group.id)
 
 
-async def test_explain_of_an_id_that_no_group_has_tells_what_is_known_and_is_status_1(project: Project) -> None:
+async def test_explain_of_an_id_that_no_group_has_tells_what_is_known_and_is_status_1_where_nothing_is(
+    project: Project,
+) -> None:
     stray = project.shop.order_group().payment().but(order_group_id=None, unmatched_reason="missing_reference")
     reconcile(project.shop.service, stray)
     (row,) = project.query("select id from payments.exceptions where stripe_event_id = %s", stray.event_id)
+    record(project.shop.service, Refund.of(stray.but(payment_intent_id="pi_elsewhere"), id="re_elsewhere", reason=None))
 
     told = await project.relay("explain", str(stray.payment_intent_id))
     by_number = await project.relay("explain", str(row["id"]))
+    as_json = await project.relay("explain", str(row["id"]), "--json")
+    refund = await project.relay("explain", "re_elsewhere")
     unknown = [await project.relay("explain", id_) for id_ in ("pi_nobody", "999999999")]
     nothing = await project.relay("explain", "pi_nobody", "--json")
 
@@ -364,11 +370,19 @@ async def test_explain_of_an_id_that_no_group_has_tells_what_is_known_and_is_sta
         told
         == by_number
         == (
-            1,
+            0,
             f"exception {row['id']}: relay exceptions show {row['id']}\n"
             "The payment belongs to no order group: it names none, or none that exists here.\n",
             "",
         )
+    )
+    assert (as_json.status, json.loads(as_json.output)["exceptions"]) == (0, [row["id"]])
+    assert (refund.status, refund.output.splitlines()) == (
+        0,
+        [
+            "refund re_elsewhere: succeeded, 74.24 USD of pi_elsewhere",
+            "The payment belongs to no order group: it names none, or none that exists here.",
+        ],
     )
     assert unknown == [(1, "Nothing is known of pi_nobody.\n", ""), (1, "There is no exception 999999999.\n", "")]
     assert (nothing.status, json.loads(nothing.output)) == (

@@ -27,6 +27,7 @@ DESK = ("tests/commands/test_desk_door.py", "tests/commands/test_desk_pages.py",
 LIFE = ("tests/server/test_process_life.py",)
 LIFECYCLE = ("tests/server/test_lifecycle_route.py",)
 REPORT = ("tests/commands/test_report.py",)
+OPERATORS = ("tests/commands/test_operators.py",)
 LIFECYCLE_CORE = ("tests/core/test_lifecycle.py",)
 
 _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
@@ -87,6 +88,9 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("search_without_order_groups", "commands/desk/search.py", 'found["order_groups"], exceptions', "[], exceptions", DESK),
     ("refund_behind_its_exception", "commands/desk/search.py", "not (self.groups or self.reversals)", "not self.groups", DESK),
     ("other_mode_off_the_desk", "commands/desk/pages.py", ', mode="live" if self._desk.livemode else "test"', "", DESK),
+    # What is found and what is not
+    ("found_without_a_group", "commands/explain.py", "return any(found.values())", 'return bool(found["order_groups"])', OPERATORS),
+    ("unknown_is_found", "commands/explain.py", "return any(found.values())", "return True", OPERATORS),
     # Limits
     ("verdict_of_any_length", "data_api/transport.py", "MAX_VERDICT_BYTES if target.name in _VERDICTS else MAX_ANSWER_BYTES", "MAX_ANSWER_BYTES", TRANSPORT),
     ("verdict_one_longer", "data_api/transport.py", "if len(body) > longest:", "if len(body) > longest + 1:", TRANSPORT),
