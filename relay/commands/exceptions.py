@@ -8,7 +8,7 @@ from typing import Final
 
 from relay.commands import console, env_file, output, terminal, window
 from relay.commands.command_line import Layout
-from relay.commands.endings import NO, OK, STATUSES, CommandError
+from relay.commands.endings import NO, OK, STATUSES, CommandError, no_answer
 from relay.commands.exception_rows import (
     RESOLUTIONS,
     ExceptionRow,
@@ -24,7 +24,7 @@ from relay.commands.exception_rows import (
 )
 from relay.commands.progress import Bar
 from relay.config import Settings
-from relay.core.errors import Declined
+from relay.core.errors import Declined, NoVerdict
 from relay.core.outcomes import EXCEPTION_REASONS
 from relay.data_api.records import Clients, Condition, Records
 
@@ -221,7 +221,11 @@ async def _resolve_all(arguments: argparse.Namespace, records: Records) -> int:
 
 
 async def _resolve_each(ids: list[int], arguments: argparse.Namespace, records: Records) -> int:
-    """Close them one by one. What the database declines is told, and the others are closed all the same."""
+    """Close them one by one. What the database declines is told, and the others are closed all the same.
+
+    What was closed stays so, and is told whatever ends the run: the last of them, no answer, or Ctrl-C. Raises
+    CommandError.
+    """
     rows: list[ExceptionRow] = []
     declined: list[str] = []
     bar = Bar(sys.stderr)
@@ -232,16 +236,19 @@ async def _resolve_each(ids: list[int], arguments: argparse.Namespace, records: 
                 rows.append(await _resolved(id_, arguments, records))
             except Declined as error:
                 declined.append(terminal.clean(str(error)))
+            except NoVerdict as error:
+                not_tried = len(ids) - done - 1
+                raise CommandError(f"ended at exception {id_}, {not_tried:,} not tried: {no_answer(error)}") from None
     finally:
         bar.clear()
-    if arguments.json:
-        console.write_json(rows)
-    else:
-        output.show(f"{len(rows):,} resolved: {arguments.resolution}, by {terminal.clean(arguments.by)}.\n")
-    if declined:
-        told = "; ".join([*declined[:_MOST_DECLINED], *["and so on"][: len(declined) > _MOST_DECLINED]])
-        raise CommandError(f"{len(declined):,} of {len(ids):,} were declined: {told}", NO)
-    return OK
+        if arguments.json:
+            console.write_json(rows)
+        else:
+            output.show(f"{len(rows):,} resolved: {arguments.resolution}, by {terminal.clean(arguments.by)}.\n")
+        if declined:
+            told = "; ".join([*declined[:_MOST_DECLINED], *["and so on"][: len(declined) > _MOST_DECLINED]])
+            output.complain(f"{len(declined):,} of {len(ids):,} were declined: {told}")
+    return NO if declined else OK
 
 
 async def _resolved(id_: int, arguments: argparse.Namespace, records: Records) -> ExceptionRow:

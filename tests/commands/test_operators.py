@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 import uuid
 from pathlib import Path
@@ -17,6 +18,7 @@ from relay.config import Settings
 from relay.core.outcomes import EXCEPTION_REASONS
 from testkit.exceptions import exception_of, rejected
 from testkit.payments import Payment, reconcile
+from testkit.polling import until
 from testkit.project import Project
 from testkit.refunds import Refund, record
 
@@ -137,6 +139,50 @@ async def test_several_are_resolved_with_one_word_and_what_is_declined_is_told(p
     assert [(row["resolution"], row["resolved_by"], row["note"]) for row in rows] == [
         ("dismissed", "ada", "a test")
     ] * 2
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_where_no_answer_comes_what_was_resolved_until_then_is_told(project: Project, as_json: bool) -> None:
+    payments, rows = zip(*(rejected(project) for _ in range(4)), strict=True)
+    one, held, after, last = (str(row["id"]) for row in rows)
+    word = ("--resolution", "dismissed", "--by", "ada", "--note", "a test", *(["--json"] if as_json else []))
+
+    with project.superuser.transaction():
+        project.query("select id from payments.exceptions where id = %s for update", rows[1]["id"])
+        ended = await project.relay("exceptions", "resolve", one, "999999999", held, after, last, *word)
+
+    assert ended.status == 2
+    if as_json:
+        assert [row["id"] for row in json.loads(ended.output)] == [rows[0]["id"]]
+    else:
+        assert ended.output == "1 resolved: dismissed, by ada.\n"
+    declined, failed = ended.errors.splitlines()
+    assert declined == "relay: 1 of 5 were declined: there is no payment exception 999999999"
+    assert failed.startswith(
+        f"relay: ended at exception {held}, 2 not tried: the Data API gave no usable answer: lock_timeout (55P03"
+    )
+    statuses = [exception_of(project, payment)["status"] for payment in payments]
+    assert statuses == ["resolved", "open", "open", "open"]
+
+
+async def test_ctrl_c_ends_resolving_and_what_was_resolved_until_then_is_told(project: Project) -> None:
+    (payment, one), (_, held) = rejected(project), rejected(project)
+    command = ("exceptions", "resolve", str(one["id"]), str(held["id"]), "--resolution", "dismissed", "--by", "ada")
+
+    with project.superuser.transaction():
+        project.query("select id from payments.exceptions where id = %s for update", held["id"])
+        async with project.running(*command, "--note", "a test") as process:
+            waiting = "select pid from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid))"
+            await until(lambda: bool(project.query(waiting)))
+            process.send_signal(signal.SIGINT)
+            output, errors = await process.communicate()
+
+    assert (process.returncode, output, errors) == (
+        130,
+        b"1 resolved: dismissed, by ada.\n",
+        b"relay: interrupted\n",
+    )
+    assert exception_of(project, payment)["resolution"] == "dismissed"
 
 
 async def test_all_of_a_reason_are_resolved_only_with_yes(project: Project) -> None:

@@ -91,6 +91,9 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     # What is found and what is not
     ("found_without_a_group", "commands/explain.py", "return any(found.values())", 'return bool(found["order_groups"])', OPERATORS),
     ("unknown_is_found", "commands/explain.py", "return any(found.values())", "return True", OPERATORS),
+    # What was closed for good, though the command ended early
+    ("closed_and_untold", "commands/exceptions.py", "        bar.clear()\n        if arguments.json:", "        bar.clear()\n    if True:\n        if arguments.json:", OPERATORS),
+    ("one_too_many_untried", "commands/exceptions.py", "len(ids) - done - 1", "len(ids) - done", OPERATORS),
     # Limits
     ("verdict_of_any_length", "data_api/transport.py", "MAX_VERDICT_BYTES if target.name in _VERDICTS else MAX_ANSWER_BYTES", "MAX_ANSWER_BYTES", TRANSPORT),
     ("verdict_one_longer", "data_api/transport.py", "if len(body) > longest:", "if len(body) > longest + 1:", TRANSPORT),
