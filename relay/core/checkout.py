@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from relay.core import currency
-from relay.core.errors import MalformedEvent, ThinEvent
+from relay.core.errors import MalformedEvent, ThinEvent, TooMuchMetadata
 from relay.core.event import LONGEST_ID, THIN_EVENT, Event, usable_id
 from relay.core.outcomes import Reason
 
@@ -120,7 +120,6 @@ def judge(event: Event, rules: Rules) -> Decision:
     event_created = instant(body.get("created"))
     accounts = named_accounts(event)
     amount_minor, currency_code = _amount(session)
-    metadata = _metadata(session)
     # Stripe sends both flags equal. Should they ever differ, one of them is of the other mode, and nothing is paid.
     if body["livemode"] is not rules.livemode or session["livemode"] is not rules.livemode:
         return Ignored(Reason.LIVEMODE_MISMATCH, session_id)
@@ -131,7 +130,7 @@ def judge(event: Event, rules: Rules) -> Decision:
     awaits_funds = status == "unpaid" or (status == "no_payment_required" and amount_minor != 0)
     foreign = next((name for name in accounts if name not in rules.accounts), None)
     if foreign is not None:
-        if awaits_funds or _uuid(metadata.get(_REFERENCE)) is None:
+        if awaits_funds or _uuid(_named_in_metadata(session)) is None:
             return Ignored(Reason.FOREIGN_ACCOUNT, session_id)
         order_group_id, problem = None, Reason.FOREIGN_ACCOUNT
     elif problem is Reason.MISSING_REFERENCE and rules.ignores_unreferenced:
@@ -140,10 +139,10 @@ def judge(event: Event, rules: Rules) -> Decision:
         reason = None if status == "unpaid" else Reason.NO_PAYMENT_REQUIRED
         by_shop = is_named_by_the_shop(session)
         return AwaitingFunds(reason, session_id, order_group_id, event.id, event_created, by_shop)
-    if rules.metadata_keys is not None:
+    kept = rules.metadata_keys
+    if kept is not None and order_group_id is None:
         # A payment without a group keeps its reference: nothing else leads a person from it to the order group.
-        kept = rules.metadata_keys if order_group_id else rules.metadata_keys | {_REFERENCE}
-        metadata = {key: value for key, value in metadata.items() if key in kept}
+        kept |= {_REFERENCE}
     payment = Payment(
         event_id=event.id,
         event_type=event.type,
@@ -154,7 +153,7 @@ def judge(event: Event, rules: Rules) -> Decision:
         amount_minor=amount_minor,
         amount=None if amount_minor is None else currency.to_major(amount_minor, currency_code),
         currency=currency_code,
-        metadata=metadata,
+        metadata=_metadata(session, kept),
         order_group_id=order_group_id,
         account=foreign or next(iter(accounts), None),
     )
@@ -220,8 +219,7 @@ def reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
     Metadata counts first: only the shop's server can set it, whereas anybody who opens a Payment Link can choose its
     `client_reference_id`. https://docs.stripe.com/payment-links/url-parameters
     """
-    metadata = session.get("metadata")
-    named = metadata.get(_REFERENCE) if isinstance(metadata, dict) else None
+    named = _named_in_metadata(session)
     client_reference = session.get("client_reference_id")
     if _is_blank(named):
         if _is_blank(client_reference):
@@ -239,9 +237,13 @@ def reference(session: Mapping[str, Any]) -> tuple[str | None, Reason | None]:
 
 def is_named_by_the_shop(session: Mapping[str, Any]) -> bool:
     """Whether the shop, and not the visitor of a Payment Link, has chosen the order group that the session names."""
+    return not _is_blank(_named_in_metadata(session)) or session.get("payment_link") is None
+
+
+def _named_in_metadata(session: Mapping[str, Any]) -> object:
+    """What the session's metadata say is the order group; None where they say nothing."""
     metadata = session.get("metadata")
-    in_metadata = isinstance(metadata, dict) and not _is_blank(metadata.get(_REFERENCE))
-    return in_metadata or session.get("payment_link") is None
+    return metadata.get(_REFERENCE) if isinstance(metadata, dict) else None
 
 
 def _is_blank(value: object) -> bool:
@@ -256,11 +258,12 @@ def _uuid(value: object) -> str | None:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _metadata(session: Mapping[str, Any]) -> dict[str, str]:
-    """The session's metadata as text by key; a value of another type is kept as its JSON text.
+def _metadata(session: Mapping[str, Any], keys: Set[str] | None) -> dict[str, str]:
+    """The session's metadata under these keys, all where that is None, as text by key; a value of another type is kept
+    as its JSON text.
 
-    Characters that Postgres cannot store are replaced, so that no metadata makes the call fail. Raises MalformedEvent
-    where there is more metadata than the database keeps.
+    Characters that Postgres cannot store are replaced, so that no metadata makes the call fail. Raises TooMuchMetadata
+    where that is more than the database keeps.
     """
     metadata = session.get("metadata")
     if not isinstance(metadata, dict):
@@ -271,11 +274,13 @@ def _metadata(session: Mapping[str, Any]) -> dict[str, str]:
                 "\N{REPLACEMENT CHARACTER}", value if isinstance(value, str) else json.dumps(value)
             )
             for key, value in metadata.items()
+            if keys is None or key in keys
         }
     except RecursionError:
         raise MalformedEvent from None
-    if len(json.dumps(kept, ensure_ascii=False).encode()) > _MOST_METADATA:
-        raise MalformedEvent
+    size = len(json.dumps(kept, ensure_ascii=False).encode())
+    if size > _MOST_METADATA:
+        raise TooMuchMetadata(size, most=_MOST_METADATA)
     return kept
 
 

@@ -98,6 +98,16 @@ class MalformedEvent(Refused):
     reason = Reason.MALFORMED_EVENT
 
 
+class TooMuchMetadata(MalformedEvent):
+    """What is to be kept of a payment's metadata is more than the database takes: name what is needed in
+    RELAY_METADATA_KEYS. Sizes are in bytes.
+    """
+
+    def __init__(self, size: int, *, most: int) -> None:
+        super().__init__(size, most)
+        self.detail = f"{size:,} bytes of session metadata to keep, {most:,} at most: RELAY_METADATA_KEYS narrows them"
+
+
 class ThinEvent(Refused):
     """The event announces a payment without its session. Create the endpoint at Stripe anew, with snapshot payloads."""
 

@@ -385,11 +385,13 @@ async def test_a_session_without_reference_that_brought_less_is_told_of_the_grou
 async def test_the_sweep_sends_only_the_listed_metadata(project: Project, stripe: StripeServer) -> None:
     group = project.shop.order_group()
     session = stripe.session(group)
-    session["metadata"] |= {"campaign": "spring", "email": "jenny@example.test"}
+    session["metadata"] |= {"campaign": "spring", "email": "jenny@example.test", "note": "x" * 70_000}
 
+    _, all_of_them = await sweep(project, stripe)
     _, told = await sweep(project, stripe, RELAY_METADATA_KEYS="campaign")
 
-    assert told["applied"] == 1
+    assert found(all_of_them, "failed") == {(session["id"], None, "malformed_event")}
+    assert (told["applied"], told["failed"]) == (1, [])
     assert project.group(group)["stripe_session_metadata"] == {"campaign": "spring"}
 
 

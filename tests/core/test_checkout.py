@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.checkout import RECONCILING_TYPES, AwaitingFunds, Decision, Ignored, Payment, Rules, Unmatched, judge
-from relay.core.errors import MalformedEvent, Refused, ThinEvent
+from relay.core.errors import MalformedEvent, Refused, ThinEvent, TooMuchMetadata
 from relay.core.event import read_event
 from relay.core.outcomes import Reason
 from testkit.stripe_events import Json, completed, session_of, twin
@@ -537,7 +537,45 @@ def test_a_currency_of_more_than_three_letters_is_malformed() -> None:
             decide(completed(GROUP, **session))
 
 
-def test_metadata_have_64_kib_as_the_database_writes_them() -> None:
+# The most that Stripe takes: 50 keys of 40 and values of 500 characters. https://docs.stripe.com/api/metadata
+AS_MUCH_AS_STRIPE_TAKES = {f"{number:040}": "\u4e2d" * 500 for number in range(48)} | {
+    "order_group_id": GROUP,
+    "campaign": "spring",
+}
+LISTED = Rules(livemode=False, metadata_keys=frozenset({"campaign"}))
+
+
+@pytest.mark.parametrize(
+    ("session", "kept"),
+    [
+        ({}, {"campaign": "spring"}),
+        ({"client_reference_id": OTHER_GROUP}, {"campaign": "spring", "order_group_id": GROUP}),
+    ],
+)
+def test_of_the_metadata_only_what_is_kept_is_measured(session: Json, kept: dict[str, str]) -> None:
+    event = completed(metadata=AS_MUCH_AS_STRIPE_TAKES, **session)
+
+    decision = judge(read_event(json.dumps(event)), LISTED)
+
+    assert isinstance(decision, Payment | Unmatched)
+    assert (decision.payment if isinstance(decision, Unmatched) else decision).metadata == kept
+    with pytest.raises(TooMuchMetadata) as refused:
+        decide(event)
+    assert refused.value.reason is Reason.MALFORMED_EVENT
+    assert refused.value.detail == (
+        "74,384 bytes of session metadata to keep, 65,536 at most: RELAY_METADATA_KEYS narrows them"
+    )
+
+
+def test_metadata_of_what_is_no_payment_are_not_measured() -> None:
+    large: Json = {"metadata": AS_MUCH_AS_STRIPE_TAKES}
+
+    assert isinstance(decide(completed(payment_status="unpaid", **large)), AwaitingFunds)
+    assert isinstance(decide(completed(mode="subscription", **large)), Ignored)
+    assert isinstance(decide(completed(**large), livemode=True), Ignored)
+
+
+def test_what_is_kept_of_the_metadata_has_64_kib_as_the_database_writes_them() -> None:
     room = 64 * 1024 - len(json.dumps({"order_group_id": GROUP, "a": ""}))
     odd = "\u00e9\x00"  # two and three bytes
 

@@ -28,6 +28,7 @@ LIFE = ("tests/server/test_process_life.py",)
 LIFECYCLE = ("tests/server/test_lifecycle_route.py",)
 REPORT = ("tests/commands/test_report.py",)
 OPERATORS = ("tests/commands/test_operators.py",)
+CHECKOUT = ("tests/core/test_checkout.py",)
 LIFECYCLE_CORE = ("tests/core/test_lifecycle.py",)
 
 _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
@@ -95,6 +96,9 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("closed_and_untold", "commands/exceptions.py", "        bar.clear()\n        if arguments.json:", "        bar.clear()\n    if True:\n        if arguments.json:", OPERATORS),
     ("one_too_many_untried", "commands/exceptions.py", "len(ids) - done - 1", "len(ids) - done", OPERATORS),
     # Limits
+    ("unkept_metadata_kept", "core/checkout.py", "            if keys is None or key in keys\n", "", CHECKOUT),
+    ("unkept_metadata_measured", "core/checkout.py", "json.dumps(kept, ensure_ascii=False)", "json.dumps(metadata, ensure_ascii=False)", CHECKOUT),
+    ("reference_left_out", "core/checkout.py", "        kept |= {_REFERENCE}\n", "        pass\n", CHECKOUT),
     ("verdict_of_any_length", "data_api/transport.py", "MAX_VERDICT_BYTES if target.name in _VERDICTS else MAX_ANSWER_BYTES", "MAX_ANSWER_BYTES", TRANSPORT),
     ("verdict_one_longer", "data_api/transport.py", "if len(body) > longest:", "if len(body) > longest + 1:", TRANSPORT),
     ("report_too_short", "data_api/transport.py", "MAX_ANSWER_BYTES: Final = 32", "MAX_ANSWER_BYTES: Final = 8", TRANSPORT),
@@ -192,10 +196,10 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("any_account", "core/lifecycle.py", "    if not rules.accounts.issuperset(accounts):\n", "    if False:\n", LIFECYCLE_CORE),
     ("any_session_mode", "core/lifecycle.py", 'if session.get("mode") != "payment":', "if False:", LIFECYCLE_CORE),
     ("visitors_reference", "core/lifecycle.py", " or not is_named_by_the_shop(session)", "", LIFECYCLE_CORE),
-    ("visitors_debit", "core/checkout.py", " and self.is_named_by_the_shop", "", ("tests/core/test_checkout.py",)),
+    ("visitors_debit", "core/checkout.py", " and self.is_named_by_the_shop", "", CHECKOUT),
     ("any_status", "core/lifecycle.py", " or status not in STATUSES[kind]", "", LIFECYCLE_CORE),
     ("thin_counts", "core/checkout.py", "    if is_listed and event.body.get(\"object\") == THIN_EVENT:\n        raise ThinEvent\n", "", LIFECYCLE_CORE),
-    ("anything_is_an_event", "core/event.py", "    if body.get(\"object\", \"event\") not in (\"event\", THIN_EVENT):\n        raise MalformedEvent\n", "", ("tests/core/test_checkout.py",)),
+    ("anything_is_an_event", "core/event.py", "    if body.get(\"object\", \"event\") not in (\"event\", THIN_EVENT):\n        raise MalformedEvent\n", "", CHECKOUT),
     ("password_printed", "commands/simulate/command.py", "re.sub(\"//[^/?#]*@\", \"//\", url, count=1)", "url", ("tests/commands/test_simulate.py",)),
     ("streams_stay_closed", "cli.py", "    _open_closed_streams()\n    if", "    if", DESCRIPTORS),
 )  # fmt: skip

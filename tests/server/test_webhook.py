@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import secrets
 import time
 from typing import Any
@@ -267,6 +268,22 @@ async def test_only_the_listed_metadata_reach_the_database(data_api: DataApi) ->
         {"order_group_id": group_id, "campaign": "spring"},
     ]
     assert data_api.calls[0].parameters["p_order_group_id"] == group_id
+
+
+async def test_what_is_too_much_of_the_metadata_to_keep_is_told_in_the_log_and_can_be_left_out(
+    relay: Relay, data_api: DataApi
+) -> None:
+    event = completed(metadata={"order_group_id": str(uuid4()), "campaign": "spring", "note": "x" * 70_000})
+
+    refused = await relay.deliver(event)
+
+    assert refused.verdict == (400, "refused", "malformed_event")
+    assert data_api.calls == []
+    told = r"refused: 70,\d{3} bytes of session metadata to keep, 65,536 at most: RELAY_METADATA_KEYS narrows them"
+    assert [(line["level"], bool(re.fullmatch(told, line["message"]))) for line in relay.lines] == [("error", True)]
+    async with serving(environ(data_api.url, RELAY_METADATA_KEYS="campaign")) as narrowed:
+        assert (await narrowed.deliver(event)).verdict == (200, "applied", None)
+    assert [call.parameters["p_session_metadata"] for call in data_api.calls] == [{"campaign": "spring"}]
 
 
 async def test_a_trailing_slash_is_accepted(relay: Relay) -> None:
