@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from relay.commands.exception_rows import RESOLUTIONS
 from testkit.command_line import Ended
 from testkit.project import Project
+from testkit.refunds import Refund, record
 from testkit.relay_under_test import serving
 from testkit.shop import OrderGroup, paid
 from testkit.stripe_api_server import Gate, StripeServer, answers
 from testkit.stripe_events import Json, completed, delivery, session_of
-from testkit.sweeping import settings
+from testkit.sweeping import delivered, exceptions_of, settings
 
 pytestmark = pytest.mark.anyio
 
@@ -139,6 +141,79 @@ async def test_group_with_a_complete_session_is_left_alone_with_all_its_sessions
     assert told == NOTHING | {"left": [finding(complete, group, reason)]}
     assert project.snapshot() == before
     assert (second["status"], posts(stripe)) == ("open", [])
+
+
+def due_with_a_rejected_payment(project: Project, stripe: StripeServer) -> tuple[OrderGroup, Json]:
+    """A group that is due, and the session whose payment was a cent short of its 74.24 dollars."""
+    group = due_group(project)
+    session = stripe.session(group, amount_total=7423)
+    assert delivered(project, stripe.event(session))["reason"] == "amount_mismatch"
+    return group, session
+
+
+def resolve(project: Project, session: Json, resolution: str) -> int:
+    """A person's word about the session's payment; the exception's number."""
+    (row,) = exceptions_of(project, session)
+    word = "select public.resolve_payment_exception(%s, %s, 'ada', 'settled')"
+    project.shop.service.execute(word, [row["id"], resolution])
+    return int(row["id"])
+
+
+async def test_group_whose_rejected_payment_went_back_is_ended_with_its_other_sessions(
+    project: Project, stripe: StripeServer
+) -> None:
+    group, session = due_with_a_rejected_payment(project, stripe)
+    second = open_session(stripe, group)
+    kept = NOTHING | {"left": [finding(session, group, "session_paid")]}
+    refund = Refund(payment_intent_id=session["payment_intent"], amount_minor=7423, amount="74.23", status="pending")
+
+    assert (await expire(project, stripe))[1] == kept
+    record(project.shop.service, refund)
+    assert (await expire(project, stripe))[1] == kept
+    record(project.shop.service, refund.then("succeeded"))
+    before = project.snapshot()
+    would_be, dry = await expire(project, stripe, "--dry-run")
+    assert (would_be.status, dry) == (1, NOTHING | {"expired": 1, "sessions_expired": 1})
+    assert (project.snapshot(), second["status"]) == (before, "open")
+    ended, told = await expire(project, stripe)
+
+    assert (ended.status, told) == (0, NOTHING | {"expired": 1, "sessions_expired": 1})
+    assert (statuses(project, group), second["status"]) == (["cancelled"], "expired")
+    (exception,) = exceptions_of(project, session)
+    assert (exception["resolution"], exception["resolved_by"]) == ("refunded", "stripe")
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+async def test_persons_word_about_the_payment_ends_its_group_unless_it_is_taken_back(
+    project: Project, stripe: StripeServer, resolution: str
+) -> None:
+    group, session = due_with_a_rejected_payment(project, stripe)
+    doubted, other = due_with_a_rejected_payment(project, stripe)
+    resolve(project, session, resolution)
+    number = resolve(project, other, resolution)
+    project.shop.service.execute("select public.reopen_payment_exception(%s, 'ada', 'a mistake')", [number])
+
+    ended, told = await expire(project, stripe)
+
+    assert (ended.status, told) == (1, NOTHING | {"expired": 1, "left": [finding(other, doubted, "session_paid")]})
+    assert statuses(project, group, doubted) == ["cancelled", "pending"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"), [({}, "session_paid"), ({"payment_status": "unpaid"}, "session_awaits_funds")]
+)
+async def test_settled_payment_does_not_end_a_group_that_another_session_keeps(
+    project: Project, stripe: StripeServer, changes: Json, reason: str
+) -> None:
+    group, session = due_with_a_rejected_payment(project, stripe)
+    resolve(project, session, "refunded")
+    other = stripe.session(group, age=7200, **changes)
+    before = project.snapshot()
+
+    ended, told = await expire(project, stripe)
+
+    assert (ended.status, told) == (1, NOTHING | {"left": [finding(other, group, reason)]})
+    assert project.snapshot() == before
 
 
 async def test_old_complete_session_of_an_old_group_is_seen(project: Project, stripe: StripeServer) -> None:

@@ -27,6 +27,7 @@ DESK = ("tests/commands/test_desk_door.py", "tests/commands/test_desk_pages.py",
 LIFE = ("tests/server/test_process_life.py",)
 LIFECYCLE = ("tests/server/test_lifecycle_route.py",)
 REPORT = ("tests/commands/test_report.py",)
+EXPIRE = ("tests/commands/test_expire.py",)
 OPERATORS = ("tests/commands/test_operators.py",)
 CHECKOUT = ("tests/core/test_checkout.py",)
 LIFECYCLE_CORE = ("tests/core/test_lifecycle.py",)
@@ -89,6 +90,11 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("search_without_order_groups", "commands/desk/search.py", 'found["order_groups"], exceptions', "[], exceptions", DESK),
     ("refund_behind_its_exception", "commands/desk/search.py", "not (self.groups or self.reversals)", "not self.groups", DESK),
     ("other_mode_off_the_desk", "commands/desk/pages.py", ', mode="live" if self._desk.livemode else "test"', "", DESK),
+    # Which paid sessions keep an order group from being ended
+    ("settled_is_kept", "commands/expire/expiry.py", "if not await self._is_settled(session):", "if True:", EXPIRE),
+    ("unsettled_is_ended", "commands/expire/expiry.py", "if not await self._is_settled(session):", "if False:", EXPIRE),
+    ("resolved_is_unsettled", "commands/preview.py", "self.is_known or self.is_resolved", "self.is_known", EXPIRE),
+    ("first_session_decides", "commands/expire/expiry.py", '== _COMPLETE], group)', "== _COMPLETE][:1], group)", EXPIRE),
     # What is found and what is not
     ("found_without_a_group", "commands/explain.py", "return any(found.values())", 'return bool(found["order_groups"])', OPERATORS),
     ("unknown_is_found", "commands/explain.py", "return any(found.values())", "return True", OPERATORS),

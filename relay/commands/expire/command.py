@@ -14,6 +14,7 @@ from relay.commands.progress import Bar
 from relay.commands.stripe_api import StripeApi, StripeUnavailable
 from relay.config import Settings
 from relay.data_api.records import Clients
+from relay.server.webhook import rules_of
 
 NAME: Final = "expire"
 HELP: Final = "end checkouts that nobody finished: expire the open session at Stripe, then cancel the order group"
@@ -25,7 +26,8 @@ examples:
 
 An order group is due when its expires_at has passed, or when it is older than --older-than; one that awaits funds never
 is. A group whose session is complete at Stripe is left alone: its money has come (`relay sweep` applies it) or is under
-way. Running it again continues an interrupted run, and it may run beside live deliveries.
+way. It is ended where the payment was set aside and its exception is resolved. Running it again continues an
+interrupted run, and it may run beside live deliveries.
 exit status: 0 nothing is due any more, 1 something is left, 2 could not run, 130 interrupted
 """
 
@@ -52,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
                 findings = await Expiry(
                     stripe,
                     clients.records,
+                    rules=rules_of(settings),
                     now=datetime.now(UTC),
                     older_than=arguments.older_than,
                     dry_run=arguments.dry_run,

@@ -1,7 +1,8 @@
 """Ends the checkouts of order groups that are due.
 
 Stripe is asked first, because only there it can be seen whether a buyer has paid. An open session is expired, so that
-nobody can pay it any more, and only then the group is cancelled. A group with a complete session is left alone.
+nobody can pay it any more, and only then the group is cancelled. A group whose money has come, or is under way, is left
+alone, unless the database says that the payment is settled: it was set aside, and its money has gone another way.
 """
 
 import asyncio
@@ -14,9 +15,12 @@ from relay.commands import answers
 from relay.commands.expire.due_groups import DueGroup, due_groups
 from relay.commands.expire.findings import Findings
 from relay.commands.finding import Finding
+from relay.commands.preview import preview
 from relay.commands.progress import Progress
+from relay.commands.sendable import event_of, judge_all
 from relay.commands.stripe_api import Json, StripeApi
 from relay.core import checkout
+from relay.core.checkout import Rules
 from relay.core.errors import NoVerdict, RelayError
 from relay.core.outcomes import Reason
 from relay.data_api.connection import with_retries
@@ -48,6 +52,7 @@ class Expiry:
         stripe: StripeApi,
         records: Records,
         *,
+        rules: Rules,
         now: datetime,
         older_than: timedelta | None,
         dry_run: bool,
@@ -55,6 +60,7 @@ class Expiry:
     ) -> None:
         self._stripe = stripe
         self._records = records
+        self._rules = rules
         self._now = now
         self._created_before = None if older_than is None else now - older_than
         self._dry_run = dry_run
@@ -100,24 +106,36 @@ class Expiry:
 
     async def _settle(self, group: DueGroup, sessions: list[Json]) -> None:
         """Expire the sessions and cancel the group. Raises StripeUnavailable, NoVerdict or Declined."""
-        complete = next((session for session in sessions if session["status"] == _COMPLETE), None)
-        for session in () if complete else sessions:
-            if self._dry_run:
+        left = await self._kept_by([one for one in sessions if one["status"] == _COMPLETE], group)
+        for session in () if left else [one for one in sessions if one["status"] != _COMPLETE]:
+            ended = session if self._dry_run else await self._stripe.expire(session["id"])
+            if ended["status"] != _COMPLETE:
                 self._findings.sessions_expired += 1
-                continue
-            ended = await self._stripe.expire(session["id"])
-            if ended["status"] == _COMPLETE:  # the buyer was faster
-                complete = ended
+            elif left := await self._kept_by([ended], group):  # the buyer was faster
                 break
-            self._findings.sessions_expired += 1
-        if complete:
-            is_unpaid = complete.get("payment_status") == "unpaid"
-            reason = SESSION_AWAITS_FUNDS if is_unpaid else SESSION_PAID
-            self._findings.left.append(Finding(complete["id"], group.id, reason))
+        if left:
+            self._findings.left.append(left)
         elif self._dry_run or await self._cancel(group):
             self._findings.expired += 1
         else:
             self._findings.settled += 1
+
+    async def _kept_by(self, complete: list[Json], group: DueGroup) -> Finding | None:
+        """The first of these sessions that keeps the group, whose money has come or is under way; None where none does.
+        Raises NoVerdict or Declined.
+        """
+        for session in complete:
+            if session.get("payment_status") != "unpaid":
+                if not await self._is_settled(session):
+                    return Finding(session["id"], group.id, SESSION_PAID)
+            else:
+                return Finding(session["id"], group.id, SESSION_AWAITS_FUNDS)
+        return None
+
+    async def _is_settled(self, session: Json) -> bool:
+        """Whether the database knows what became of a paid session's money. Raises NoVerdict or Declined."""
+        told = await preview(self._records, judge_all([event_of(session).body], self._rules))
+        return any(answer.is_settled for answer in told)
 
     async def _cancel(self, group: DueGroup) -> bool:
         """Whether the group was cancelled, and not paid or cancelled by somebody else. Raises NoVerdict or Declined."""

@@ -16,6 +16,6 @@ class Findings:
     settled: int = 0
     """Order groups that somebody paid or cancelled meanwhile."""
     left: list[Finding] = field(default_factory=list)
-    """Order groups whose checkout is complete at Stripe: money has come, or is under way."""
+    """Order groups whose checkout is complete at Stripe: money has come and is not settled, or is under way."""
     failed: list[Finding] = field(default_factory=list)
     """Order groups about which the database gave no answer."""

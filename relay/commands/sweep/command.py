@@ -14,9 +14,9 @@ from relay.commands.sweep.findings import Findings, ReversalFindings
 from relay.commands.sweep.sweep import Sweep
 from relay.commands.sweep_lists import REVERSAL_LISTS, SWEEP_LISTS, Difference
 from relay.config import Settings
-from relay.core.checkout import Rules
 from relay.core.currency import format_amount
 from relay.data_api.records import Clients
+from relay.server.webhook import rules_of
 
 NAME: Final = "sweep"
 HELP: Final = "reconcile paid sessions, refunds and disputes that the database does not know, and report the reverse"
@@ -53,12 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
                 findings = await Sweep(
                     stripe,
                     clients,
-                    rules=Rules(
-                        livemode=settings.livemode,
-                        accounts=settings.stripe_accounts,
-                        ignores_unreferenced=settings.ignores_unreferenced,
-                        metadata_keys=settings.metadata_keys,
-                    ),
+                    rules=rules_of(settings),
                     since=since,
                     until=until,
                     dry_run=arguments.dry_run,

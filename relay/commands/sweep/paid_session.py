@@ -1,16 +1,14 @@
 """A paid session, and the events under which its payment can be reconciled. No I/O."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from relay.commands.preview import PreviewedAnswer
+from relay.commands.sendable import COMPLETED, Sendable, body_of, judge_all, payment_of
 from relay.commands.stripe_api import Json
 from relay.commands.sweep.order_groups import OpenException
-from relay.commands.sweep.preview import PreviewedAnswer
-from relay.commands.sweep.sendable import Sendable, judge_all, payment_of
 from relay.core.checkout import Payment, Rules
-from relay.core.event import Event, usable_id
-
-COMPLETED: Final = "checkout.session.completed"
 
 
 @dataclass(slots=True)
@@ -41,29 +39,10 @@ class PaidSession:
         waiting = {exception.event_id for exception in self.exceptions}
         bodies = {event["id"]: event for event in self.events}
         for exception in self.exceptions:  # Stripe may no longer keep their events
-            body = _body(self.session, exception.event_id, exception.event_type, exception.event_created)
+            body = body_of(self.session, exception.event_id, exception.event_type, exception.event_created)
             bodies.setdefault(exception.event_id, body)
 
-        def rank(body: Json) -> tuple[object, ...]:
+        def rank(body: Mapping[str, Any]) -> tuple[object, ...]:
             return body["id"] not in waiting, body["created"] or 0, body["type"] != COMPLETED, body["id"]
 
         return judge_all(sorted(bodies.values(), key=rank), rules) or [self.decision]
-
-
-def event_of(session: Json) -> Event:
-    """An event for a session of which Stripe has none. Its time is the session's creation, so that the event is the
-    same in every run. Raises MalformedEvent.
-    """
-    body = _body(session, f"sweep_{usable_id(session.get('id'))}", COMPLETED, session.get("created"))
-    return Event(usable_id(body["id"]), COMPLETED, body)
-
-
-def _body(session: Json, event_id: str, event_type: str, created: Any) -> Json:
-    return {
-        "id": event_id,
-        "object": "event",
-        "type": event_type,
-        "created": created,
-        "livemode": session.get("livemode"),
-        "data": {"object": session},
-    }

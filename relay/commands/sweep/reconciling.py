@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from relay.commands.finding import Finding
+from relay.commands.preview import PreviewedAnswer, preview
+from relay.commands.sendable import Sendable, payment_of, reason_of
 from relay.commands.sweep.at_once import CONCURRENCY, PAYING_CALLS, AtOnce
 from relay.commands.sweep.findings import Applied, Findings
 from relay.commands.sweep.paid_session import PaidSession
-from relay.commands.sweep.preview import PreviewedAnswer, preview
-from relay.commands.sweep.sendable import Sendable, payment_of, reason_of
 from relay.core.checkout import Payment, Rules
 from relay.core.errors import RelayError
 from relay.core.outcomes import Outcome, Reason, Verdict

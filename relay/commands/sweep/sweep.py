@@ -14,17 +14,17 @@ from typing import Final
 
 from relay.commands.finding import Finding
 from relay.commands.made_up_ids import is_made_up
+from relay.commands.preview import preview
 from relay.commands.progress import Progress
+from relay.commands.sendable import Sendable, event_of, judge, judge_all, payment_of
 from relay.commands.stripe_api import Json, StripeApi
 from relay.commands.sweep import order_groups
 from relay.commands.sweep.at_once import PAYMENTS, AtOnce
 from relay.commands.sweep.findings import Findings
 from relay.commands.sweep.order_groups import OpenException, PaidGroup
-from relay.commands.sweep.paid_session import PaidSession, event_of
-from relay.commands.sweep.preview import preview
+from relay.commands.sweep.paid_session import PaidSession
 from relay.commands.sweep.reconciling import Reconciling
 from relay.commands.sweep.reversals import Reversals
-from relay.commands.sweep.sendable import Sendable, judge, judge_all, payment_of
 from relay.core.checkout import Payment, Rules
 from relay.core.errors import MalformedEvent
 from relay.core.outcomes import Reason
@@ -138,10 +138,9 @@ class Sweep:
             if payment.payment_intent_id:
                 self._payment_intents.add(payment.payment_intent_id)
             exceptions = self._exceptions.get(session_id, [])
-            is_settled = told.is_known or told.is_resolved
-            if is_settled:
+            if told.is_settled:
                 self._findings.known += 1
-            if not is_settled or (told.is_known and exceptions):
+            if not told.is_settled or (told.is_known and exceptions):
                 self._unsettled[session_id] = PaidSession(session, decision, told, exceptions)
 
     async def _reconcile(self) -> None:

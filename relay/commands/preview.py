@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from relay.commands.sweep.sendable import Sendable, payment_of, reason_of
+from relay.commands.sendable import Sendable, payment_of, reason_of
 from relay.core.errors import NoVerdict
 from relay.core.outcomes import Outcome, Reason, Verdict, read_verdict
 from relay.data_api.connection import with_retries
@@ -26,7 +26,12 @@ class PreviewedAnswer:
     is_on_record: bool
     """Whether an open exception of this event has the same reason. Sending it would only raise its `attempts`."""
     is_resolved: bool
-    """Whether a person has resolved an exception of this event or of another event of its session, which is final."""
+    """Whether a person or Stripe has resolved an exception of this event or of another event of its session."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do about the payment."""
+        return self.is_known or self.is_resolved
 
 
 async def preview(records: Records, decisions: Sequence[Sendable]) -> list[PreviewedAnswer]:

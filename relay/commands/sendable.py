@@ -1,6 +1,7 @@
 """Decides, with the webhook's own code, what to send to the database for an event. No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from relay.commands.stripe_api import Json
 from relay.core import checkout
@@ -10,6 +11,7 @@ from relay.core.event import Event, usable_id
 from relay.core.outcomes import Reason
 
 Sendable = Payment | Unmatched
+COMPLETED: Final = "checkout.session.completed"
 
 
 def payment_of(decision: Sendable) -> Payment:
@@ -22,6 +24,26 @@ def reason_of(decision: Sendable) -> Reason | None:
     return decision.reason if isinstance(decision, Unmatched) else None
 
 
+def event_of(session: Json) -> Event:
+    """An event for a session of which Stripe has none. Its time is the session's creation, so that the event is the
+    same in every run. Raises MalformedEvent.
+    """
+    body = body_of(session, f"sweep_{usable_id(session.get('id'))}", COMPLETED, session.get("created"))
+    return Event(usable_id(body["id"]), COMPLETED, body)
+
+
+def body_of(session: Json, event_id: str, event_type: str, created: Any) -> Json:
+    """The body of an event about a session; `created` is in seconds since 1970."""
+    return {
+        "id": event_id,
+        "object": "event",
+        "type": event_type,
+        "created": created,
+        "livemode": session.get("livemode"),
+        "data": {"object": session},
+    }
+
+
 def judge(event: Event, rules: Rules) -> Sendable | None:
     """What the webhook would send; None where it would send nothing, and for payments to other accounts, whose sessions
     the sweep does not see. Raises MalformedEvent.
@@ -32,7 +54,7 @@ def judge(event: Event, rules: Rules) -> Sendable | None:
     return decision if isinstance(decision, Payment | Unmatched) else None
 
 
-def judge_all(events: Iterable[Json], rules: Rules) -> list[Sendable]:
+def judge_all(events: Iterable[Mapping[str, Any]], rules: Rules) -> list[Sendable]:
     """What the webhook would send for these events. Events that it would ignore or refuse are left out."""
     found: list[Sendable] = []
     for body in events:
