@@ -216,6 +216,48 @@ async def test_settled_payment_does_not_end_a_group_that_another_session_keeps(
     assert project.snapshot() == before
 
 
+@pytest.mark.parametrize("finishes", [False, True], ids=["before the run", "during the run"])
+async def test_visitor_of_a_payment_link_holds_up_no_group_without_paying(
+    project: Project, stripe: StripeServer, finishes: bool
+) -> None:
+    """The visitor chooses the reference; the debit that they promise need never come."""
+    group = due_group(project)
+    named: Json = {"metadata": {}, "client_reference_id": str(group.id), "payment_link": "plink_1"}
+    promised = stripe.session(group, payment_status="unpaid", status="open" if finishes else "complete", **named)
+    abandoned = open_session(stripe, group, **named)
+
+    async def finish(request: web.Request) -> None:
+        if request.method == "POST" and finishes:
+            promised.update(status="complete")
+
+    stripe.keep_failing = finish
+
+    ended, told = await expire(project, stripe)
+
+    assert (ended.status, told) == (0, NOTHING | {"expired": 1, "sessions_expired": 1})
+    assert (statuses(project, group), promised["status"], abandoned["status"]) == (["cancelled"], "complete", "expired")
+
+
+@pytest.mark.parametrize(
+    ("session", "reason"),
+    [
+        ({"metadata": {}, "amount_total": 100}, "session_paid"),
+        ({"payment_status": "unpaid"}, "session_awaits_funds"),
+    ],
+    ids=["who has paid", "where the shop named the group"],
+)
+async def test_visitor_of_a_payment_link_keeps_a_group(
+    project: Project, stripe: StripeServer, session: Json, reason: str
+) -> None:
+    group = due_group(project)
+    complete = stripe.session(group, client_reference_id=str(group.id), payment_link="plink_1", **session)
+
+    ended, told = await expire(project, stripe)
+
+    assert (ended.status, told) == (1, NOTHING | {"left": [finding(complete, group, reason)]})
+    assert statuses(project, group) == ["pending"]
+
+
 async def test_old_complete_session_of_an_old_group_is_seen(project: Project, stripe: StripeServer) -> None:
     group = aged_group(project, days=40)
     complete = stripe.session(group, age=40 * 86400 + 3600, payment_status="unpaid")

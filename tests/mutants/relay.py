@@ -95,6 +95,8 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("unsettled_is_ended", "commands/expire/expiry.py", "if not await self._is_settled(session):", "if False:", EXPIRE),
     ("resolved_is_unsettled", "commands/preview.py", "self.is_known or self.is_resolved", "self.is_known", EXPIRE),
     ("first_session_decides", "commands/expire/expiry.py", '== _COMPLETE], group)', "== _COMPLETE][:1], group)", EXPIRE),
+    ("visitor_holds_up", "commands/expire/expiry.py", "elif checkout.is_named_by_the_shop(session):", "else:", EXPIRE),
+    ("debit_is_ended", "commands/expire/expiry.py", "elif checkout.is_named_by_the_shop(session):", "elif False:", EXPIRE),
     # What is found and what is not
     ("found_without_a_group", "commands/explain.py", "return any(found.values())", 'return bool(found["order_groups"])', OPERATORS),
     ("unknown_is_found", "commands/explain.py", "return any(found.values())", "return True", OPERATORS),

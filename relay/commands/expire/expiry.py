@@ -122,13 +122,13 @@ class Expiry:
 
     async def _kept_by(self, complete: list[Json], group: DueGroup) -> Finding | None:
         """The first of these sessions that keeps the group, whose money has come or is under way; None where none does.
-        Raises NoVerdict or Declined.
+        The visitor of a Payment Link cannot hold up a group without paying. Raises NoVerdict or Declined.
         """
         for session in complete:
             if session.get("payment_status") != "unpaid":
                 if not await self._is_settled(session):
                     return Finding(session["id"], group.id, SESSION_PAID)
-            else:
+            elif checkout.is_named_by_the_shop(session):
                 return Finding(session["id"], group.id, SESSION_AWAITS_FUNDS)
         return None
 
