@@ -84,8 +84,6 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("refunds_are_no_drift", "commands/sweep_lists.py", "        for kind in KINDS\n        for name", "        for kind in KINDS[1:]\n        for name", REPORT),
     ("dry_run_leaves_nothing", "commands/sweep_lists.py", " + sum(count for count, _, _ in _undone(sweep))", "", REPORT),
     ("dry_run_has_applied", "commands/sweep_lists.py", 'return sweep.get("dry_run") is True', "return False", REPORT),
-    ("drift_off_stderr", "commands/report/command.py", "            output.complain(sweep_lists.summary(facts.drift))\n", "            pass\n", REPORT),
-    ("drift_off_the_exit_status", "commands/report/command.py", "facts.broken or facts.differences else OK", "facts.broken else OK", REPORT),
     ("drift_off_the_sweeps_exit_status", "commands/sweep/command.py", "NO if sweep_lists.differences(told) else OK", "OK", REVERSALS),
     ("search_without_order_groups", "commands/desk/search.py", 'found["order_groups"], exceptions', "[], exceptions", DESK),
     ("refund_behind_its_exception", "commands/desk/search.py", "not (self.groups or self.reversals)", "not self.groups", DESK),
