@@ -39,7 +39,7 @@ COMMANDS: Final = {
 }
 OPTIONS: Final = ("-h", "--help", "--version")
 """What may stand before a command."""
-_LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_LOST_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE})
 EPILOG = """\
 examples:
   relay serve                        # settings come from the environment
@@ -55,17 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name that the terminal cannot show must not end a command
     try:
-        status = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
-        _discard_stdout()
-        return OK
+        try:
+            status = _run(list(sys.argv[1:] if argv is None else argv))
+        finally:  # argparse ends the run with SystemExit once it has printed the help
+            _flush_stdout()
     except (CommandError, SettingsError, RelayError, OSError, KeyboardInterrupt) as error:
         failure = _failure_of(error)
         if failure is None:
             raise
         if isinstance(error, OSError) and error.filename is None:
-            _discard_stdout()
+            output.discard(sys.stdout)
         output.complain(str(failure))
         return failure.status
     return status
@@ -120,9 +119,12 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
-def _discard_stdout() -> None:
-    """Discard output that could not be written. Otherwise Python would report the error again when it closes stdout."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush_stdout() -> None:
+    """Write what is still buffered. Whether anybody reads it, as `head` may not, changes nothing of what was found."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        output.discard(sys.stdout)
 
 
 def command_of(name: str) -> ModuleType:

@@ -18,6 +18,7 @@ import struct
 import sys
 import tempfile
 import termios
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Ended(NamedTuple):
 
 @asynccontextmanager
 async def running(
-    *arguments: str, env: Mapping[str, str], code: Path = REPOSITORY
+    *arguments: str, env: Mapping[str, str], code: Path = REPOSITORY, stdout: int = PIPE, stderr: int = PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A command while it runs; it and what it has started are killed at the end of the block.
 
@@ -60,8 +61,8 @@ async def running(
         "relay",
         *arguments,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(code), **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         start_new_session=True,
     )
     try:
@@ -91,6 +92,20 @@ async def run(*arguments: str, env: Mapping[str, str], code: Path = REPOSITORY) 
             forked.kill()
             forked.join()
         return Ended(forked.exitcode, *(file.read_text() for file in files))
+
+
+async def run_unread(*arguments: str, env: Mapping[str, str], stderr: int = PIPE) -> tuple[int | None, str]:
+    """Run a command whose reader has gone before it writes, and return its exit status and what it says on stderr. With
+    STDOUT, stderr has no reader either.
+    """
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        async with running(*arguments, env=env, stdout=writer, stderr=stderr) as process:
+            _, errors = await process.communicate()
+    finally:
+        os.close(writer)
+    return process.returncode, (errors or b"").decode()
 
 
 def _be_relay(arguments: tuple[str, ...], env: dict[str, str], files: list[Path]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import signal
+from asyncio.subprocess import STDOUT
 from collections.abc import Iterator
 
 import pytest
@@ -13,9 +14,11 @@ from relay.commands.endings import CommandError
 from relay.config import SettingsError
 from relay.core.errors import Declined, NoVerdict
 from relay.core.outcomes import Reason
-from testkit.command_line import run, running
-from testkit.data_api_server import DataApi, Wait
+from testkit.command_line import run, run_unread, running
+from testkit.data_api_server import DataApi, Reset, Wait
 from testkit.relay_under_test import environ
+from testkit.stripe_api_server import StripeServer
+from testkit.stripe_endpoints import endpoint
 from testkit.stripe_events import STRIPE_KEY
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +96,29 @@ async def test_ctrl_c_ends_a_command_with_130_and_one_line(command: list[str], d
         output, errors = await process.communicate()
 
     assert (process.returncode, output, errors) == (130, b"", b"relay: interrupted\n")
+
+
+async def test_a_reader_that_has_gone_changes_no_exit_status(data_api: DataApi) -> None:
+    """As `relay check | head` may end, with `set -o pipefail`."""
+    env = environ(data_api.url)
+
+    assert await run_unread("check", "--json", env=env) == (0, "")
+    assert await run_unread("check", "--help", env={}) == (0, "")
+    data_api.always = Reset()
+    assert await run_unread("check", "--json", env=env) == (1, "")
+    assert (await run_unread("check", env={}))[0] == 2
+    assert await run_unread("check", env={}, stderr=STDOUT) == (2, "")
+
+
+async def test_output_that_nobody_takes_while_the_command_still_writes_is_status_2_and_said() -> None:
+    async with StripeServer().listening() as stripe:
+        stripe.endpoints += [endpoint("https://relay.example.com/api/stripe/webhook", ["*"]) for _ in range(200)]
+        env = {"STRIPE_SECRET_KEY": STRIPE_KEY, "STRIPE_API_BASE": stripe.url}
+
+        assert (await run("endpoint", "check", "--json", env=env)).status == 0
+        ended = await run_unread("endpoint", "check", "--json", env=env)
+
+    assert ended == (2, "relay: cannot write the output: Broken pipe\n")
 
 
 async def test_relay_alone_prints_the_help() -> None:

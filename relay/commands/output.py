@@ -1,5 +1,6 @@
 """Writes text for people, to a terminal or to whatever else the output is."""
 
+import os
 import sys
 from typing import TextIO
 
@@ -10,8 +11,18 @@ def show(text: str) -> None:
 
 
 def complain(message: str) -> None:
-    """Write one line to stderr, in the form of all messages of `relay`."""
-    _show(f"relay: {message}\n", sys.stderr)
+    """Write one line to stderr, in the form of all messages of `relay`. Where that is closed, nobody is told."""
+    try:
+        _show(f"relay: {message}\n", sys.stderr)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Discard what could not be written, and all that follows. Otherwise Python would report the error again when it
+    closes the stream, and end with a status of its own.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _show(text: str, stream: TextIO) -> None:

@@ -12,7 +12,7 @@ import stripe as sdk
 from relay.commands import stripe_endpoints
 from relay.core.checkout import RECONCILING_TYPES
 from relay.core.lifecycle import TYPES
-from testkit.command_line import Ended, run
+from testkit.command_line import Ended, run, run_unread
 from testkit.data_api_server import DataApi
 from testkit.relay_under_test import environ
 from testkit.stripe_api_server import StripeServer, answers
@@ -146,6 +146,19 @@ async def test_a_secret_that_cannot_be_written_is_said_to_be_lost(stripe: Stripe
         2,
         f"relay: {stripe.endpoints[0]['id']} is made, and nobody has its secret: delete it in Stripe's dashboard\n"
         "relay: cannot write the output: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+async def test_a_secret_that_nobody_reads_is_said_to_be_lost(stripe: StripeServer, form: list[str]) -> None:
+    env = {"STRIPE_SECRET_KEY": STRIPE_KEY, "STRIPE_API_BASE": stripe.url}
+
+    ended = await run_unread("endpoint", "create", HOST, *form, env=env)
+
+    assert ended == (
+        2,
+        f"relay: {stripe.endpoints[0]['id']} is made, and nobody has its secret: delete it in Stripe's dashboard\n"
+        "relay: cannot write the output: Broken pipe\n",
     )
 
 

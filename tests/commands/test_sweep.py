@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from testkit.command_line import run_unread
 from testkit.project import Project
 from testkit.refunds import Refund, record
 from testkit.shop import paid
@@ -87,6 +88,16 @@ async def test_what_a_simulation_paid_is_counted_apart_and_is_no_drift(project: 
 
     assert (ended.status, told["simulated"], told["known"]) == (0, 1, 0)
     assert all(told[name] == [] for name in LISTS)
+
+
+async def test_drift_is_status_1_also_where_nobody_reads_the_output(project: Project, stripe: StripeServer) -> None:
+    """As with `set -o pipefail; relay sweep … | head`."""
+    stripe.session(project.shop.order_group())
+    env = project.environment(**settings(stripe))
+
+    assert await run_unread("sweep", "--since", "72h", "--dry-run", env=env) == (1, "")
+    assert await run_unread("sweep", "--since", "72h", env=env) == (0, "")
+    assert await run_unread("sweep", "--since", "72h", "--dry-run", env=env) == (0, "")
 
 
 async def test_in_live_mode_no_payment_refund_or_dispute_passes_for_a_simulation(
