@@ -58,6 +58,9 @@ PARTS: dict[tuple[str, str, Sequence[str]], str] = {
         "relay/server/connection_limit.py accepts fewer connections at once by it: see what asyncio calls now when its "
         "listening socket is ready"
     ),
+    ("gunicorn.arbiter", "Arbiter.kill_workers", ("sig",)): (
+        "relay/server/gunicorn_settings.py ends the workers by it at a second signal: find their process ids elsewhere"
+    ),
     ("supabase", "AsyncClientOptions", ("httpx_client",)): REQUEST,
     ("postgrest.base_request_builder", "RequestConfig.send", ()): REQUEST,
     ("httpx", "AsyncClient.request", ("method", "url", "content", "params", "headers")): REQUEST,

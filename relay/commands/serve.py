@@ -19,7 +19,7 @@ examples:
 
 After SIGTERM, SIGINT or SIGHUP, /readyz answers 503, deliveries in hand are finished, and the relay exits. A second
 signal ends it at once. The log is JSON; at a terminal it is a short line per delivery (`relay serve | cat` shows JSON).
-exit status: 0 stopped as asked, 1 cannot listen, 2 settings missing or wrong
+exit status: 0 stopped as asked, 1 cannot listen, 2 settings missing or wrong, or no folder for the workers' files
 """
 # More than the cores of any usual machine, so that a typing error does not start thousands of processes.
 MOST_WORKERS: Final = 256
@@ -39,9 +39,7 @@ def _count(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes, and return the exit status. Raises CommandError, SettingsError, or OSError
-    (relay.server.workers).
-    """
+    """Serve until a signal comes, and return the exit status. Raises CommandError or SettingsError."""
     settings = Settings.of_process()
     try:
         if arguments.workers > 1:
@@ -50,3 +48,5 @@ def run(arguments: argparse.Namespace) -> int:
         return serving.serve(settings)
     except CannotListen as error:
         raise CommandError(str(error), NO) from None
+    except workers.NoFolder as error:
+        raise CommandError(str(error)) from None

@@ -6,7 +6,9 @@ The lower-case names are gunicorn's settings: https://docs.gunicorn.org/en/stabl
 import logging
 import os
 import shutil
+import signal
 from functools import cache
+from types import FrameType
 from typing import Any, Final
 
 from gunicorn.glogging import Logger
@@ -23,6 +25,8 @@ from relay.server.watching import watching
 
 # Added to graceful_timeout, which begins with SIGTERM: draining and finishing must fit in.
 _GRACE_SECONDS: Final = 2
+# Before gunicorn takes all signals itself. nohup has SIGHUP ignored.
+_OBEYED: Final = tuple(number for number in serving.STOPPING if signal.getsignal(number) is not signal.SIG_IGN)
 
 
 @cache
@@ -51,10 +55,42 @@ control_socket_disable = True
 
 
 def when_ready(server: Any) -> None:
-    """Log the address, as a single process does."""
+    """Take the signals and log the address, as a single process does."""
+    _take_signals(server)
     serving.warn_of_settings(Settings.of_process(), _log())
     for listener in server.LISTENERS:
         _log().write("info", f"Listening on http://{host_and_port(*listener.sock.getsockname()[:2])}")
+
+
+def _take_signals(server: Any) -> None:
+    """Have any signal that stops the relay finish the deliveries in hand, as gunicorn does for SIGTERM alone, and the
+    next one end all processes at once. SIGHUP would start new workers otherwise.
+    """
+    finish = signal.getsignal(signal.SIGTERM)
+    assert callable(finish)  # noqa: S101  gunicorn's
+
+    def first(_: int, frame: FrameType | None) -> None:
+        for number in _OBEYED:
+            signal.signal(number, second)
+        finish(signal.SIGTERM, frame)
+
+    def second(number: int, _: FrameType | None) -> None:
+        server.kill_workers(signal.SIGKILL)
+        _remove_metrics()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in serving.STOPPING:
+        signal.signal(number, first if number in _OBEYED else signal.SIG_IGN)
+
+
+def post_fork(_: Any, __: Any) -> None:
+    """Let a worker that does not serve yet end at once. A terminal that closes sends SIGHUP to every process, and the
+    main process alone passes it on.
+    """
+    for number in serving.STOPPING:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def child_exit(_: Any, worker: Any) -> None:
@@ -64,8 +100,12 @@ def child_exit(_: Any, worker: Any) -> None:
 
 def on_exit(_: Any) -> None:
     """Remove the metrics' files when gunicorn ends."""
-    shutil.rmtree(os.environ[SHARED_FOLDER], ignore_errors=True)
+    _remove_metrics()
     _log().write("info", "Stopped")
+
+
+def _remove_metrics() -> None:
+    shutil.rmtree(os.environ[SHARED_FOLDER], ignore_errors=True)
 
 
 class WorkerRunner(Runner):

@@ -25,6 +25,7 @@ LINES = ("tests/server/test_log_lines.py",)
 REVERSALS = ("tests/commands/test_sweep_of_reversals.py",)
 DESK = ("tests/commands/test_desk_door.py", "tests/commands/test_desk_pages.py", "tests/commands/test_desk_forms.py")
 LIFE = ("tests/server/test_process_life.py",)
+WORKERS = ("tests/server/test_workers.py",)
 LIFECYCLE = ("tests/server/test_lifecycle_route.py",)
 REPORT = ("tests/commands/test_report.py",)
 EXPIRE = ("tests/commands/test_expire.py",)
@@ -208,6 +209,12 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("anything_is_an_event", "core/event.py", "    if body.get(\"object\", \"event\") not in (\"event\", THIN_EVENT):\n        raise MalformedEvent\n", "", CHECKOUT),
     ("password_printed", "commands/simulate/command.py", "re.sub(\"//[^/?#]*@\", \"//\", url, count=1)", "url", ("tests/commands/test_simulate.py",)),
     ("streams_stay_closed", "cli.py", "    _open_closed_streams()\n    if", "    if", DESCRIPTORS),
+    ("all_is_well_unread", "cli.py", "            _flush_stdout()\n    except", "            _flush_stdout()\n    except BrokenPipeError:\n        output.discard(sys.stdout)\n        return OK\n    except", ("tests/test_cli.py", "tests/commands/test_endpoint.py")),
+    ("hangup_restarts_workers", "server/gunicorn_settings.py", "    _take_signals(server)\n", "", WORKERS),
+    ("hangup_ends_workers", "server/gunicorn_settings.py", "    signal.signal(signal.SIGHUP, signal.SIG_IGN)\n", "", WORKERS),
+    ("second_signal_waits", "server/gunicorn_settings.py", "            signal.signal(number, second)\n", "            pass\n", WORKERS),
+    ("workers_live_on", "server/gunicorn_settings.py", "        server.kill_workers(signal.SIGKILL)\n", "", WORKERS),
+    ("nohup_forgotten", "server/gunicorn_settings.py", "first if number in _OBEYED else signal.SIG_IGN", "first", WORKERS),
 )  # fmt: skip
 MUTANTS = tuple(
     Mutant(name, "", f"relay/{file}", search, replace, killed_by) for name, file, search, replace, killed_by in _LISTED

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,12 @@ def workers_of(relay: Serving) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def signal_masks(pid: int) -> dict[str, set[int]]:
+    """The signals that the process ignores, catches and so on: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html"""
+    found = re.findall(r"^(Sig\w{3}):\s+([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return {name: {number for number in range(1, 65) if int(mask, 16) >> (number - 1) & 1} for name, mask in found}
+
+
 async def post(relay: Serving, body: bytes, headers: dict[str, str]) -> tuple[int, Json] | None:
     """One delivery on a connection of its own; None where no answer came."""
     try:
@@ -80,14 +88,17 @@ async def in_hand(relay: Serving, data_api: DataApi, sent: list[Any]) -> tuple[l
     return posting, gate
 
 
-async def test_sigterm_drains_all_workers_ends_with_0_and_leaves_nothing_behind(
-    data_api: DataApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# To the main process, as from a supervisor; or to all of them, as from a terminal on Ctrl-C, or when it closes.
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_signal_drains_all_workers_ends_with_0_and_leaves_nothing_behind(
+    data_api: DataApi, number: int, send: Callable[[int, int], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     async with serve_with_workers(data_api) as relay:
         posting, gate = await in_hand(relay, data_api, [delivery(completed()) for _ in range(DELIVERIES)])
 
-        relay.process.send_signal(signal.SIGTERM)
+        send(relay.process.pid, number)
         stopping = 0
         while stopping < WORKERS:  # a worker without deliveries has stopped before another one begins to
             stopping += (await relay.line())["message"].startswith("Stopping")
@@ -97,6 +108,42 @@ async def test_sigterm_drains_all_workers_ends_with_0_and_leaves_nothing_behind(
         assert {answer and (answer[0], answer[1]["outcome"]) for answer in answers} == {(200, "applied")}
         assert await relay.process.wait() == 0
         assert not any_in(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_a_second_signal_ends_all_workers_at_once_and_leaves_nothing_behind(
+    data_api: DataApi, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with serve_with_workers(data_api) as relay:
+        posting, _ = await in_hand(relay, data_api, [delivery(completed()) for _ in range(DELIVERIES)])
+        relay.process.send_signal(signal.SIGTERM)
+        while not (await relay.line())["message"].startswith("Stopping"):
+            pass
+
+        relay.process.send_signal(number)
+
+        said, _ = await relay.process.communicate()
+        assert relay.process.returncode == -number
+        assert set(await asyncio.gather(*posting)) == {None}
+        assert {json.loads(line)["message"][:8] for line in said.splitlines()} <= {"Stopping"}  # of a delivery, nothing
+        assert await post(relay, *delivery(completed())) is None
+        assert not any_in(tmp_path)
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT])
+async def test_a_signal_that_was_ignored_at_the_start_stays_so(data_api: DataApi, ignored: signal.Signals) -> None:
+    """As nohup has it for SIGHUP. Each process has it of the one that starts it."""
+    before = signal.signal(ignored, signal.SIG_IGN)
+    try:
+        async with serve_with_workers(data_api) as relay:
+            masks = signal_masks(relay.process.pid)
+    finally:
+        signal.signal(ignored, before)
+
+    stopping = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    assert stopping & masks["SigIgn"] == {ignored}
+    assert stopping & masks["SigCgt"] == stopping - {ignored}
 
 
 async def test_the_metrics_files_lie_where_the_environment_says_and_whatever_else_is_there_stays(
@@ -160,6 +207,27 @@ async def test_the_workers_answer_as_one_with_the_relays_own_connections_and_one
     assert f'relay_deliveries_total{{outcome="refused",reason="malformed_request"}} {DELIVERIES}.0' in lines
     assert f"relay_delivery_seconds_count {2 * DELIVERIES}.0" in lines
     assert "relay_deliveries_in_flight 0.0" in lines
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_without_a_writable_folder_the_start_stops_and_says_what_to_set(named: bool, tmp_path: Path) -> None:
+    """As in a container with --read-only. A process that may write no byte to any file meets the same, as root too."""
+    env = environ("http://127.0.0.1:1") | ({"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "missing")} if named else {})
+    process = await asyncio.create_subprocess_exec(
+        *("prlimit", "--fsize=0", sys.executable, "-m", "relay", "serve", "--workers", "2"),
+        env={"PATH": os.environ["PATH"], **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+
+    where = f"{tmp_path}/missing" if named else "the folder for temporary files"
+    assert (process.returncode, output, errors.decode()) == (
+        2,
+        b"",
+        f"relay: relay serve --workers keeps the workers' metrics in files, and cannot write to {where}: set "
+        "PROMETHEUS_MULTIPROC_DIR to a folder that it can write to, such as /dev/shm\n",
+    )
 
 
 async def test_without_gunicorn_the_start_stops_and_says_what_to_install(tmp_path: Path) -> None:
