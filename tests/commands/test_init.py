@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -24,6 +25,10 @@ from testkit.queues import install_pgmq
 ROOT = Path(__file__).parent.parent.parent
 OURS = migrations()
 QUEUES = migrations("queues")
+LIKE = (
+    "--db-url must be like postgresql://postgres@db.<ref>.supabase.co:5432/postgres; in its password write @ as %40, "
+    "/ as %2F and % as %25"
+)
 # Later than all of ours, as everything is that a project adds after this release.
 LATER = "20990101000000_create_reviews.sql"
 REVIEWS = "create table public.reviews (id int primary key);\nalter table public.reviews enable row level security;\n"
@@ -399,5 +404,22 @@ def test_database_that_cannot_be_asked_is_status_2_and_its_password_is_not_shown
         assert (status, output) == (2, "")
         assert errors.startswith("relay: the database cannot be read")
         assert password not in errors
-    assert errors.endswith("--db-url must be like postgresql://postgres@db.<ref>.supabase.co:5432/postgres\n")
+    assert errors.endswith(f"{LIKE}\n")
     assert project.state() == before
+
+
+@pytest.mark.parametrize("mark", ["@", "@@", ":@", "/", "/@", "@/", "@:", "@?", "@?c=", "%z", "@[", "@,", ":5432/"])
+def test_a_password_that_is_not_encoded_is_refused_and_no_part_of_it_is_shown(
+    project: ProjectFolder, postgres: Postgres, mark: str
+) -> None:
+    first, second = uuid4().hex, uuid4().hex
+    address = postgres.dsn(dbname="postgres").rpartition("@")[2]
+    url = "postgresql://postgres:{}@" + address
+
+    status, output, errors = project.run("--db-url", url.format(f"{first}{mark}{second}"))
+    _, _, right = project.run("--db-url", url.format(quote(f"{first}{mark}{second}", safe="")))
+
+    assert (status, output, errors) == (2, "", f"relay: the database cannot be read: {LIKE}\n")
+    assert LIKE not in right
+    assert first not in right
+    assert second not in right

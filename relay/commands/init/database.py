@@ -1,9 +1,11 @@
 """Reads what `relay init --db-url` must know about a project's database. Writes nothing."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final, LiteralString
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from relay.commands.endings import CommandError
 from relay.commands.init.mentions import Body
@@ -94,25 +96,39 @@ order by 2
 """
 # pg_cron's commands are text too.
 _COMMANDS: Final = "select coalesce('cron job ' || jobname, 'cron job ' || jobid), command from cron.job order by 1"
-_EXAMPLE: Final = "postgresql://postgres@db.<ref>.supabase.co:5432/postgres"
+_LIKE: Final = (
+    "--db-url must be like postgresql://postgres@db.<ref>.supabase.co:5432/postgres; in its password write @ as %40, "
+    "/ as %2F and % as %25"
+)
+_PORTS: Final = re.compile("[0-9,]*")
 _KINDS: Final[dict[str, Kind]] = {"schema": "schema", "relation": "relation", "routine": "routine"}
 
 
 def read(url: str) -> ProjectDatabase:
     """Read the database in one read-only transaction.
 
-    Raises CommandError. Its message never shows the URL, which may hold a password.
+    Raises CommandError. Its message shows no part of the password that the URL may hold.
     """
     try:
+        if _is_misread(url):
+            raise CommandError(f"the database cannot be read: {_LIKE}")
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, prepare_threshold=None) as connection:
             connection.read_only = True
             return _read(connection)
     except psycopg.ProgrammingError as error:
         # libpq's message quotes the whole malformed URL. For an error in SQL, the SQLSTATE is enough.
-        fault = error.sqlstate or f"--db-url must be like {_EXAMPLE}"
-        raise CommandError(f"the database cannot be read: {fault}") from None
+        raise CommandError(f"the database cannot be read: {error.sqlstate or _LIKE}") from None
     except psycopg.Error as error:
         raise CommandError(f"the database cannot be read: {error}".rstrip()) from None
+
+
+def _is_misread(url: str) -> bool:
+    """Whether libpq takes a part of the password, which holds an @ or a / as it is, for the host, the port or the
+    database: the message of a connection that fails would show it. Raises psycopg.ProgrammingError.
+    """
+    parts = conninfo_to_dict(url)
+    host, port, database = (str(parts.get(name) or "") for name in ("host", "port", "dbname"))
+    return "@" in host + port + database or not _PORTS.fullmatch(port)
 
 
 def _read(connection: psycopg.Connection[Any]) -> ProjectDatabase:
