@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from local_stack.postgres import free_port
 from relay.config import Settings
 from relay.server.listening import CannotListen, host_and_port, open_sockets
 from testkit.command_line import run, serve
@@ -126,20 +127,38 @@ async def test_without_an_address_it_says_so_and_ends_with_1(data_api: DataApi, 
 @pytest.mark.parametrize("hosts", [EVERYWHERE, EVERYWHERE[::-1], LOOPBACKS, LOOPBACKS[::-1], LOOPBACKS[1:]])
 async def test_the_image_asks_for_its_health_where_the_relay_listens(data_api: DataApi, hosts: tuple[str, ...]) -> None:
     data_api.is_watched = True
-
-    async def health(port: int) -> int | None:
-        asking = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(ROOT / "deploy" / "healthcheck.py"),
-            env={"RELAY_HOST": ", ".join(hosts), "RELAY_PORT": str(port)},
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        return await asking.wait()
-
     async with serve(env=environ(data_api.url, RELAY_HOST=",".join(hosts))) as relay:
-        port = urlsplit(relay.url).port or 0
-        assert await health(port) == 0
+        port = str(urlsplit(relay.url).port)
+        assert await health(RELAY_HOST=", ".join(hosts), RELAY_PORT=port) == (0, "")
 
         relay.process.send_signal(signal.SIGTERM)
         await relay.process.wait()
-        assert await health(port) == 1
+        status, told = await health(RELAY_HOST=", ".join(hosts), RELAY_PORT=port)
+
+    assert (status, told.split(" ")[0]) == (1, f"{hosts[0]}:{port}:")
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        {"RELAY_PORT": "tcp://10.0.0.1:80", "PORT": "{}"},  # as Kubernetes sets it for a Service called `relay`
+        {"RELAY_PORT": " ", "PORT": "{}"},
+        {"RELAY_PORT": " {} ", "PORT": "1"},
+    ],
+)
+async def test_the_image_reads_its_port_as_the_relay_does(data_api: DataApi, ports: dict[str, str]) -> None:
+    data_api.is_watched = True
+    port = str(free_port())
+    named = {name: value.format(port) for name, value in ports.items()}
+    async with serve(env=environ(data_api.url, RELAY_HOST="127.0.0.1") | named) as relay:
+        assert relay.url == f"http://127.0.0.1:{port}"
+        assert await health(RELAY_HOST=" 127.0.0.1 ", **named) == (0, "")
+
+
+async def health(**environment: str) -> tuple[int | None, str]:
+    """The exit status of the image's health check, and what it says."""
+    asking = await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "deploy" / "healthcheck.py"), env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, told = await asking.communicate()
+    return asking.returncode, told.decode()
