@@ -104,6 +104,18 @@ def test_a_payment_that_waits_for_days_wakes_somebody(tmp_path: Path) -> None:
     assert_firing(tmp_path, series() | age, expected, interval=10)
 
 
+def test_lost_log_lines_are_told_until_an_hour_after_the_last_one_and_again_after_a_restart(tmp_path: Path) -> None:
+    def lost(number: int) -> float:
+        if number < 200:
+            return float(sum(number >= minute for minute in (10, 11, 40)))
+        return float(number >= 220)  # the relay has been restarted, and counts from zero
+
+    log: dict[str, Values] = {'relay_log_lines_lost{instance="a"}': lost}
+
+    expected = at("LogLinesLost", yes=(10, 30, 71, 98, 220, 278), no=(9, 101, 150, 199, 200, 219, 281))
+    assert_firing(tmp_path, series() | log, expected, interval=1)
+
+
 def test_a_relay_that_is_not_ready_or_gone_is_told_after_two_minutes(tmp_path: Path) -> None:
     ready = 'relay_ready{instance="a"}'
     down: dict[str, Values] = {ready: lambda number: float(not 10 <= number < 40)}
