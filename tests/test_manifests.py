@@ -1,5 +1,5 @@
-"""deploy/compose.yaml and deploy/kubernetes.yaml: the linters notice faults, what they run is the relay's, and nothing
-in them has more rights than it needs.
+"""deploy/compose.yaml, kubernetes.yaml and jobs-workflow.yml: the linters notice faults, what they run is the relay's,
+with its settings, and nothing in them has more rights than it needs.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ LINTERS = {
 JOBS = {"sweep": 3600, "expire": 900, "notify": 300}
 ARGUMENTS = {"sweep": ["--since", "72h"], "expire": [], "notify": ["--to", "env:ONCALL"]}
 SCHEDULES = {"sweep": "7 * * * *", "expire": "*/15 * * * *", "notify": "*/5 * * * *"}
+# By these settings, beside the four needed ones, a sweep judges as the relay does.
+JUDGED_BY = {"STRIPE_ACCOUNTS", "RELAY_UNREFERENCED_SESSIONS", "RELAY_METADATA_KEYS"}
 LOCKED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 USER = {
     "runAsNonRoot": True,
@@ -240,3 +242,62 @@ def test_the_documented_line_fills_in_every_image() -> None:
 
     images = re.findall(r"^ +image: (.*)$", done.stdout, re.MULTILINE)
     assert images == ["a/b@sha256:1"] * 3 + ["a/b@sha256:2"]
+
+
+def jobs_workflow() -> dict[Any, Any]:
+    """What GitHub's runners run by the clock."""
+    workflow: dict[Any, Any] = yaml.safe_load((ROOT / "deploy" / "jobs-workflow.yml").read_text())
+    return workflow
+
+
+def test_the_runners_give_the_jobs_each_setting_by_which_a_relay_judges() -> None:
+    shown = jobs_workflow()["jobs"]["jobs"]["steps"][-1]["env"]
+    settings = {name: value for name, value in shown.items() if name in VARIABLES}
+
+    assert VARIABLES.keys() - settings.keys() == {
+        "RELAY_HOST", "RELAY_PORT", "RELAY_LOG_LEVEL", "RELAY_RPC_TIMEOUT", "STRIPE_API_BASE",
+        "STRIPE_WEBHOOK_TOLERANCE", "STRIPE_LIFECYCLE_WEBHOOK_SECRET",
+    }  # fmt: skip
+    for name, value in settings.items():
+        assert value == f"${{{{ {'vars' if name in JUDGED_BY else 'secrets'}.{name} }}}}"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "jobs"),
+    [
+        ("7 * * * *", ["sweep --since 72h", "expire", "notify --to env:ONCALL"]),
+        ("*/15 * * * *", ["expire", "notify --to env:ONCALL"]),
+        ("", ["sweep --since 72h", "expire", "notify --to env:ONCALL"]),  # by hand
+    ],
+)
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_runners_run_each_job_whatever_the_others_have_come_to(
+    tmp_path: Path, schedule: str, jobs: list[str], status: int
+) -> None:
+    """As a runner's shell does; `relay` writes down what it was asked."""
+    relay = tmp_path / "venv" / "bin" / "relay"
+    relay.parent.mkdir(parents=True)
+    relay.write_text(f'#!/bin/sh\necho "$*" >> said\nexit {status}\n')
+    relay.chmod(0o755)
+    step = jobs_workflow()["jobs"]["jobs"]["steps"][-1]
+
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=tmp_path,
+        env={"SCHEDULE": schedule, "PATH": os.environ["PATH"]},
+        check=False,
+    )
+
+    assert (tmp_path / "said").read_text().splitlines() == jobs
+    assert done.returncode == status
+
+
+def test_a_run_on_the_runners_is_replaced_by_none_but_of_its_own_schedule() -> None:
+    workflow = jobs_workflow()
+
+    assert [one["cron"] for one in workflow[True]["schedule"]] == [
+        "7 * * * *",
+        "*/15 * * * *",
+    ]  # YAML reads `on` as true
+    assert workflow["concurrency"] == {"group": "jobs ${{ github.event.schedule }}", "cancel-in-progress": False}
+    assert "concurrency" not in workflow["jobs"]["jobs"]
