@@ -180,7 +180,7 @@ _LISTED: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("payment_as_its_caller", ROUTER, "    p_account text default null\n)\nreturns jsonb\nlanguage plpgsql\nvolatile\nsecurity definer\n", "    p_account text default null\n)\nreturns jsonb\nlanguage plpgsql\nvolatile\n", PAYS),
     ("path_of_the_caller", ROUTER, "    p_account text default null\n)\nreturns jsonb\nlanguage plpgsql\nvolatile\nsecurity definer\nset search_path = ''\n", "    p_account text default null\n)\nreturns jsonb\nlanguage plpgsql\nvolatile\nsecurity definer\n", PRIVILEGES),
     ("group_made_in_the_callers_path", ROUTER, "    p_reserve boolean default false\n)\nreturns jsonb\nlanguage plproxy\nsecurity definer\nset search_path = ''\n", "    p_reserve boolean default false\n)\nreturns jsonb\nlanguage plproxy\nsecurity definer\n", PRIVILEGES),
-    ("claim_in_the_callers_path", SHARD, "language plpgsql\nvolatile\nsecurity definer\nset search_path = ''\nset lock_timeout = '3s'\nas $$\ndeclare\n    v_wanted record;", "language plpgsql\nvolatile\nsecurity definer\nset lock_timeout = '3s'\nas $$\ndeclare\n    v_wanted record;", PRIVILEGES),
+    ("claim_in_the_callers_path", SHARD, "language plpgsql\nvolatile\nsecurity definer\nset search_path = ''\nset lock_timeout = '3s'\nas $$\ndeclare\n    v_wanted pg_catalog.record;", "language plpgsql\nvolatile\nsecurity definer\nset lock_timeout = '3s'\nas $$\ndeclare\n    v_wanted record;", PRIVILEGES),
 )  # fmt: skip
 MUTANTS = tuple(
     Mutant(name, "", f"deploy/shards/{file}", search, replace, killed_by)
