@@ -248,7 +248,7 @@ async def test_what_was_invented_with_an_old_time_is_told(project: Project, stri
 
 
 async def told_everywhere(project: Project, swept: Ended, tmp_path: Path) -> tuple[str, str, str]:
-    """What the report with the sweep's file, its page and the desk say. The report's status tells of its checks alone."""
+    """What the report with the sweep's file, its page and the desk say; the report's status is that of its checks."""
     file, page = tmp_path / "sweep.json", tmp_path / "report.html"
     file.write_text(swept.output)
     asked = ("report", "--since", "2099-01-01", "--until", "2099-01-02", "--sweep", str(file))
