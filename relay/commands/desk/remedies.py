@@ -131,8 +131,8 @@ _ROWS: Final = (
         ("exceeds_payment",),
         Remedy(
             "the refunds on record, with this one, are more than the payment has brought",
-            "compare the payment's refunds in Stripe with `relay explain`; sent again, the refund is judged anew; one that "
-            "was recorded before its payment counts by itself once there is room",
+            "compare the payment's refunds in Stripe with `relay explain`; sent again, the refund is judged anew; "
+            "one that was recorded before its payment counts by itself once there is room",
         ),
     ),
     (
