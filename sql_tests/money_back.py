@@ -133,7 +133,7 @@ class Money:
 
     def _fit(self, payment: str) -> None:
         for name in sorted(self.set_aside & self._of(payment).keys()):
-            if self.refunds[name] in NOT_COUNTED or self._claimed(payment) + PARTS[name] <= TOTAL:
+            if self._claimed(payment) + PARTS[name] <= TOTAL:
                 self.set_aside.discard(name)
                 self.cases[name] = "reconciled by record_refund"
 

@@ -1505,7 +1505,7 @@ begin
         order by r.created_at, r.id
     loop
         -- Each sees those that were counted before it.
-        if v_refund.status in ('failed', 'canceled') or payments.has_room(v_refund, p_amount_minor) then
+        if payments.has_room(v_refund, p_amount_minor) then
             update payments.refunds as r
             set set_aside_reason = null
             where r.id = v_refund.id;

@@ -70,8 +70,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "room-that-is-not-there",
         "each refund that was set aside counts once another one has failed",
         FILE,
-        "or payments.has_room(v_refund, p_amount_minor) then",
-        "or true then",
+        "        if payments.has_room(v_refund, p_amount_minor) then",
+        "        if true then",
         ("test_any_steps", "test_refunds_that_had_no_room"),
     ),
     Mutant(
