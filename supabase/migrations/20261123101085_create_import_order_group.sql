@@ -10,7 +10,7 @@
 -- money that went back or was dismissed), `detail`, `order_group_id`, `stripe_event_id`, `orders_paid`, `ledger_entries`; raises
 -- 22023 for a payment without a mode or session, or whose time is not of the past. Locks: the new order group, which
 -- nobody else sees before the commit, so that a payment's locks may come after it: the event id, the payment intent.
--- What was sold had come in before: each product's pieces are a receipt first, so that the stock stays what it is.
+-- What was sold had come in before: each item's pieces are a receipt first, so that the stock stays what it is.
 create or replace function public.import_order_group(
     p_order_group_id uuid,
     p_buyer_id uuid,
@@ -54,18 +54,18 @@ begin
         v_made := public.create_order_group(p_order_group_id, p_buyer_id, p_currency, p_orders);
         if v_made ->> 'outcome' = 'created' then
             select count(public.record_inventory_receipt(
-                s.product_id, s.pieces, 'import', 'import ' || p_order_group_id || ' ' || s.product_id
+                s.product_id, s.quantity, 'import', 'import ' || p_order_group_id || ' ' || s.item_id
             ))
             into v_receipts
             from (
                 select
+                    i.id as item_id,
                     i.product_id,
-                    sum(i.quantity)::integer as pieces
+                    i.quantity
                 from public.orders as o
                 inner join public.order_items as i on o.id = i.order_id
                 where o.order_group_id = p_order_group_id
-                group by i.product_id
-                order by i.product_id
+                order by i.product_id, i.id
             ) as s;
         elsif v_made ->> 'status' = 'pending' then
             v_made := v_made || '{"reason": "order_group_differs"}';
