@@ -83,7 +83,7 @@ DEBIAN_POSTGRES ?= 15
 deploy-test: setup
 	@sh scripts/debian_packages.sh nginx=nginx-light systemd-analyze=systemd openssl=openssl promtool=prometheus \
 		/usr/share/postgresql/$(DEBIAN_POSTGRES)/extension/pg_cron.control=postgresql-$(DEBIAN_POSTGRES)-cron
-	@$(PY) -m pytest -q tests/deploy --ignore tests/deploy/test_image.py $(PYTEST_ARGS)
+	@$(PY) -m pytest -q -n $(PYTEST_WORKERS) --maxprocesses 4 --dist worksteal tests/deploy --ignore tests/deploy/test_image.py $(PYTEST_ARGS)
 
 # What hosted projects run and no wheel has. REAL_PARTS_SUITES names what runs beside the tests of these parts themselves.
 REAL_PARTS_SUITES ?= sql_tests

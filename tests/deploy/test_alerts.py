@@ -20,6 +20,8 @@ from tests.deploy.prometheus import Values, assert_firing
 
 HOUR = 60  # minutes
 DAY = 24 * HOUR
+# A play of days has a sample every so many minutes; promtool's work grows with the square of their number.
+STEP = 20
 
 
 def constant(value: float) -> Values:
@@ -72,7 +74,7 @@ def at(alert: str, *, yes: Iterable[int], no: Iterable[int]) -> dict[int, set[st
 
 def test_a_healthy_relay_is_silent_whatever_the_hour(tmp_path: Path) -> None:
     assert_firing(tmp_path, series(), {minute: set() for minute in range(0, 130, 13)}, interval=1)
-    assert_firing(tmp_path, series(), {minute: set() for minute in range(0, 9 * DAY, 4 * HOUR)}, interval=10)
+    assert_firing(tmp_path, series(), {minute: set() for minute in range(0, 9 * DAY, 4 * HOUR)}, interval=STEP)
 
 
 def test_an_open_exception_is_told_until_nobody_waits_any_more(tmp_path: Path) -> None:
@@ -96,12 +98,12 @@ def test_every_reason_is_told_and_a_second_payment_by_its_name(tmp_path: Path) -
 
 def test_a_payment_that_waits_for_days_wakes_somebody(tmp_path: Path) -> None:
     age: dict[str, Values] = {
-        'relay_oldest_open_exception_seconds{instance="a"}': lambda number: number * 600.0,
+        'relay_oldest_open_exception_seconds{instance="a"}': lambda number: number * STEP * 60.0,
         deliveries("applied"): counter(lambda _: 2),
     }
 
-    expected = at("PaymentWaitsForDays", yes=(3 * DAY + 10, 4 * DAY), no=(DAY, 3 * DAY))
-    assert_firing(tmp_path, series() | age, expected, interval=10)
+    expected = at("PaymentWaitsForDays", yes=(3 * DAY + STEP, 4 * DAY), no=(DAY, 3 * DAY))
+    assert_firing(tmp_path, series() | age, expected, interval=STEP)
 
 
 def test_lost_log_lines_are_told_until_an_hour_after_the_last_one_and_again_after_a_restart(tmp_path: Path) -> None:
@@ -131,62 +133,62 @@ def test_a_relay_that_is_not_ready_or_gone_is_told_after_two_minutes(tmp_path: P
 def test_an_endpoint_that_answers_nothing_but_500_is_told_before_stripe_switches_it_off(
     tmp_path: Path, how: str, pause: int
 ) -> None:
-    noon = 12 * HOUR // 10
-    failing = counter(lambda number: float(number >= noon and (number - noon) % (pause * 6) == 0))
+    noon = 12 * HOUR // STEP
+    failing = counter(lambda number: float(number >= noon and (number - noon) * STEP % (pause * HOUR) == 0))
     ended = counter(lambda number: float(number < noon))
     hours = (37, 48, 60, 72)
     alert = "StripeWillSwitchTheEndpointOff"
 
     nothing_else = series(**{how: failing, "applied": ended})
     expected = at(alert, yes=[hour * HOUR for hour in hours], no=[hour * HOUR for hour in (11, 14, 20, 30)])
-    assert_firing(tmp_path, nothing_else, expected, interval=10, only=alert)
+    assert_firing(tmp_path, nothing_else, expected, interval=STEP, only=alert)
     expected = at(alert, yes=(), no=[hour * HOUR for hour in hours])
-    assert_firing(tmp_path, series(**{how: failing}), expected, interval=10, only=alert)
+    assert_firing(tmp_path, series(**{how: failing}), expected, interval=STEP, only=alert)
 
     # The second endpoint's deliveries are counted in both series: neither endpoint hides the other.
     outcome, reason = how.split("__")
     second = {how: failing, "applied": counter(lambda number: float(number % 3 == 0))}
     only_second = series(**second) | {deliveries(outcome, reason, "_lifecycle"): failing}
     expected = at(alert, yes=[hour * HOUR for hour in hours], no=[14 * HOUR])
-    assert_firing(tmp_path, only_second, expected, interval=10, only=alert)
+    assert_firing(tmp_path, only_second, expected, interval=STEP, only=alert)
     recorded = counter(lambda _: 1.0)
     hidden = series(**{how: failing, "applied": ended, "recorded": recorded}) | {
         deliveries("recorded", "", "_lifecycle"): recorded
     }
     expected = at(alert, yes=[hour * HOUR for hour in hours], no=[14 * HOUR])
-    assert_firing(tmp_path, hidden, expected, interval=10, only=alert)
+    assert_firing(tmp_path, hidden, expected, interval=STEP, only=alert)
 
 
 @pytest.mark.parametrize("days", [2, 8])  # less than a week of history, and more
 def test_silence_where_there_used_to_be_deliveries_is_told_and_stays(tmp_path: Path, days: int) -> None:
     start = days * DAY
-    selling = counter(lambda number: float(not start <= number * 10 < start + 5 * DAY))
+    selling = counter(lambda number: float(not start <= number * STEP < start + 5 * DAY))
 
     expected = at(
         "NoDeliveries",
         yes=[start + hour * HOUR for hour in (7, 20, 30, 50, 71, 73, 80, 100, 119)],
         no=[start + hour * HOUR for hour in (-1, 1, 5, 121)],
     )
-    assert_firing(tmp_path, series(applied=selling), expected, interval=10)
+    assert_firing(tmp_path, series(applied=selling), expected, interval=STEP)
 
 
 def test_refusals_are_no_deliveries(tmp_path: Path) -> None:
-    selling = counter(lambda number: float(number * 10 < 2 * DAY))
+    selling = counter(lambda number: float(number * STEP < 2 * DAY))
     knocking = series(applied=selling, refused__missing_signature=counter(lambda _: 5))
 
-    assert_firing(tmp_path, knocking, {2 * DAY + 7 * HOUR: {"NoDeliveries"}}, interval=10)
+    assert_firing(tmp_path, knocking, {2 * DAY + 7 * HOUR: {"NoDeliveries"}}, interval=STEP)
 
 
 def by_day(number: int) -> float:
-    return float(9 * HOUR <= number * 10 % DAY < 21 * HOUR)
+    return float(9 * HOUR <= number * STEP % DAY < 21 * HOUR)
 
 
 def on_weekdays(number: int) -> float:
-    return by_day(number) if number * 10 // DAY % 7 < 5 else 0.0
+    return by_day(number) if number * STEP // DAY % 7 < 5 else 0.0
 
 
 def once_a_day(number: int) -> float:
-    return float(number * 10 % DAY == 15 * HOUR)
+    return float(number * STEP % DAY == 15 * HOUR)
 
 
 @pytest.mark.parametrize(("shop", "since_day"), [(by_day, 0), (on_weekdays, 7.25), (once_a_day, 0)])
@@ -195,7 +197,7 @@ def test_nights_weekends_and_small_shops_are_no_silence(
 ) -> None:
     minutes = range(int(since_day * DAY), 16 * DAY, 3 * HOUR)
 
-    assert_firing(tmp_path, series(applied=counter(shop)), {minute: set() for minute in minutes}, interval=10)
+    assert_firing(tmp_path, series(applied=counter(shop)), {minute: set() for minute in minutes}, interval=STEP)
 
 
 @pytest.mark.anyio
