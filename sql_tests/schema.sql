@@ -4578,7 +4578,6 @@ begin
             or (
                 (
                     new.id,
-                    new.currency,
                     new.total_amount,
                     new.created_at,
                     new.expires_at,
@@ -4588,7 +4587,6 @@ begin
                     new.reserved_product_ids
                 ) is not distinct from (
                     old.id,
-                    old.currency,
                     old.total_amount,
                     old.created_at,
                     old.expires_at,

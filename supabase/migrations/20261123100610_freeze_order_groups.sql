@@ -132,10 +132,10 @@ create trigger order_groups_start_pending
 before insert or update of status on public.order_groups
 for each row execute function payments.tg_settled__start_pending();
 
--- Keeps what a settled group is: what has gone back follows from payments.refunds, and with it whether the group is paid or
--- refunded; a deleted buyer may be forgotten, a guest's group may be claimed by its first buyer, metadata may be emptied where
--- payments.metadata_erasures says so, nothing else. It compares the values that
--- came to stand in the row, after every other trigger; columns of the shop's own are the shop's.
+-- Keeps what a settled group is; its currency no group changes. What has gone back follows from payments.refunds, and with it
+-- whether the group is paid or refunded; a deleted buyer may be forgotten, a guest's group may be claimed by its first buyer,
+-- metadata may be emptied where payments.metadata_erasures says so, nothing else. It compares the values that came to stand in
+-- the row, after every other trigger; columns of the shop's own are the shop's.
 -- Records each step of a group, which is one that only the table's owner takes.
 -- Called by: triggers on update of order groups and on delete of settled ones. Returns: nothing, or raises 23514. Locks:
 -- nothing more.
@@ -174,7 +174,6 @@ begin
             or (
                 (
                     new.id,
-                    new.currency,
                     new.total_amount,
                     new.created_at,
                     new.expires_at,
@@ -184,7 +183,6 @@ begin
                     new.reserved_product_ids
                 ) is not distinct from (
                     old.id,
-                    old.currency,
                     old.total_amount,
                     old.created_at,
                     old.expires_at,
