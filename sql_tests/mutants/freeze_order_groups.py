@@ -246,8 +246,16 @@ MUTANTS: tuple[Mutant, ...] = (
         ("test_what_a_shops_trigger_makes_of_a_pending_group",),
     ),
     Mutant(
+        "currency-of-a-trigger-unchecked",
+        "a currency that a shop's trigger writes is not looked at",
+        FILE,
+        "new.currency is distinct from old.currency or new.total_amount is distinct from old.total_amount",
+        "new.total_amount is distinct from old.total_amount",
+        (BY_A_TRIGGER,),
+    ),
+    Mutant(
         "group-changes-its-currency",
-        "a pending group may get another currency than its orders",
+        "a group may get another currency",
         FILE,
         "if tg_op = 'UPDATE' and new.currency is distinct from old.currency then",
         "if false then",
