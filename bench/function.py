@@ -20,7 +20,7 @@ from local_stack.stack import Stack
 CLIENTS = (1, 8, 32)
 BATCHES = (8, 32)  # payments in one call
 HISTORY_CLIENTS = 8
-FASTEST = 12_000  # payments a second; four times what the kept run's machine took
+FASTEST = 12_000  # payments a second; four times what the faster kept run took
 REPLAYED = 1_000
 WARM_UP_SECONDS = 1
 ITEMS = (1, 10, 100, 1_000, 5_000)
