@@ -28,6 +28,9 @@ from local_stack.process import GuardedProcess
 # On a hosted project `postgres` is no superuser; the platform's own superuser is this one.
 SUPERUSER = "supabase_admin"
 START_ATTEMPTS = 5  # another process may take the free port between our look and the server's bind
+# Below the ports that Linux (32768), macOS and Windows (49152) hand out to connections: a server that stops finds its
+# port again at the next start, whatever was connected meanwhile.
+SERVER_PORTS = range(15_000, 32_768)
 BOOT_SECONDS = 60.0  # generous: recovery after a crash on a busy two-core machine
 # After a SIGKILL of the postmaster its sessions live on until they notice; the next one must wait for them.
 STILL_DYING = "pre-existing shared memory block"
@@ -48,11 +51,13 @@ def has_room(directory: str) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One of SERVER_PORTS, by chance, that nobody on the loopback has right now. Raises StartError for want of one."""
+    for _ in range(100):
+        port = secrets.choice(SERVER_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise StartError(f"no free port between {SERVER_PORTS[0]} and {SERVER_PORTS[-1]} of 127.0.0.1 was found")
 
 
 def require_free_port(port: int, *, remedy: str) -> None:

@@ -154,9 +154,12 @@ def test_a_kept_port_that_is_taken_meanwhile_is_named_with_the_file_that_keeps_i
     with running(open_tmp, "--data", str(kept)) as (process, _):
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    port = json.loads((kept / "ports.json").read_text())["gateway"]
+    ports = json.loads((kept / "ports.json").read_text())
 
-    with socket.create_server(("127.0.0.1", port)):
+    # Taken first and kept then, because another program may be given the kept one at any moment.
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        (kept / "ports.json").write_text(json.dumps(ports | {"gateway": port}))
         told = ended(open_tmp, "local_stack", "--data", str(kept))
 
     assert told == (

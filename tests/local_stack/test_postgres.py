@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from local_stack import postgres as postgres_module
 from local_stack.errors import PartMissingError, StartError
-from local_stack.postgres import Postgres
+from local_stack.postgres import SERVER_PORTS, Postgres, free_port
 
 
 def system_identifier(postgres: Postgres) -> int:
@@ -80,6 +82,20 @@ def test_port_that_somebody_else_holds_is_an_error_and_not_their_server(server: 
         Postgres(port=server.port)
 
     assert system_identifier(server)
+
+
+def test_ports_of_servers_lie_below_those_that_connections_are_given(server: Postgres) -> None:
+    assert range(15_000, 32_768) == SERVER_PORTS
+    assert {server.port, *(free_port() for _ in range(20))} <= set(SERVER_PORTS)
+
+
+def test_where_every_port_is_taken_no_free_one_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        monkeypatch.setattr(postgres_module, "SERVER_PORTS", range(taken, taken + 1))
+
+        with pytest.raises(StartError, match=rf"^no free port between {taken} and {taken} of 127\.0\.0\.1 was found$"):
+            free_port()
 
 
 def test_throwaway_server_leaves_nothing_behind() -> None:

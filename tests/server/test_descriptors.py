@@ -18,6 +18,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from local_stack.postgres import free_port
 from relay.metrics import Metrics
 from relay.server.app import CONNECTION_LIMIT
 from relay.server.connection_limit import ConnectionLimit
@@ -157,9 +158,7 @@ def test_calls_of_the_data_api_have_descriptors_of_their_own() -> None:
 @pytest.mark.anyio
 async def test_descriptors_that_are_closed_at_the_start_are_never_a_socket(data_api: DataApi) -> None:
     """The log would be written into whatever connection got its number."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {**inherited_environment(), **environ(data_api.url, RELAY_PORT=str(port))}
     command = f'exec "{sys.executable}" -m relay serve <&- >&- 2>&-'
     relay = await asyncio.create_subprocess_exec("sh", "-c", command, env=env)
