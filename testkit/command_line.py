@@ -35,7 +35,7 @@ from testkit.stripe_events import Json
 PATIENCE_SECONDS = 60
 
 _FORKING = multiprocessing.get_context("forkserver")
-_FORKING.set_forkserver_preload(["relay.cli", *COMMANDS.values()])
+_FORKING.set_forkserver_preload(["testkit.command_line", *COMMANDS.values()])
 
 
 class Ended(NamedTuple):
