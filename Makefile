@@ -25,7 +25,7 @@ help:
 	@echo "make shards  the chaos run over a router and two databases, with PL/Proxy of Debian 13; as root on Debian"
 	@echo "make image   the image, with docker, podman or buildah; make image-test builds and runs it as root on Debian"
 	@echo "make stack   a local Supabase project until Ctrl-C; STACK_ARGS='--data DIR' keeps data, keys and ports"
-	@echo "make fuzz    25,000 hostile and odd requests at a relay; FULL=1 sends 700,000"
+	@echo "make fuzz    34,000 hostile and odd requests at both routes; FULL=1 sends a million"
 	@echo "make soak    a million requests, and the relay's memory while they come; SOAK_ARGS='--requests N'"
 	@echo "make chaos   10,000 deliveries while everything fails; FULL=1 sends 100,000; CHAOS_EVENTS=... scales"
 	@echo "make bench   the relay beside its peers and its floors; BENCH_PEERS='node fastapi next deno' takes all"

@@ -9,7 +9,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 
-from fuzz.run import Report, run
+from fuzz.run import LIFECYCLE_SHARE, Report, run
 
 # (hostile requests, signed payloads)
 SHORT = (20_000, 5_000)
@@ -20,10 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run and report."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument(
-        "--full", action="store_true", help=f"{FULL[0]:,} and {FULL[1]:,} instead of {SHORT[0]:,} and {SHORT[1]:,}"
+        "--full", action="store_true", help=f"N is {FULL[0]:,} and {FULL[1]:,} instead of {SHORT[0]:,} and {SHORT[1]:,}"
     )
-    parser.add_argument("--hostile", type=int, metavar="N", help="requests without a delivery that counts")
-    parser.add_argument("--payloads", type=int, metavar="N", help="signed oddities")
+    parser.add_argument(
+        "--hostile",
+        type=int,
+        metavar="N",
+        help=f"requests without a delivery that counts: N to the webhook, N/{LIFECYCLE_SHARE} to the second endpoint",
+    )
+    parser.add_argument("--payloads", type=int, metavar="N", help="signed oddities: N to each of both endpoints")
     parser.add_argument("--seed", type=int, help="repeat a run; its report names it")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="one case of a run alone, as its report names it")
     parser.add_argument("--json", action="store_true", help="print the report as one object")
