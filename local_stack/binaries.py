@@ -7,10 +7,18 @@ import pwd
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TypedDict
 
 from local_stack.errors import PartMissingError
 
-Identity = dict[str, int | list[int]]
+
+class Identity(TypedDict, total=False):
+    """Who runs a program, in subprocess's own keywords; empty: we."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
 
 # PostgreSQL refuses to run as root. `nobody` exists everywhere and owns nothing of value.
 UNPRIVILEGED_USER = "nobody"
@@ -63,8 +71,7 @@ def server_identity(data: Path) -> Identity:
 def may_enter(directory: Path, identity: Identity) -> bool:
     """Whether the user may go into the directory; asked of the kernel, which also knows ACLs and mounts."""
     command = ["/bin/sh", "-c", 'cd "$1"', "sh", str(directory)]
-    # The identity is a dict of subprocess.run's own keywords, which its types cannot follow.
-    return subprocess.run(command, cwd="/", capture_output=True, check=False, **identity).returncode == 0  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, cwd="/", capture_output=True, check=False, **identity).returncode == 0
 
 
 def reachable_bin_dir(bin_dir: Path, identity: Identity, home: Path) -> Path:

@@ -210,12 +210,12 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]  # the libr
         with os.fdopen(os.open(password_file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as handle:
             handle.write(self.password)
         if self._identity:  # initdb reads it; afterwards it is ours again
-            os.chown(password_file, self._identity["user"], -1)  # type: ignore[arg-type]
+            os.chown(password_file, self._identity["user"], -1)
         options = ["--username", SUPERUSER, "--auth", "scram-sha-256", "--pwfile", str(password_file)]
         # The C locale exists on every machine, so that sorting is the same everywhere.
         options += ["--encoding", "UTF8", "--locale", "C", "--no-instructions"]
         options += [] if self._kept else ["--no-sync"]
-        done = subprocess.run(  # type: ignore[call-overload]
+        done = subprocess.run(
             [self.initdb, "--pgdata", str(self._data), *options],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -274,7 +274,7 @@ class Postgres(testing.postgresql.Postgresql):  # type: ignore[misc]  # the libr
         if self._identity:
             # Ours stay the password and the log; only `data` belongs to the server's user.
             self.home.chmod(0o711)
-            os.chown(self._data, self._identity["user"], self._identity["group"])  # type: ignore[arg-type]
+            os.chown(self._data, self._identity["user"], self._identity["group"])
             if not may_enter(self._data, self._identity):
                 raise StartError(
                     f"PostgreSQL does not run as root, and the unprivileged user that runs it may not enter "

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from local_stack.binaries import Identity
 from local_stack.errors import StartError
 
 GUARD = Path(__file__).with_name("guard.py")
@@ -20,8 +21,8 @@ LOG_TAIL_BYTES = 4000  # enough for the reason of a failed start, short enough t
 class GuardedProcess:
     """A program under `guard.py`: stopped, and its directory removed, even when we are killed.
 
-    `identity` are the `user`, `group` and `extra_groups` of `subprocess.Popen`. `grace` is in seconds: how
-    long the program has after `stop_signal` before SIGKILL. Raises StartError where it cannot be executed.
+    `identity` is who runs it. `grace` is in seconds: how long the program has after `stop_signal` before SIGKILL.
+    Raises StartError where it cannot be executed.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class GuardedProcess:
         log: Path,
         env: Mapping[str, str] | None = None,
         cwd: Path | str = "/",
-        identity: Mapping[str, int | list[int]] | None = None,
+        identity: Identity | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         grace: float = 10.0,
         remove: Path | None = None,
